@@ -1,0 +1,34 @@
+"""Randomness that is derived, never stored: each stream is a function of (seed, purpose, integers) alone.
+
+So client k's batch order in round r is the same whatever lane, device or wave it runs on, and a resumed run
+needs no generator state.
+"""
+
+import enum
+
+import jax
+import numpy as np
+
+
+class Purpose(enum.IntEnum):
+    """What a stream is for. The numbers are part of every result: never renumber."""
+
+    PARTITION = 0
+    MODEL = 1
+    HYPERNETWORK = 2
+    COHORT = 3
+    BATCHES = 4
+    CLIENT = 5  # dropout and other noise inside a client's local steps
+
+
+def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:
+    """NumPy generator of the stream (seed, purpose, integers)."""
+    return np.random.default_rng([seed, int(purpose), *integers])
+
+
+def key(seed: int, purpose: Purpose, *integers: int) -> jax.Array:
+    """JAX key of the stream (seed, purpose, integers)."""
+    result = jax.random.key(seed)
+    for word in (int(purpose), *integers):
+        result = jax.random.fold_in(result, word)
+    return result
