@@ -1,0 +1,123 @@
+"""Original files of published image sets, and those of MNIST and Fashion-MNIST (IDX).
+
+A folder is first asked whether it holds the files (`find_idx`: names only) and then read. The examples keep
+the order of the files, which is the canonical order everywhere in this package.
+"""
+
+import dataclasses
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fedtp_jax.errors import UserError
+
+_DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError)
+
+
+class Split(NamedTuple):
+    """x: [M, H, W, C] uint8; labels: name ("label", for CIFAR-100 also "coarse_label") -> [M] uint8."""
+
+    x: np.ndarray
+    labels: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Originals:
+    """Both splits in the order of the files, class names as far as the files tell them, and their place."""
+
+    train: Split
+    test: Split
+    names: dict[str, list[str]]
+    where: Path
+
+
+def damaged(path: Path, what: str) -> UserError:
+    """The error for a file that is there but wrong; `what` says how."""
+    return UserError(
+        f"data.directory: {path} is damaged or not the original file: {what}; "
+        "fetch it again or name another folder"
+    )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what broken or unreadable files raise into UserError."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+_IDX = {
+    ("train", "x"): "train-images-idx3-ubyte",
+    ("train", "y"): "train-labels-idx1-ubyte",
+    ("test", "x"): "t10k-images-idx3-ubyte",
+    ("test", "y"): "t10k-labels-idx1-ubyte",
+}
+
+
+def find_idx(folder: Path) -> dict[tuple[str, str], Path] | None:
+    """The four IDX files in `folder`, plain or .gz; None if there is none of them.
+
+    Raises:
+        UserError: some of the four are there and others are not.
+    """
+    found = {}
+    for role, name in _IDX.items():
+        # Some unpackers leave train-images.idx3-ubyte.
+        spellings = [name, f"{name}.gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"]
+        found[role] = next((folder / s for s in spellings if (folder / s).is_file()), None)
+    missing = [_IDX[role] for role, path in found.items() if path is None]
+    if len(missing) == len(_IDX):
+        return None
+    if missing:
+        raise UserError(
+            f"data.directory: {folder} lacks {', '.join(missing)} (or .gz); put all four IDX files there"
+        )
+    return {role: path for role, path in found.items() if path is not None}
+
+
+def read_idx(files: dict[tuple[str, str], Path]) -> Originals:
+    """The 28x28 grey images and labels 0 to 9 of `find_idx`'s files.
+
+    Raises:
+        UserError: a file is damaged, has another shape, or images and labels differ in number.
+    """
+    splits = {}
+    for split in ("train", "test"):
+        x = _read_idx(files[split, "x"], dimensions=3)
+        y = _read_idx(files[split, "y"], dimensions=1)
+        if x.shape[1:] != (28, 28):
+            raise damaged(files[split, "x"], f"its images are {x.shape[1]}x{x.shape[2]}, expected 28x28")
+        check_labels(files[split, "y"], y, len(x), classes=10)
+        splits[split] = Split(x[..., None], {"label": y})
+    return Originals(splits["train"], splits["test"], {}, files["train", "x"].parent)
+
+
+def _read_idx(path: Path, dimensions: int) -> np.ndarray:
+    with reading(path):
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
+        raise damaged(path, f"it starts with {content[:4].hex() or 'nothing'}, expected 0000080{dimensions}")
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", dimensions, offset=4))
+    expected = header + int(np.prod(shape, dtype=object))
+    if len(content) != expected:
+        raise damaged(path, f"{len(content)} bytes, but its header announces {expected}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def check_labels(path: Path, y: np.ndarray, examples: int, classes: int) -> None:
+    """Raise UserError unless there is a label 0 to classes - 1 for each of at least one example."""
+    if len(y) != examples:
+        raise damaged(path, f"{len(y)} labels for {examples} images")
+    if not examples:
+        raise damaged(path, "it holds no example")
+    if y.max() >= classes:
+        raise damaged(path, f"it holds label {y.max()}, expected 0 to {classes - 1}")

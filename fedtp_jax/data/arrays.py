@@ -1,0 +1,297 @@
+"""The user's own arrays as a Dataset: `from_arrays`, and .npz files that hold the same arrays."""
+
+import dataclasses
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fedtp_jax.data.federated import Dataset, Examples
+from fedtp_jax.errors import UserError, nearest
+
+_NPZ_KEYS = ("x", "y", "x_test", "y_test", "clients", "clients_test")
+
+
+def from_arrays(
+    x: ArrayLike,
+    y: ArrayLike,
+    x_test: ArrayLike | None = None,
+    y_test: ArrayLike | None = None,
+    *,
+    clients: ArrayLike | None = None,
+    clients_test: ArrayLike | None = None,
+    test_fraction: float = 0.2,
+    num_classes: int | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    name: str = "arrays",
+    seed: int = 0,
+) -> Dataset:
+    """Make a data set of your own arrays, to be given as simulate(config, data=from_arrays(...)).
+
+    Args:
+        x: [M, H, W, C] images, channels last; [M, H, W] gets one channel; [M, F] and other shapes stay as
+            they are. uint8 means pixels 0 to 255, which enter the model as (x / 255 - mean) / std. float16,
+            float32 and float64 are held as float32 and enter it as (x - mean) / std. Other dtypes are
+            refused, for it would be a guess whether they are pixels.
+        y: [M] integer labels, 0 to num_classes - 1.
+        x_test: [M', ...] test examples of x's dtype and shape. Without them, test_fraction of the
+            examples is held out of x.
+        y_test: [M'] their labels; exactly when x_test is given.
+        clients: [M] who owns each example (device, writer, hospital, ...): integers or strings, for
+            partition `natural`. The sorted distinct values of clients and clients_test become clients
+            0 to N - 1; integers 0 to N - 1 stay what they are.
+        clients_test: [M'] the same for x_test; exactly when x_test and clients are given.
+        test_fraction: share of each client's examples (without clients: of each label's) that is held out
+            when there is no x_test, rounded to whole examples; at least one of each stays for training. Both
+            parts keep the order of x.
+        num_classes: number of classes; default: the largest label + 1.
+        mean, std: one number, or one for each entry of the last axis. Default for uint8: those of the
+            train examples / 255, for each entry of the last axis (std 1 where it is constant); for floats: 0
+            and 1.
+        name: what to call the data set in output and errors.
+        seed: seeds the choice of the held-out examples, and nothing else.
+
+    Returns:
+        Dataset with x in uint8 or float32, y in int32 and, if given, clients in int32.
+
+    Raises:
+        UserError: shapes, lengths, dtypes or labels do not fit, an array is empty, or x holds NaN or
+            infinity; the message names the argument.
+    """
+    x, y = _inputs("x", x), _labels("y", y)
+    _same_length("x", x, "y", y)
+    owner = _column("clients", clients, len(x))
+    if (x_test is None) != (y_test is None):
+        missing, given = ("y_test", "x_test") if y_test is None else ("x_test", "y_test")
+        raise UserError(f"{missing}: missing although {given} is given; give both or neither")
+    if x_test is None or y_test is None:
+        if clients_test is not None:
+            raise UserError(
+                "clients_test: given without x_test; leave it out, the held-out examples follow clients"
+            )
+        owner = None if owner is None else np.unique(owner, return_inverse=True)[1].astype(np.int32)
+        held_out = _held_out(y if owner is None else owner, test_fraction, seed)
+        train, test = (
+            Examples(x[rows], y[rows], None if owner is None else owner[rows])
+            for rows in (~held_out, held_out)
+        )
+    else:
+        train, test = _given_test(Examples(x, y, owner), x_test, y_test, clients_test)
+    classes = _num_classes(y, test.y, num_classes)
+    default_mean, default_std = _pixel_statistics(train.x) if x.dtype == np.uint8 else ((0.0,), (1.0,))
+    return Dataset(
+        name,
+        train,
+        test,
+        classes,
+        default_mean if mean is None else _per_channel("mean", mean, x.shape[-1]),
+        default_std if std is None else _per_channel("std", std, x.shape[-1]),
+        source="arrays",
+    )
+
+
+def read_npz(file: str | None) -> Dataset:
+    """The arrays x, y and optional x_test, y_test, clients, clients_test of an .npz file, as from_arrays.
+
+    Raises:
+        UserError: no such file, not an .npz file, pickled (object) arrays, unknown keys, or arrays that do
+            not fit.
+    """
+    if file is None:
+        raise UserError("data.file: missing; give the path of an .npz file with x and y")
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise UserError(f"data.file: {path} is no file; give the path of an .npz file with x and y")
+    arrays = _load_npz(path)
+    for key in arrays:
+        if key not in _NPZ_KEYS:
+            known = ", ".join(_NPZ_KEYS)
+            raise UserError(
+                f"data.file: {path} holds {key!r}{nearest(key, _NPZ_KEYS)}; the known arrays are {known}"
+            )
+    for key in ("x", "y"):
+        if key not in arrays:
+            raise UserError(
+                f"data.file: {path} holds {', '.join(arrays) or 'nothing'} but no {key!r}; save x and y"
+            )
+    try:
+        return dataclasses.replace(from_arrays(**arrays, name=path.stem), source=str(path))
+    except UserError as error:
+        raise UserError(f"data.file: {path}: {error}") from error
+
+
+def _load_npz(path: Path) -> dict[str, Any]:
+    try:
+        # Opened here because np.load leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise UserError(
+            f"data.file: {path} is no readable .npz file ({error}); write it with "
+            "numpy.savez(file, x=x, y=y), without object arrays"
+        ) from error
+
+
+def _given_test(
+    train: Examples, x_test: ArrayLike, y_test: ArrayLike, clients_test: ArrayLike | None
+) -> tuple[Examples, Examples]:
+    """Train and test with matching inputs, and clients numbered over both."""
+    x, y = _inputs("x_test", x_test), _labels("y_test", y_test)
+    _same_length("x_test", x, "y_test", y)
+    if x.shape[1:] != train.x.shape[1:] or x.dtype != train.x.dtype:
+        raise UserError(
+            f"x_test: examples of shape {x.shape[1:]} {x.dtype}, but those of x are {train.x.shape[1:]} "
+            f"{train.x.dtype}; bring both to one shape and dtype"
+        )
+    owner = _column("clients_test", clients_test, len(x))
+    if train.client is None and owner is None:
+        return train, Examples(x, y)
+    if train.client is None or owner is None:
+        missing, given = ("clients_test", "clients") if owner is None else ("clients", "clients_test")
+        raise UserError(f"{missing}: missing although {given} and x_test are given; give both or neither")
+    if (train.client.dtype.kind in "US") != (owner.dtype.kind in "US"):
+        raise UserError(
+            f"clients_test: holds {owner.dtype}, but clients holds {train.client.dtype}; "
+            "use the same names in both"
+        )
+    ids = np.unique(np.concatenate([train.client, owner]), return_inverse=True)[1].astype(np.int32)
+    return Examples(train.x, train.y, ids[: len(train)]), Examples(x, y, ids[len(train) :])
+
+
+def _array(field: str, value: ArrayLike) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged lists
+        raise UserError(f"{field}: no array ({error}); give every example the same shape") from error
+    if array.dtype == object:
+        raise UserError(
+            f"{field}: holds Python objects (dtype object); give an array of numbers of one shape"
+        )
+    if array.ndim == 0 or array.size == 0:
+        raise UserError(f"{field}: an empty array of shape {array.shape}; give at least one example")
+    return array
+
+
+def _inputs(field: str, value: ArrayLike) -> np.ndarray:
+    """[M, ...] uint8 or finite float32."""
+    x = _array(field, value)
+    if x.ndim < 2:
+        raise UserError(f"{field}: shape {x.shape}; expected [M, H, W, C], [M, H, W] or [M, F]")
+    if x.dtype != np.uint8:
+        if x.dtype not in (np.float16, np.float32, np.float64):
+            raise UserError(
+                f"{field}: dtype {x.dtype}; give pixels 0 to 255 as {field}.astype('uint8') or other numbers "
+                f"as {field}.astype('float32')"
+            )
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported below
+            x = x.astype(np.float32)
+        bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+        if bad.any():
+            raise UserError(
+                f"{field}: {bad.sum()} of {len(x)} examples hold NaN or infinity, first at index "
+                f"{bad.argmax()}; remove or replace them"
+            )
+    return x[..., None] if x.ndim == 3 else x
+
+
+def _labels(field: str, value: ArrayLike) -> np.ndarray:
+    """[M] int32, none negative."""
+    y = _array(field, value)
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        hint = "; take argmax(axis=1) of one-hot labels" if y.ndim == 2 else ""
+        raise UserError(f"{field}: shape {y.shape} {y.dtype}; expected [M] integer labels{hint}")
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= 2**31 - 1:
+        raise UserError(f"{field}: labels run from {low} to {high}; expected 0 to num_classes - 1")
+    return y.astype(np.int32)
+
+
+def _column(field: str, value: ArrayLike | None, length: int) -> np.ndarray | None:
+    """[M] client names as given, sortable and without gaps; None for None."""
+    if value is None:
+        return None
+    column = np.asarray(value)
+    if column.dtype == object and column.ndim == 1 and all(isinstance(entry, str) for entry in column):
+        column = column.astype(str)  # a text column of pandas
+    if column.ndim != 1 or column.dtype.kind not in "iuUS":
+        raise UserError(
+            f"{field}: shape {column.shape} {column.dtype}; expected one integer or string for each example, "
+            "none missing"
+        )
+    if len(column) != length:
+        raise UserError(f"{field}: {len(column)} entries for {length} examples; give one for each")
+    return column
+
+
+def _same_length(x_field: str, x: np.ndarray, y_field: str, y: np.ndarray) -> None:
+    if len(x) != len(y):
+        raise UserError(
+            f"{y_field}: {len(y)} labels for {len(x)} examples in {x_field}; give one label for each"
+        )
+
+
+def _num_classes(y: np.ndarray, y_test: np.ndarray, num_classes: int | None) -> int:
+    highest = int(max(y.max(), y_test.max()))
+    if num_classes is None:
+        return highest + 1
+    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
+        raise UserError(f"num_classes: {num_classes!r}; expected a whole number of at least 1")
+    if highest >= num_classes:
+        raise UserError(
+            f"num_classes: {num_classes}, but a label is {highest}; labels run from 0 to num_classes - 1"
+        )
+    return int(num_classes)
+
+
+def _held_out(group: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """[M] bool: round(fraction * size) random examples of every group, of one-example groups none."""
+    if not 0 < fraction < 1:
+        raise UserError(f"test_fraction: {fraction}; expected a share between 0 and 1 (or give x_test)")
+    order = np.lexsort((np.random.default_rng(seed).random(len(group)), group))
+    _, start, size = np.unique(group[order], return_index=True, return_counts=True)
+    rank = np.arange(len(group)) - np.repeat(start, size)
+    taken = np.minimum(np.rint(fraction * size), size - 1)
+    held_out = np.zeros(len(group), bool)
+    held_out[order] = rank < np.repeat(taken, size)
+    if not held_out.any():
+        raise UserError(
+            f"test_fraction: {fraction} of {len(group)} examples in {len(size)} groups holds out none; "
+            "raise it or give x_test and y_test"
+        )
+    return held_out
+
+
+def _per_channel(field: str, value: float | Sequence[float], channels: int) -> tuple[float, ...]:
+    numbers = np.atleast_1d(np.asarray(value, np.float64))
+    if numbers.shape not in ((1,), (channels,)):
+        raise UserError(
+            f"{field}: {value!r}; expected one number or {channels}, one for each entry of the last axis"
+        )
+    if not np.isfinite(numbers).all() or (field == "std" and (numbers <= 0).any()):
+        raise UserError(f"{field}: {value!r}; expected finite{' positive' if field == 'std' else ''} numbers")
+    return tuple(numbers.tolist())
+
+
+def _pixel_statistics(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of x / 255 for each entry of the last axis, exact from counts of the 256 values."""
+    values = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(x.shape[-1]):
+        share = np.bincount(x[..., channel].ravel(), minlength=256) / (x.size // x.shape[-1])
+        means.append(float(share @ values))
+        stds.append(float(np.sqrt(share @ (values - means[-1]) ** 2)))
+    # Rounding leaves a constant channel at 1e-17 instead of 0.
+    return tuple(means), tuple(std if std > 1e-9 else 1.0 for std in stds)

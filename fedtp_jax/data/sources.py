@@ -1,0 +1,188 @@
+"""Where each named data set comes from. Nothing here reaches for the network; `prepare` does if asked to."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedtp_jax import config as cfg
+from fedtp_jax.data import archives, cifar, tfds
+from fedtp_jax.data.archives import Originals
+from fedtp_jax.data.arrays import from_arrays, read_npz
+from fedtp_jax.data.federated import Dataset, Examples
+from fedtp_jax.errors import UserError
+
+__all__ = ["IMAGE_SETS", "find_originals", "from_arrays", "load", "missing"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSet:
+    """A published set of images: how it is called, normalised, read from its files, and got."""
+
+    title: str
+    num_classes: int
+    mean: tuple[float, ...]  # of the train examples / 255, as usually published
+    std: tuple[float, ...]
+    files: str  # what data.directory may hold
+    page: str  # where they are published
+    folders: tuple[str, ...] = ()  # where they lie without the user's doing
+    package: str = ""
+
+
+_IDX_FILES = "the four IDX files (train-images-idx3-ubyte[.gz], ...)"
+
+IMAGE_SETS = {
+    "mnist": ImageSet(
+        "MNIST", 10, (0.1307,), (0.3081,), _IDX_FILES, "https://storage.googleapis.com/cvdf-datasets/mnist/"
+    ),
+    "fashion_mnist": ImageSet(
+        "Fashion-MNIST",
+        10,
+        (0.2860,),
+        (0.3530,),
+        _IDX_FILES,
+        "https://github.com/zalandoresearch/fashion-mnist",
+        folders=("/usr/share/datasets/fashion-mnist",),
+        package="dataset-fashion-mnist",
+    ),
+    "cifar10": ImageSet(
+        "CIFAR-10",
+        10,
+        (0.4914, 0.4822, 0.4465),
+        (0.2023, 0.1994, 0.2010),
+        "cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+    ),
+    "cifar100": ImageSet(
+        "CIFAR-100",
+        100,
+        (0.5071, 0.4865, 0.4409),
+        (0.2673, 0.2564, 0.2762),
+        "cifar-100-binary.tar.gz or cifar-100-python.tar.gz, packed or unpacked",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+    ),
+}
+
+
+def load(config: Any) -> Dataset:
+    """The data set that `config`, one of config.DATASETS, describes.
+
+    x is [M, H, W, C] uint8 (own arrays may have other shapes, and float32), y is [M] int32. Images of
+    published sets come in the order of their original files, whatever they are read from.
+
+    Raises:
+        UserError: the data is missing (at once, with the places looked in and the ways to get it) or damaged.
+    """
+    if type(config) not in _LOADERS:
+        raise TypeError(f"{type(config).__name__} is no data set's configuration")
+    return _LOADERS[type(config)](config)
+
+
+def find_originals(name: str, directory: Path | None) -> Originals | None:
+    """The original files of `name` in `directory` (None: where packages put them), read, or None.
+
+    Raises:
+        UserError: the files are incomplete or damaged, or `directory` does not exist.
+    """
+    if directory is not None and not directory.exists():
+        raise UserError(
+            f"data.directory: {directory} does not exist; name a folder with {IMAGE_SETS[name].files}"
+        )
+    for place in _places(name, directory):
+        try:
+            found = _originals_at(name, place)
+        except OSError as error:
+            raise UserError(
+                f"data.directory: {place} cannot be read ({error}); change its permissions or name "
+                "another folder"
+            ) from error
+        if found is not None:
+            return found
+    return None
+
+
+def _originals_at(name: str, place: Path) -> Originals | None:
+    if name.startswith("cifar"):
+        batches = cifar.find_cifar(name, place)
+        return cifar.read_cifar(batches) if batches is not None else None
+    files = archives.find_idx(place)
+    return archives.read_idx(files) if files is not None else None
+
+
+def missing(name: str, directory: Path | None, root: Path) -> UserError:
+    """The error that says where `name` was looked for (`root`: TFDS's folder) and how to get it."""
+    about = IMAGE_SETS[name]
+    looked = [str(place) for place in _places(name, directory)] + [str(root / name)]
+    ways = [f"`apt-get install {about.package}` (Debian, Ubuntu)"] if about.package else []
+    ways.append(f"set data.directory to a folder with {about.files} from {about.page}")
+    ways.append(f"`fedtp prepare {name} --download`")
+    unusable = ""
+    if tfds.has_other_format(name, root):
+        unusable = f" ({root / name} is in a TFDS format that needs TensorFlow; only array_record is read)"
+    return UserError(
+        f"data.directory: no {about.title} found. Looked in {', '.join(looked)}{unusable}. To get it: "
+        + "; or ".join(ways)
+    )
+
+
+def _places(name: str, directory: Path | None) -> list[Path]:
+    # A folder the user names is never silently replaced by another one.
+    return [directory] if directory is not None else [Path(folder) for folder in IMAGE_SETS[name].folders]
+
+
+def _images(config: cfg.Mnist | cfg.Cifar10) -> Dataset:
+    """One of IMAGE_SETS from its original files, else from a prepared TFDS folder."""
+    name = cfg.name_of(config)
+    about = IMAGE_SETS[name]
+    directory = Path(config.directory).expanduser() if config.directory is not None else None
+    originals = find_originals(name, directory)
+    if originals is not None:
+        train, test = (
+            Examples(split.x, split.labels["label"].astype(np.int32))
+            for split in (originals.train, originals.test)
+        )
+        source = originals.where
+    else:
+        root = directory or tfds.default_root()
+        if not tfds.is_prepared(name, root):
+            raise missing(name, directory, root)
+        train, test = tfds.read(name, root)
+        source = root / name
+    return Dataset(name, train, test, about.num_classes, about.mean, about.std, str(source))
+
+
+def _digits(config: cfg.Digits) -> Dataset:
+    """scikit-learn's 8x8 digits with values 0..16 stretched to 0..255; every fifth is a test example."""
+    from sklearn.datasets import load_digits  # over a second, and only needed here
+
+    digits = load_digits()
+    x = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    y = digits.target.astype(np.int32)
+    is_test = np.arange(len(y)) % 5 == 4
+    train, test = (Examples(x[rows], y[rows]) for rows in (~is_test, is_test))
+    # Mean and std were computed from the train examples / 255.
+    return Dataset("digits", train, test, 10, (0.3059,), (0.3763,), "scikit-learn")
+
+
+def _npz(config: cfg.Npz) -> Dataset:
+    return read_npz(config.file)
+
+
+def _arrays(config: cfg.Arrays) -> Dataset:
+    raise UserError(
+        "data: 'arrays' has no arrays to load; pass data=fedtp_jax.from_arrays(x, y) to simulate from "
+        "Python, or choose data 'npz' with data.file"
+    )
+
+
+_LOADERS: dict[type, Callable[[Any], Dataset]] = {
+    cfg.Digits: _digits,
+    cfg.Mnist: _images,
+    cfg.FashionMnist: _images,
+    cfg.Cifar10: _images,
+    cfg.Cifar100: _images,
+    cfg.Npz: _npz,
+    cfg.Arrays: _arrays,
+}

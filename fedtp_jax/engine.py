@@ -1,0 +1,143 @@
+"""The lane engine: runs any per-client work over a wave of clients in one compiled program.
+
+A device holds L lanes side by side (vmap); the devices are the mesh's axis `clients` (shard_map). When a
+lane's client is done, its upload joins the running sum, its row is stored, and the lane takes the next
+client. Nothing here knows what the work is.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from fedtp_jax import tree
+from fedtp_jax.schedule import Tables
+
+AXIS = "clients"
+
+
+class Batch(NamedTuple):
+    """One local step's examples: x [B, ...] normalised, y [B], mask [B] 1.0 where the example is real."""
+
+    x: jax.Array
+    y: jax.Array
+    mask: jax.Array
+
+
+class DeviceExamples(NamedTuple):
+    """All examples of a split, resident on every device: x [M, ...] as stored, y [M]."""
+
+    x: jax.Array
+    y: jax.Array
+    mean: jax.Array
+    std: jax.Array
+
+    def batch(self, index: jax.Array, count: jax.Array) -> Batch:
+        """The examples at `index` [L, B], of which the first `count` [L] are real; normalised here."""
+        x = self.x[index]
+        if x.dtype == jnp.uint8:
+            x = x.astype(jnp.float32) / 255.0
+        mask = jnp.arange(index.shape[-1]) < count[..., None]
+        return Batch((x - self.mean) / self.std, self.y[index], mask.astype(jnp.float32))
+
+
+class ClientWork(NamedTuple):
+    """What one client does. No axis of clients appears in these functions: they read like the paper.
+
+    start(shared, row, key) -> carry: before the first local step.
+    step(shared, carry, batch, key) -> carry: one local step; `key` is of (seed, round, client, step) alone.
+    finish(shared, carry, row) -> (to_sum, to_keep): to_sum is added over clients, to_keep is stored per client.
+    """
+
+    start: Callable[[Any, Any, jax.Array], Any]
+    step: Callable[[Any, Any, Batch, jax.Array], Any]
+    finish: Callable[[Any, Any, Any], tuple[Any, Any]]
+
+
+def make_mesh(devices: int) -> Mesh:
+    """A mesh of the first `devices` devices; one device is a mesh of one."""
+    return jax.make_mesh((devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P())
+
+
+def per_device(mesh: Mesh) -> NamedSharding:
+    """Leading axis split over the devices."""
+    return NamedSharding(mesh, P(AXIS))
+
+
+def run(
+    work: ClientWork,
+    mesh: Mesh,
+    tables: Tables,
+    examples: DeviceExamples,
+    shared: Any,
+    rows: Any,
+    keys: jax.Array,
+) -> tuple[Any, Any]:
+    """Do `work` for every client of the wave; traceable.
+
+    Args:
+      tables: from `schedule.build_schedule`, for D devices of C slots.
+      shared: what all clients read; one copy per device.
+      rows: tree of [D * C, ...], what each slot's client owns.
+      keys: [D * C] a JAX key per slot.
+
+    Returns:
+      (sum over clients of to_sum, to_keep [D * C, ...] with zeros in empty slots).
+    """
+
+    def on_device(tables: Tables, examples: DeviceExamples, shared: Any, rows: Any, keys: jax.Array) -> Any:
+        tables = Tables(*(table[0] for table in tables))
+        total, kept = _run_lanes(work, tables, examples, shared, rows, keys)
+        return jax.lax.psum(total, AXIS), kept
+
+    return jax.shard_map(
+        on_device,
+        mesh=mesh,
+        in_specs=(P(AXIS), P(), P(), P(AXIS), P(AXIS)),
+        out_specs=(P(), P(AXIS)),
+        check_vma=False,  # loops of different length per device, one psum at the end: nothing to infer
+    )(tables, examples, shared, rows, keys)
+
+
+def _run_lanes(
+    work: ClientWork, tables: Tables, examples: DeviceExamples, shared: Any, rows: Any, keys: jax.Array
+) -> tuple[Any, Any]:
+    """One device's segments: start lanes, run ticks without a branch, flush lanes."""
+    start = jax.vmap(work.start, in_axes=(None, 0, 0))
+    step = jax.vmap(work.step, in_axes=(None, 0, 0, 0))
+    finish = jax.vmap(work.finish, in_axes=(None, 0, 0))
+    slots = len(keys)
+
+    def segment(s: jax.Array, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        carry, total, kept = state
+        slot, ends = tables.slot[s], tables.ends[s]
+        row, key = tree.take_rows(rows, slot), keys[slot]
+        carry = tree.where_rows(tables.starts[s], start(shared, row, key), carry)
+
+        def tick(t: jax.Array, carry: Any) -> Any:
+            batch = examples.batch(tables.index[t], tables.count[t])
+            return step(shared, carry, batch, jax.vmap(jax.random.fold_in)(key, tables.step[t]))
+
+        carry = jax.lax.fori_loop(tables.bounds[s], tables.bounds[s + 1], tick, carry)
+        to_sum, to_keep = finish(shared, carry, row)
+        ended = tree.where_rows(ends, to_sum, jax.tree.map(jnp.zeros_like, to_sum))
+        total = tree.add(total, jax.tree.map(lambda leaf: leaf.sum(0), ended))
+        return carry, total, tree.put_rows(kept, jnp.where(ends, slot, slots), to_keep)
+
+    some = jnp.zeros(tables.slot.shape[-1], jnp.int32)
+    lanes = jax.eval_shape(lambda: start(shared, tree.take_rows(rows, some), keys[some]))
+    sums, keeps = jax.eval_shape(lambda carry: finish(shared, carry, tree.take_rows(rows, some)), lanes)
+    state = (
+        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), lanes),
+        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), sums),
+        jax.tree.map(lambda leaf: jnp.zeros((slots, *leaf.shape[1:]), leaf.dtype), keeps),
+    )
+    _, total, kept = jax.lax.fori_loop(0, tables.segments, segment, state)
+    return total, kept

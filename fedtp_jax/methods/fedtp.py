@@ -1,0 +1,14 @@
+"""FedTP: a hypernetwork on the server generates every client's self-attention projections.
+
+Li, Cai, Wang, Tang, Ding, Lin, Shi: FedTP: Federated Learning by Transformer Personalization.
+IEEE TNNLS 2023, arXiv 2211.01572, section III.
+"""
+
+from fedtp_jax import config
+from fedtp_jax.methods.base import Method, Task, role_method
+
+
+def fedtp(settings: config.FedTP, task: Task) -> Method:
+    """W_k = h(z_k; phi) for the leaves of `settings.generated`; phi steps along sum_k p_k J_k^T (W_k - W_k')."""
+    rules = [("generated", settings.generated), ("personal", settings.personal), ("shared", (".",))]
+    return role_method(task, rules, settings.hypernetwork)

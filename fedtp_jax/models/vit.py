@@ -1,0 +1,99 @@
+"""Vision Transformer (Dosovitskiy et al., 2021) in the form of the FedTP authors: pre-norm, class token.
+
+Axes: B batch, H W C image, S tokens (1 + patches), M = dim, A heads, F = dim_head.
+Leaves are named for role rules: block_0/attention/{query,key,value,out}, block_0/mlp/{up,down}, head, ...
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fedtp_jax.models.layers import Dropout, dense
+
+EPSILON = 1e-5  # of every LayerNorm
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, softmax(q k^T / sqrt(F)) v, without dropout on the weights."""
+
+    heads: int
+    dim_head: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [B, S, M] -> [B, S, M]
+        dim, inner = x.shape[-1], self.heads * self.dim_head
+        split = (*x.shape[:-1], self.heads, self.dim_head)
+        query = dense(inner, dim, "query", use_bias=False)(x).reshape(split)
+        key = dense(inner, dim, "key", use_bias=False)(x).reshape(split)
+        value = dense(inner, dim, "value", use_bias=False)(x).reshape(split)
+        scores = jnp.einsum("bsaf,btaf->bast", query, key) * self.dim_head**-0.5
+        mixed = jnp.einsum("bast,btaf->bsaf", jax.nn.softmax(scores), value)
+        mixed = mixed.reshape(*x.shape[:-1], inner)
+        if self.heads == 1 and self.dim_head == dim:
+            return mixed  # as the authors' code: nothing to project
+        return Dropout(self.dropout)(dense(dim, inner, "out")(mixed), train)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    hidden: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [B, S, M] -> [B, S, M]
+        dim = x.shape[-1]
+        x = jax.nn.gelu(dense(self.hidden, dim, "up")(x), approximate=False)
+        x = Dropout(self.dropout)(x, train)
+        return Dropout(self.dropout)(dense(dim, self.hidden, "down")(x), train)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    heads: int
+    dim_head: int
+    mlp_dim: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        attention = Attention(self.heads, self.dim_head, self.dropout, name="attention")
+        mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
+        x = x + attention(nn.LayerNorm(EPSILON, name="attention_norm")(x), train)
+        return x + mlp(nn.LayerNorm(EPSILON, name="mlp_norm")(x), train)
+
+
+class Vit(nn.Module):
+    """Images [B, H, W, C] -> logits [B, num_classes]."""
+
+    num_classes: int
+    patch_size: int = 4
+    dim: int = 128
+    depth: int = 6
+    heads: int = 8
+    dim_head: int = 64
+    mlp_dim: int = 256
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        x = dense(self.dim, self.patch_size**2 * images.shape[-1], "patch_embedding")(self.patches(images))
+        unit = nn.initializers.normal(1.0)
+        token = self.param("class_token", unit, (1, 1, self.dim))
+        x = jnp.concatenate([jnp.broadcast_to(token, (len(x), 1, self.dim)), x], axis=1)
+        x = x + self.param("position_embedding", unit, (1, x.shape[1], self.dim))
+        x = Dropout(self.dropout)(x, train)
+        for block in range(self.depth):
+            x = Block(self.heads, self.dim_head, self.mlp_dim, self.dropout, name=f"block_{block}")(x, train)
+        features = x[:, 0]
+        self.sow("intermediates", "features", features)
+        return dense(self.num_classes, self.dim, "head")(nn.LayerNorm(EPSILON, name="head_norm")(features))
+
+    def patches(self, images: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, patches, patch_size^2 * C], values in order row in patch, column, channel."""
+        b, h, w, c = images.shape
+        p = self.patch_size
+        x = images.reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 2, 4, 5)
+        return x.reshape(b, (h // p) * (w // p), p * p * c)

@@ -1,0 +1,183 @@
+"""A round as a schedule: whose batch does each lane of each device work on, tick by tick (NumPy only).
+
+Axes: D devices, L lanes of a device, T ticks, S segments, B batch, K clients of the wave, C slots (clients
+that a device may hold). A segment is a stretch of ticks between two changes of a device's lanes: at its
+start some lanes take up their next client, at its end some lanes flush theirs.
+"""
+
+import dataclasses
+import heapq
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fedtp_jax.rng import Purpose, generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Static sizes of a program's tables; equal layouts share one compiled program."""
+
+    devices: int
+    lanes: int
+    slots: int
+    ticks: int
+    batch: int
+
+
+class Batches(NamedTuple):
+    """The local steps of one client: index [steps, B] int32 into the examples, count [steps] valid ones."""
+
+    index: np.ndarray
+    count: np.ndarray
+
+
+class Tables(NamedTuple):
+    """What the engine reads. The leading axis D is split over the devices.
+
+    index [D, T, L, B]: position of each example; count [D, T, L]: how many are valid (0: the lane idles);
+    step [D, T, L]: number of the client's local step; slot [D, C, L]: whose work the lane does in the segment;
+    starts, ends [D, C, L]: whether the lane's client begins or is finished with the segment; bounds [D, C + 1]:
+    first tick of each segment; segments [D]: how many there are.
+    """
+
+    index: np.ndarray
+    count: np.ndarray
+    step: np.ndarray
+    slot: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    bounds: np.ndarray
+    segments: np.ndarray
+
+
+class Schedule(NamedTuple):
+    """Tables, who sits where, and how well the lanes are filled.
+
+    position: [D * C] which of the wave's K clients sits in each slot, -1 where none does.
+    """
+
+    tables: Tables
+    position: np.ndarray
+    useful_steps: int
+    executed_steps: int
+
+
+def sample_cohort(seed: int, round: int, candidates: np.ndarray, size: int) -> np.ndarray:
+    """[K] client ids, drawn uniformly without replacement from `candidates`, in ascending order."""
+    rng = generator(seed, Purpose.COHORT, round)
+    return np.sort(rng.choice(candidates, size=size, replace=False))
+
+
+def shuffled_batches(shard: np.ndarray, epochs: int, batch: int, rng: np.random.Generator) -> Batches:
+    """`epochs` passes over `shard`, each in a fresh order; the last batch of an epoch may be smaller."""
+    parts = [split_batches(rng.permutation(shard), batch) for _ in range(epochs)]
+    return Batches(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def split_batches(order: np.ndarray, batch: int) -> Batches:
+    """`order` cut into consecutive batches; padding repeats position 0 and is not counted."""
+    steps = math.ceil(len(order) / batch)
+    index = np.zeros(steps * batch, np.int32)
+    index[: len(order)] = order
+    count = np.minimum(batch, len(order) - batch * np.arange(steps)).astype(np.int32)
+    return Batches(index.reshape(steps, batch), count)
+
+
+def auto_lanes(steps: Sequence[int] | np.ndarray, devices: int, accelerator: bool) -> int:
+    """Lanes of a device for clients of these step counts, DESIGN: ceil(total steps / longest client).
+
+    More lanes would only idle behind the longest client, fewer would only serialise. On CPU a device is one
+    core, where lanes are work in series, so one lane wastes nothing.
+    """
+    if not accelerator:
+        return 1
+    return math.ceil(math.ceil(np.sum(steps) / np.max(steps)) / devices)
+
+
+def plan_layout(longest_wave: np.ndarray, devices: int, lanes: int, batch: int) -> Layout:
+    """A layout that fits every wave whose sorted step counts are bounded by `longest_wave` [K].
+
+    The tick bound is that of greedy list scheduling: (total - longest) / lanes + longest.
+    """
+    clients = len(longest_wave)
+    slots = clients if devices == 1 else min(clients, math.ceil(1.25 * clients / devices))
+    longest = int(longest_wave.max())
+    shared_out = math.ceil((int(longest_wave.sum()) - longest) / (devices * lanes))
+    return Layout(devices, lanes, slots, longest + shared_out, batch)
+
+
+def pack(steps: Sequence[int], layout: Layout) -> list[list[list[int]]]:
+    """queues[d][l]: clients of lane l of device d in order; longest first onto the least loaded lane.
+
+    A device that holds `layout.slots` clients takes no more; clients without steps are on no lane.
+    """
+    queues: list[list[list[int]]] = [[[] for _ in range(layout.lanes)] for _ in range(layout.devices)]
+    held = [0] * layout.devices
+    # lanes outermost, so that few clients spread over devices before they share one
+    lanes = [(0, lane, device) for lane in range(layout.lanes) for device in range(layout.devices)]
+    for client in np.argsort(-np.asarray(steps), kind="stable"):
+        if steps[client] == 0:
+            break
+        while held[lanes[0][2]] == layout.slots:
+            heapq.heappop(lanes)
+        load, lane, device = lanes[0]
+        heapq.heapreplace(lanes, (load + int(steps[client]), lane, device))
+        queues[device][lane].append(int(client))
+        held[device] += 1
+    return queues
+
+
+def build_schedule(batches: Sequence[Batches], layout: Layout) -> Schedule:
+    """The schedule of a wave of K clients, given each client's local steps in order."""
+    d, lanes, c, b = layout.devices, layout.lanes, layout.slots, layout.batch
+    queues = pack([len(client.count) for client in batches], layout)
+    ticks = [max(sum(len(batches[k].count) for k in queue) for queue in device) for device in queues]
+    t = layout.ticks if max(ticks) <= layout.ticks else 2 * max(ticks)
+    tables = Tables(
+        index=np.zeros((d, t, lanes, b), np.int32),
+        count=np.zeros((d, t, lanes), np.int32),
+        step=np.zeros((d, t, lanes), np.int32),
+        slot=np.zeros((d, c, lanes), np.int32),
+        starts=np.zeros((d, c, lanes), bool),
+        ends=np.zeros((d, c, lanes), bool),
+        bounds=np.zeros((d, c + 1), np.int32),
+        segments=np.zeros(d, np.int32),
+    )
+    position = np.full(d * c, -1)
+    for device, queue in enumerate(queues):
+        slots = position[device * c : (device + 1) * c]
+        _fill_device(Tables(*(table[device : device + 1] for table in tables)), slots, queue, batches)
+    useful = sum(len(client.count) for client in batches)
+    return Schedule(tables, position, useful, sum(ticks) * lanes)
+
+
+def _fill_device(
+    tables: Tables, slots: np.ndarray, queues: list[list[int]], batches: Sequence[Batches]
+) -> None:
+    """Write one device's part of the tables (views with a leading axis of 1) and who sits in its slots."""
+    stays = []  # (lane, slot, first tick, end tick)
+    slot = 0
+    for lane, queue in enumerate(queues):
+        tick = 0
+        for client in queue:
+            steps = len(batches[client].count)
+            until = tick + steps
+            width = batches[client].index.shape[1]
+            tables.index[0, tick:until, lane, :width] = batches[client].index
+            tables.count[0, tick:until, lane] = batches[client].count
+            tables.step[0, tick:until, lane] = np.arange(steps)
+            slots[slot] = client
+            stays.append((lane, slot, tick, until))
+            slot, tick = slot + 1, until
+    bounds = np.unique([0] + [until for *_, until in stays])
+    tables.segments[0] = len(bounds) - 1
+    tables.bounds[0, : len(bounds)] = bounds
+    segment_of = {int(tick): segment for segment, tick in enumerate(bounds)}
+    for lane, slot, tick, until in stays:
+        first, last = segment_of[tick], segment_of[until]
+        tables.slot[0, first:last, lane] = slot
+        tables.starts[0, first, lane] = True
+        tables.ends[0, last - 1, lane] = True

@@ -1,0 +1,272 @@
+"""YAML files and `section.field=value` overrides -> SimulationConfig, with one clear message per mistake."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fedtp_jax import config
+from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.errors import UserError, nearest
+
+_BOUNDS = {
+    "gt": (lambda value, bound: value > bound, "greater than"),
+    "ge": (lambda value, bound: value >= bound, "at least"),
+    "lt": (lambda value, bound: value < bound, "less than"),
+    "le": (lambda value, bound: value <= bound, "at most"),
+}
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationConfig:
+    """The configuration in a YAML file, with overrides such as "training.rounds=200" applied on top.
+
+    Raises UserError naming the file or the dotted field, the value, and what is allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such configuration file; give the path of a .yaml file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a configuration file ({error})") from None
+    try:
+        tree = yaml.load(text, _UniqueKeys)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply to be a configuration") from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected sections such as 'training:', got {_show(tree)}")
+    for override in overrides:
+        _apply(tree, override)
+    return from_dict(tree)
+
+
+def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
+    """The configuration that nested plain values describe; the inverse of `to_dict`."""
+    result: SimulationConfig = _build(SimulationConfig, values, "")
+    check(result)
+    return result
+
+
+def to_dict(settings: SimulationConfig) -> dict[str, Any]:
+    """Nested plain values, every field spelt out, named sections with their `name` first."""
+    return typing.cast(dict[str, Any], _plain(settings))
+
+
+def to_yaml(settings: SimulationConfig) -> str:
+    """`to_dict` as YAML text that `load_config` reads back."""
+    return yaml.safe_dump(to_dict(settings), sort_keys=False)
+
+
+def check(settings: SimulationConfig) -> None:
+    """Raise UserError for a value out of bounds or fields that contradict each other."""
+    _check_bounds(settings, "")
+    clients = getattr(settings.partition, "clients", None)
+    cohort = settings.training.cohort_size
+    if clients is not None and cohort > clients:
+        raise UserError(
+            f"training.cohort_size: {cohort} is more than partition.clients = {clients}; "
+            f"use at most {clients}, or more clients"
+        )
+    for section, field in (("data", "file"), ("partition", "file")):
+        part = getattr(settings, section)
+        if hasattr(part, field) and getattr(part, field) is None:
+            name = name_of(part)
+            raise UserError(f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.npz")
+    overlap = set(getattr(settings.method, "generated", ())) & set(getattr(settings.method, "personal", ()))
+    if overlap:
+        raise UserError(
+            f"method.personal: {sorted(overlap)[0]!r} is in method.generated too; a leaf has one role, name it once"
+        )
+
+
+def differences(a: SimulationConfig, b: SimulationConfig) -> list[str]:
+    """"field: x there, y here" for every field in which two configurations differ."""
+    left, right = dict(_flat(to_dict(a), "")), dict(_flat(to_dict(b), ""))
+    missing = object()
+    return [
+        f"{field}: {_show(left.get(field, 'absent'))} there, {_show(right.get(field, 'absent'))} here"
+        for field in sorted(left | right)
+        if left.get(field, missing) != right.get(field, missing)
+    ]
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, which plain YAML settles silently for the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key!r} stands twice in one section; keep one")
+        return super().construct_mapping(node, deep)
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    """Write one "a.b=value" into nested values."""
+    field, equals, text = override.partition("=")
+    if not equals or not field:
+        raise UserError(f"{override!r}: expected section.field=value, such as training.rounds=200")
+    try:
+        value = yaml.load(text, _UniqueKeys) if text else None
+    except yaml.YAMLError:
+        value = text
+    *path, last = field.split(".")
+    for depth, word in enumerate(path):
+        inner = tree.setdefault(word, {})
+        if inner is None:
+            inner = tree[word] = {}
+        if not isinstance(inner, dict):
+            raise UserError(f"{field}: {'.'.join(path[: depth + 1])} is a value, not a section")
+        tree = inner
+    if last == "name" and len(path) == 1 and tree.get("name") != value:
+        _drop_foreign_options(tree, path[0], value)
+    tree[last] = value
+
+
+def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
+    """Another name was asked for: options of the file's old one that the new one lacks no longer apply."""
+    kinds = {f.name: f.metadata.get("kinds") for f in dataclasses.fields(SimulationConfig)}.get(field)
+    if kinds and isinstance(name, str) and name in kinds:
+        known = {f.name for f in dataclasses.fields(kinds[name])}
+        for option in set(section) - known:
+            del section[option]
+
+
+def _build(kind: type, values: Any, where: str) -> Any:
+    """An instance of dataclass `kind` from plain values; `where` is its dotted name and a dot, or empty."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where.rstrip('.')}: expected a section with fields, got {_show(values)}")
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in fields:
+            allowed = ", ".join(fields) or "none"
+            raise UserError(
+                f"{where}{name}: unknown field{nearest(str(name), fields)}; "
+                f"{'the fields of ' + where.rstrip('.') if where else 'the sections'} are: {allowed}"
+            )
+    built = {}
+    for name, value in values.items():
+        field, dotted = fields[name], where + name
+        if field.metadata.get("kinds"):
+            built[name] = _build_named(field.metadata["kinds"], value, dotted)
+        elif dataclasses.is_dataclass(hints[name]):
+            built[name] = _build(typing.cast(type, hints[name]), {} if value is None else value, dotted + ".")
+        else:
+            built[name] = _convert(hints[name], value, dotted)
+    return kind(**built)
+
+
+def _build_named(kinds: dict[str, type], values: Any, where: str) -> Any:
+    """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone."""
+    if isinstance(values, str):
+        values = {"name": values}
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise UserError(f"{where}.name: missing; choose one of {', '.join(kinds)}")
+    options = dict(values)
+    name = options.pop("name")
+    if name not in kinds:
+        raise UserError(
+            f"{where}.name: got {_show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
+        )
+    try:
+        return _build(kinds[name], options, where + ".")
+    except UserError as error:
+        others = [n for n, kind in kinds.items() for f in dataclasses.fields(kind) if f.name in options]
+        if "unknown field" not in str(error) or not set(others) - {name}:
+            raise
+        raise UserError(f"{error} ({where} is {name!r})") from None
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    """`value` as the annotated type; ints may stand for floats, and text such as 1e-3, which YAML keeps as text."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        for option in typing.get_args(kind):
+            try:
+                return _convert(option, value, where)
+            except UserError:
+                continue
+    elif kind is type(None) and value is None:
+        return None
+    elif typing.get_origin(kind) is Literal and value in typing.get_args(kind):
+        return value
+    elif kind is bool and isinstance(value, bool):
+        return value
+    elif kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    elif kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    elif kind is str and isinstance(value, str):
+        return value
+    elif kind == tuple[str, ...]:
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    raise UserError(f"{where}: got {_show(value)}, expected {describe(kind)}")
+
+
+def describe(kind: Any) -> str:
+    """A type in words, such as "a whole number or 'auto'"."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join(describe(option) for option in typing.get_args(kind))
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(repr(option) for option in typing.get_args(kind))
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        type(None): "null",
+        tuple[str, ...]: "a list of texts",
+    }
+    return words[kind]
+
+
+def _check_bounds(part: Any, where: str) -> None:
+    for field in dataclasses.fields(part):
+        value, dotted = getattr(part, field.name), where + field.name
+        if dataclasses.is_dataclass(value):
+            _check_bounds(value, dotted + ".")
+            continue
+        for key, (holds, words) in _BOUNDS.items():
+            if key in field.metadata and isinstance(value, int | float):
+                bound = field.metadata[key]
+                if not holds(value, bound) or value in (float("inf"), float("-inf")):
+                    raise UserError(f"{dotted}: got {_show(value)}, expected a number {words} {bound}")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        named = any(type(value) in k.values() for k in _KINDS)
+        return {"name": name_of(value), **fields} if named else fields
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _flat(values: Mapping[str, Any], where: str) -> typing.Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{where}{name}.")
+        else:
+            yield where + name, value
+
+
+def _show(value: Any) -> str:
+    """A value as the user wrote it, shortened."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_KINDS = (config.DATASETS, config.PARTITIONS, config.MODELS, config.METHODS)

@@ -1,0 +1,390 @@
+"""Partitions: the authors' recipes against golden values of their program, our own by their properties."""
+
+import gzip
+import hashlib
+import json
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedtp_jax import config as cfg
+from fedtp_jax.data.federated import Dataset, Examples
+from fedtp_jax.data.partition import load, make_partition, save
+from fedtp_jax.data.reference_partition import FINE_LABELS, RECIPES
+from fedtp_jax.errors import UserError
+
+HERE = Path(__file__).parent
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's package
+GOLDEN = (
+    "cifar10/homo/n10",
+    "cifar10/noniid-labeldir/n50",
+    "cifar10/noniid-labeluni/n50",
+    "cifar100/noniid-labeldir100/n100",
+    "cifar100/iid-label100/n100",
+)
+OWN = {
+    "iid": cfg.Iid(clients=7),
+    "dirichlet": cfg.Dirichlet(clients=7, alpha=0.5, min_size=10),
+    "pathological": cfg.Pathological(clients=7, classes_per_client=3),
+}
+
+
+def dataset(train, test, clients=None, clients_test=None):
+    """A data set with these labels; its inputs are empty, for a partition looks at labels alone."""
+    parts = [Examples(np.zeros((len(y), 0), np.float32), np.asarray(y, np.int32)) for y in (train, test)]
+    parts = [Examples(p.x, p.y, c) for p, c in zip(parts, (clients, clients_test), strict=True)]
+    return Dataset("toy", *parts, num_classes=int(parts[0].y.max()) + 1)
+
+
+def balanced(train=1000, test=200, classes=10):
+    rng = np.random.default_rng(0)
+    return dataset(*(rng.permutation(np.arange(count) % classes) for count in (train, test)))
+
+
+def lists(partition):
+    return [[part.tolist() for part in shards] for shards in partition]
+
+
+def assert_covers(partition, data):
+    for shards, split in zip(partition, (data.train, data.test), strict=True):
+        np.testing.assert_array_equal(np.sort(shards.indices), np.arange(len(split)))
+
+
+def assert_refuses(config, data, *patterns):
+    with pytest.raises(UserError) as caught:
+        make_partition(config, data, seed=0)
+    for pattern in patterns:
+        assert re.search(pattern, str(caught.value)), caught.value
+
+
+# ------------------------------------------------------------------------------ the authors' recipes
+
+
+@pytest.fixture(scope="module")
+def golden():
+    with np.load(HERE / "data/parity/partitions.npz") as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_parity_of_recipe(case, golden):
+    about = json.loads(str(golden["config"]))[case]
+    labels = {split: golden[f"labels/{about['dataset']}/{split}"] for split in ("train", "test")}
+    numpy, python = np.random.RandomState(about["init_seed"]), random.Random(about["init_seed"])
+
+    recipe = RECIPES[about["partition"]]
+    partition = recipe(numpy, python, labels["train"], labels["test"], about["clients"], about["beta"])
+
+    for split, shards in zip(labels, partition, strict=True):
+        expected = {
+            key: golden[f"{case}/{split}/{key}"] for key in ("sizes", "first20", "class_counts", "sha256")
+        }
+        first = np.array([np.pad(part[:20], (0, 20 - len(part[:20])), constant_values=-1) for part in shards])
+        np.testing.assert_array_equal(shards.sizes, expected["sizes"])
+        np.testing.assert_array_equal(first, expected["first20"])
+        classes = expected["class_counts"].shape[1]
+        np.testing.assert_array_equal(shards.class_counts(labels[split], classes), expected["class_counts"])
+        hashes = [hashlib.sha256(part.astype("<i8").tobytes()).hexdigest()[:16] for part in shards]
+        assert hashes == expected["sha256"].tolist()
+    # The program goes on with the same stream to draw its cohorts.
+    shuffles = [np.arange(about["clients"]) for _ in range(5)]
+    for shuffle in shuffles:
+        numpy.shuffle(shuffle)
+    np.testing.assert_array_equal(shuffles, golden[f"{case}/next_shuffles"])
+
+
+def test_parity_cases_are_all_tested(golden):
+    assert sorted(GOLDEN) == sorted(json.loads(str(golden["config"])))
+
+
+def fashion_mnist_labels(name):
+    content = gzip.decompress((FASHION_MNIST / f"{name}-labels-idx1-ubyte.gz").read_bytes())
+    return np.frombuffer(content, np.uint8, offset=8)
+
+
+@pytest.mark.skipif(
+    not FASHION_MNIST.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed"
+)
+def test_parity_of_pathological_fashion_mnist():
+    data = dataset(fashion_mnist_labels("train"), fashion_mnist_labels("t10k"))
+    partition = make_partition(cfg.NoniidLabeluni(clients=50, seed=0), data, seed=9)
+    assert lists(partition) == lists(load(HERE / "data/fashion_mnist_pathological_50.npz"))
+
+
+def test_reference_recipe_takes_the_simulations_seed_only_without_its_own():
+    data = balanced()
+    own, other = (lists(make_partition(cfg.Homo(clients=5, seed=s), data, seed=3)) for s in (0, None))
+    assert own == lists(make_partition(cfg.Homo(clients=5, seed=0), data, seed=4))
+    assert other == lists(make_partition(cfg.Homo(clients=5, seed=3), data, seed=4))
+    assert own != other
+
+
+def test_fine_labels_hold_every_class_once():
+    assert sorted(label for fine in FINE_LABELS for label in fine) == list(range(100))
+
+
+@pytest.mark.parametrize(
+    "config, data, patterns",
+    [
+        (cfg.NoniidLabeluni(clients=7), balanced(), [r"7 clients with 2 classes", r"multiple of 10"]),
+        (cfg.NoniidLabeldir100(clients=10), balanced(), [r"100 classes", r"has 10;"]),
+        (cfg.IidLabel100(), balanced(), [r"100 classes", r"has 10;"]),
+        (cfg.IidLabel100(clients=50), balanced(5000, 1000, 100), [r"not for 50", r"clients to 100"]),
+        (
+            cfg.IidLabel100(),
+            dataset([0] * 900 + list(range(100)), range(100)),
+            [r"class 4 has too few examples"],
+        ),
+        (cfg.NoniidLabeldir(clients=30), balanced(), [r"200 test examples", r"clients to 20 or less"]),
+        (
+            cfg.NoniidLabeldir(clients=19, beta=0.5),
+            balanced(),
+            [r"in 1000 tries", r"partition.beta \(now 0.5\)"],
+        ),
+        (
+            cfg.NoniidLabeldir(clients=3, beta=1e-9),
+            balanced(),
+            [r"share of 0 of class \d", r"partition.beta"],
+        ),
+        (cfg.NoniidLabeldir100(beta=1e-9, clients=10), balanced(5000, 1000, 100), [r"share of 0"]),
+        (cfg.Homo(seed=2**32), balanced(), [r"partition.seed: 4294967296", r"below 2\*\*32"]),
+        (cfg.Homo(clients=1001), balanced(), [r"1001 clients", r"only 1000 train examples"]),
+    ],
+)
+def test_reference_recipe_refuses(config, data, patterns):
+    assert_refuses(config, data, *patterns)
+
+
+# -------------------------------------------------------------------------------------- own recipes
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_recipe_gives_every_example_once_and_follows_its_seed(name):
+    data, config = balanced(), OWN[name]
+    partition = make_partition(config, data, seed=1)
+    assert partition.num_clients == 7
+    assert_covers(partition, data)
+    assert lists(make_partition(config, data, seed=1)) == lists(partition)
+    assert lists(make_partition(config, data, seed=2)) != lists(partition)
+    fixed = type(config)(**{**vars(config), "seed": 1})
+    assert lists(make_partition(fixed, data, seed=2)) == lists(partition)
+
+
+@pytest.mark.parametrize("clients", [1, 7, 150, 1000])
+def test_iid_shares_are_equal(clients):
+    data = balanced()
+    for shards in make_partition(cfg.Iid(clients=clients), data, seed=0):
+        assert np.ptp(shards.sizes) <= 1
+
+
+def test_dirichlet_redraws_until_min_size_and_test_mirrors_train():
+    data = balanced(10_000, 5_000)
+    first = make_partition(cfg.Dirichlet(clients=10, alpha=0.3, min_size=0), data, seed=0)
+    smallest = int(first.train.sizes.min())
+    again = make_partition(cfg.Dirichlet(clients=10, alpha=0.3, min_size=smallest + 1), data, seed=0)
+    assert again.train.sizes.min() > smallest
+    train = again.train.class_counts(data.train.y, 10)
+    test = again.test.class_counts(data.test.y, 10)
+    # Two cuts bound a share, each rounded by at most half an example: 1 in test, 1 / 2 from train.
+    assert np.abs(train / 2 - test).max() <= 1.5
+
+
+def test_dirichlet_spread_follows_alpha():
+    data = balanced(10_000, 1_000)
+    spread = []
+    for alpha in (0.1, 1.0, 1000.0):
+        partition = make_partition(cfg.Dirichlet(clients=10, alpha=alpha, min_size=0), data, seed=0)
+        shares = partition.train.class_counts(data.train.y, 10) / 1000
+        spread.append(shares.std())
+    # The variance of one share is (1/N)(1 - 1/N) / (alpha N + 1).
+    np.testing.assert_allclose(spread, [np.sqrt(0.09 / (10 * a + 1)) for a in (0.1, 1.0, 1000.0)], rtol=0.25)
+
+
+@pytest.mark.parametrize(
+    "clients, per_client, classes",
+    [(20, 2, 10), (7, 3, 10), (5, 2, 10), (4, 10, 10), (10, 1, 10), (33, 7, 9), (11, 5, 8), (3, 4, 5)],
+)
+def test_pathological_counts(clients, per_client, classes):
+    data = balanced(classes * 60, classes * 12, classes)
+    partition = make_partition(cfg.Pathological(clients, per_client), data, seed=3)
+    assert_covers(partition, data)
+    train = partition.train.class_counts(data.train.y, classes)
+    test = partition.test.class_counts(data.test.y, classes)
+    np.testing.assert_array_equal((train > 0).sum(1), per_client)
+    assert np.ptp((train > 0).sum(0)) <= 1
+    assert not np.any(test[train == 0])
+    for counts in (train, test):
+        for label in range(classes):
+            assert np.ptp(counts[train[:, label] > 0, label]) <= 1
+
+
+def test_pathological_pairs_of_classes_vary():
+    data = balanced(5000)
+    counts = make_partition(cfg.Pathological(200, 2), data, seed=0).train.class_counts(data.train.y, 10)
+    pairs = {tuple(np.flatnonzero(row)) for row in counts}
+    assert len(pairs) > 40  # of 45
+
+
+def test_natural_follows_the_columns():
+    data = dataset([0, 1, 0, 1], [0, 1], np.array([2, 0, 2, 0]), np.array([1, 0]))
+    assert lists(make_partition(cfg.Natural(), data, seed=0)) == [[[1, 3], [], [0, 2]], [[1], [0], []]]
+
+
+@pytest.mark.parametrize(
+    "config", [cfg.Iid(clients=100_000), cfg.Dirichlet(clients=100_000, min_size=0)], ids=["iid", "dirichlet"]
+)
+def test_hundred_thousand_clients(config):
+    data = balanced(200_000, 20_000)
+    partition = make_partition(config, data, seed=0)
+    assert partition.num_clients == 100_000
+    assert_covers(partition, data)
+
+
+@pytest.mark.parametrize(
+    "config, data, patterns",
+    [
+        (
+            cfg.Iid(clients=1001),
+            balanced(),
+            [r"1001 clients", r"only 1000 train examples", r"to 1000 or less"],
+        ),
+        (cfg.Dirichlet(clients=1001), balanced(), [r"only 1000 train examples"]),
+        (cfg.Pathological(clients=1001), balanced(), [r"only 1000 train examples"]),
+        (cfg.Dirichlet(clients=20, min_size=51), balanced(), [r"need 1020 train examples", r"toy has 1000"]),
+        (
+            cfg.Dirichlet(clients=20, alpha=0.1, min_size=45),
+            balanced(),
+            [
+                r"no draw in 100 gave every client 45",
+                r"smallest shard was \d+ at best",
+                r"Raise partition.alpha",
+            ],
+        ),
+        (cfg.Dirichlet(alpha=float("inf")), balanced(), [r"partition.alpha", r"between 1e-3 and 1e6"]),
+        (cfg.Pathological(classes_per_client=11), balanced(), [r"11 classes a client", r"only 10 classes"]),
+        (
+            cfg.Pathological(clients=4),
+            balanced(),
+            [r"4 clients with 2 classes", r"to nobody", r"to 5 or more"],
+        ),
+        (
+            cfg.Pathological(clients=600),
+            balanced(),
+            [r"120 clients hold class 0", r"only 100 train examples"],
+        ),
+        (cfg.Natural(), balanced(), [r"does not say which client each train example"]),
+        (cfg.Natural(), dataset([0, 1], [0], np.array([0, 1])), [r"which client each test example"]),
+        (
+            cfg.Natural(),
+            dataset([0, 1], [0], np.array([0, 3]), np.array([0])),
+            [r"2 clients of toy are numbered 0 to 3", r"without gaps"],
+        ),
+        (cfg.PartitionFile(), balanced(), [r"partition.file: no file given"]),
+        (cfg.PartitionFile("absent.json"), balanced(), [r"no file absent.json"]),
+        (cfg.PartitionFile("absent.npz"), balanced(), [r"no file absent.npz"]),
+    ],
+)
+def test_own_recipe_refuses(config, data, patterns):
+    assert_refuses(config, data, *patterns)
+
+
+# --------------------------------------------------------------------------------------------- files
+
+
+@pytest.fixture
+def saved(tmp_path):
+    partition = make_partition(OWN["dirichlet"], balanced(), seed=0)
+    save(partition, tmp_path / "partition.npz")
+    return partition, tmp_path / "partition.npz"
+
+
+def test_saved_partition_comes_back(saved):
+    partition, path = saved
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+    again = make_partition(cfg.PartitionFile(str(path)), balanced(), seed=5)
+    assert lists(again) == lists(partition) and again.fingerprint() == partition.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "name", ["train_indices", "train_offsets", "test_indices", "test_offsets", "fingerprint"]
+)
+def test_changed_partition_is_refused(saved, name):
+    _, path = saved
+    with np.load(path) as file:
+        arrays = dict(file)
+    if name == "fingerprint":
+        arrays[name] = np.array("0" * 16)
+    else:
+        arrays[name][[3, 4]] = arrays[name][[4, 3]]
+    np.savez(path, **arrays)
+    assert_refuses(cfg.PartitionFile(str(path)), balanced(), r"was changed after it was saved")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"text", lambda b: b[:200]]
+)
+def test_damaged_partition_is_refused(saved, damage):
+    _, path = saved
+    path.write_bytes(damage(path.read_bytes()))
+    assert_refuses(cfg.PartitionFile(str(path)), balanced(), r"is not a partition that fedtp_jax saved")
+
+
+def test_other_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    assert_refuses(cfg.PartitionFile(str(tmp_path / "other.npz")), balanced(), r"is not a partition")
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
+    assert_refuses(cfg.PartitionFile(str(tmp_path / "single.npz")), balanced(), r"is not a partition")
+    np.savez(tmp_path / "pickle.npz", train_indices=np.array([{}], object))
+    assert_refuses(cfg.PartitionFile(str(tmp_path / "pickle.npz")), balanced(), r"is not a partition")
+
+
+def test_save_that_fails_leaves_the_old_file(saved, monkeypatch):
+    partition, path = saved
+
+    def full(file, **arrays):
+        file.write(b"PK")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="disk full"):
+        save(partition, path)
+    assert lists(load(path)) == lists(partition)
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+def test_json_partition(tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"train": {"1": [2, 0], "0": [5]}, "test": {"0": [], "1": [1]}}))
+    partition = make_partition(cfg.PartitionFile(str(path)), balanced(), seed=0)
+    assert lists(partition) == [[[5], [2, 0]], [[], [1]]]
+
+
+@pytest.mark.parametrize(
+    "text, pattern",
+    [
+        ('{"train": ', r"cannot be read as JSON"),
+        ("[1, 2]", r"has no train lists"),
+        ('{"train": {"0": [1]}}', r'has no test lists; expected \{"train": \{"0"'),
+        ('{"train": {"0": [1], "2": [2]}, "test": {}}', r"train clients .* 0 to 1 \(1 is missing\)"),
+        ('{"train": {"a": [1]}, "test": {}}', r"0 to 0 \(0 is missing\)"),
+        ('{"train": {"0": [1.5]}, "test": {"0": []}}', r"train list of client 0 .* not a list of integers"),
+        ('{"train": {"0": [true]}, "test": {"0": []}}', r"not a list of integers"),
+        ('{"train": {"0": ["1"]}, "test": {"0": []}}', r"not a list of integers"),
+        ('{"train": {"0": 1}, "test": {"0": []}}', r"not a list of integers"),
+        ('{"train": {"0": [9223372036854775808]}, "test": {"0": []}}', r"not a list of integers"),
+        ('{"train": {"0": [1], "1": [2]}, "test": {"0": [1]}}', r"2 clients in train but 1 in test"),
+        ('{"train": {"0": [1000]}, "test": {"0": [1]}}', r"toy has train examples 0 to 999"),
+        ('{"train": {"0": [-1]}, "test": {"0": [1]}}', r"toy has train examples 0 to 999"),
+        ('{"train": {"0": [1, 1]}, "test": {"0": [1]}}', r"client 0 lists a train example twice"),
+        ('{"train": {"0": []}, "test": {"0": [1]}}', r"no client has a training example"),
+        ('{"train": {}, "test": {}}', r"no client has a training example"),
+    ],
+)
+def test_json_partition_refuses(tmp_path, text, pattern):
+    path = tmp_path / "own.json"
+    path.write_text(text)
+    assert_refuses(cfg.PartitionFile(str(path)), balanced(), pattern)
