@@ -125,7 +125,7 @@ class PartitionFile:
 class ReferencePartition:
     """A recipe of the authors' code, the same examples for the same seed."""
 
-    clients: int = option(50, "number of clients N", ge=1)
+    clients: int = option(20, "number of clients N", ge=1)
     seed: int | None = option(0, "the authors' init_seed", ge=0)
 
 

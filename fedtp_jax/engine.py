@@ -5,8 +5,10 @@ lane's client is done, its upload joins the running sum, its row is stored, and 
 client. Nothing here knows what the work is.
 """
 
+import contextlib
+import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from fedtp_jax import tree
+from fedtp_jax.errors import UserError
 from fedtp_jax.schedule import Tables
 
 AXIS = "clients"
@@ -57,8 +60,25 @@ class ClientWork(NamedTuple):
     finish: Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
+def open_mesh(devices: int | Literal["auto"]) -> Mesh:
+    """A mesh of the first `devices` devices, by default of all; one device is a mesh of one.
+
+    On CPU it first asks XLA for one device per core, unless the user has already said how many or the
+    backend runs: lanes on separate devices share no locks, one device's cores share every operation.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not chosen and jax.config.jax_num_cpu_devices < 0:
+        with contextlib.suppress(RuntimeError):  # the backend runs already: take what it has
+            jax.config.update("jax_num_cpu_devices", cores if devices == "auto" else max(cores, devices))
+    available = len(jax.devices())
+    if devices != "auto" and devices > available:
+        raise UserError(f"engine.devices: got {devices}, but JAX sees {available}; use at most {available}, or auto")
+    return make_mesh(available if devices == "auto" else devices)
+
+
 def make_mesh(devices: int) -> Mesh:
-    """A mesh of the first `devices` devices; one device is a mesh of one."""
+    """A mesh of the first `devices` devices of the running backend."""
     return jax.make_mesh((devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
 
 

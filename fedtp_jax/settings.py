@@ -1,6 +1,7 @@
 """YAML files and `section.field=value` overrides -> SimulationConfig, with one clear message per mistake."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -132,11 +133,14 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
-    """Another name was asked for: options of the file's old one that the new one lacks no longer apply."""
-    kinds = {f.name: f.metadata.get("kinds") for f in dataclasses.fields(SimulationConfig)}.get(field)
-    if kinds and isinstance(name, str) and name in kinds:
-        known = {f.name for f in dataclasses.fields(kinds[name])}
-        for option in set(section) - known:
+    """Another name was asked for: of the old one's options only those stay that someone chose and that fit."""
+    kinds = _NAMED.get(field)
+    if not kinds or name not in kinds or section.get("name", name) not in kinds:
+        return  # the wrong name is reported later
+    defaults = {f.name: _plain(f.default) for f in dataclasses.fields(kinds[section.get("name", name)])}
+    known = {f.name for f in dataclasses.fields(kinds[name])}
+    for option in set(section) - {"name"}:
+        if option not in known or section[option] == defaults.get(option):
             del section[option]
 
 
@@ -148,16 +152,17 @@ def _build(kind: type, values: Any, where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in values:
         if name not in fields:
-            allowed = ", ".join(fields) or "none"
+            known = f"the fields of {where.rstrip('.')}" if where else "the sections"
             raise UserError(
                 f"{where}{name}: unknown field{nearest(str(name), fields)}; "
-                f"{'the fields of ' + where.rstrip('.') if where else 'the sections'} are: {allowed}"
+                f"{known} are: {', '.join(fields) or 'none'}"
             )
     built = {}
     for name, value in values.items():
         field, dotted = fields[name], where + name
         if field.metadata.get("kinds"):
-            built[name] = _build_named(field.metadata["kinds"], value, dotted)
+            default = name_of(field.default_factory())  # type: ignore[misc]
+            built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
         elif dataclasses.is_dataclass(hints[name]):
             built[name] = _build(typing.cast(type, hints[name]), {} if value is None else value, dotted + ".")
         else:
@@ -165,25 +170,27 @@ def _build(kind: type, values: Any, where: str) -> Any:
     return kind(**built)
 
 
-def _build_named(kinds: dict[str, type], values: Any, where: str) -> Any:
+def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) -> Any:
     """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone."""
     if isinstance(values, str):
         values = {"name": values}
-    if not isinstance(values, Mapping) or "name" not in values:
-        raise UserError(f"{where}.name: missing; choose one of {', '.join(kinds)}")
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: got {_show(values)}; choose one of {', '.join(kinds)}")
     options = dict(values)
-    name = options.pop("name")
+    name = options.pop("name", default)
     if name not in kinds:
         raise UserError(
             f"{where}.name: got {_show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
         )
-    try:
-        return _build(kinds[name], options, where + ".")
-    except UserError as error:
-        others = [n for n, kind in kinds.items() for f in dataclasses.fields(kind) if f.name in options]
-        if "unknown field" not in str(error) or not set(others) - {name}:
-            raise
-        raise UserError(f"{error} ({where} is {name!r})") from None
+    known = {f.name for f in dataclasses.fields(kinds[name])}
+    for option in set(options) - known:
+        owners = [n for n, kind in kinds.items() if option in {f.name for f in dataclasses.fields(kind)}]
+        if owners:
+            allowed = f"its fields are: {', '.join(known)}" if known else "it has no fields"
+            raise UserError(
+                f"{where}.{option}: a field of {', '.join(owners)}, but {where}.name is {name!r} ({allowed})"
+            )
+    return _build(kinds[name], options, where + ".")
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -203,10 +210,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     elif kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     elif kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            pass
+        number = _float(value)
+        if number is not None:
+            return number
     elif kind is str and isinstance(value, str):
         return value
     elif kind == tuple[str, ...]:
@@ -217,6 +223,15 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     raise UserError(f"{where}: got {_show(value)}, expected {describe(kind)}")
 
 
+def _float(value: int | float | str) -> float | None:
+    """A finite float, or None."""
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def describe(kind: Any) -> str:
     """A type in words, such as "a whole number or 'auto'"."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -225,7 +240,7 @@ def describe(kind: Any) -> str:
         return " or ".join(repr(option) for option in typing.get_args(kind))
     words = {
         int: "a whole number",
-        float: "a number",
+        float: "a finite number",
         bool: "true or false",
         str: "text",
         type(None): "null",
@@ -243,14 +258,14 @@ def _check_bounds(part: Any, where: str) -> None:
         for key, (holds, words) in _BOUNDS.items():
             if key in field.metadata and isinstance(value, int | float):
                 bound = field.metadata[key]
-                if not holds(value, bound) or value in (float("inf"), float("-inf")):
+                if not holds(value, bound):
                     raise UserError(f"{dotted}: got {_show(value)}, expected a number {words} {bound}")
 
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        named = any(type(value) in k.values() for k in _KINDS)
+        named = any(type(value) in kinds.values() for kinds in _NAMED.values())
         return {"name": name_of(value), **fields} if named else fields
     return list(value) if isinstance(value, tuple) else value
 
@@ -269,4 +284,9 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-_KINDS = (config.DATASETS, config.PARTITIONS, config.MODELS, config.METHODS)
+_NAMED = {
+    "data": config.DATASETS,
+    "partition": config.PARTITIONS,
+    "model": config.MODELS,
+    "method": config.METHODS,
+}

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import io
+import ssl
 import tempfile
 import urllib.error
 import urllib.request
@@ -18,8 +19,9 @@ from fedtp_jax.data.archives import Originals, Split
 from fedtp_jax.data.sources import IMAGE_SETS, find_originals, missing
 from fedtp_jax.errors import UserError, nearest
 
-_TIMEOUT = 8.0  # seconds without a byte
+_TIMEOUT = 5.0  # seconds without a byte
 _TRIES = 3
+_NETWORK = (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException)
 _CHUNK = 1 << 20
 
 
@@ -171,7 +173,7 @@ def _fetch(name: str, url: str, part: Path, size: int, checksum: str) -> None:
                 part.unlink(missing_ok=True)
             elif error.code < 500:
                 break
-        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+        except _NETWORK as error:
             failure = str(getattr(error, "reason", "") or error or type(error).__name__)
         else:
             failure = f"{part.stat().st_size} bytes came, expected {size}"

@@ -1,0 +1,160 @@
+"""The command line: `fedtp run | resume | list | partition | prepare`.
+
+Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
+"""
+
+import json as jsonlib
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from fedtp_jax.errors import UserError
+from fedtp_jax.reference import describe_fields, list_parts
+
+Overrides = Annotated[
+    Positional[tuple[str, ...]], arg(name="section.field=value", help="settings that replace the file's")
+]
+
+
+def run(
+    config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
+    overrides: Overrides = (),
+    out: Annotated[Path | None, arg(help="the run's folder; default: runs/ and the file's name")] = None,
+    quiet: Annotated[bool, arg(help="print the result alone")] = False,
+    json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
+) -> int:
+    """Run a simulation and write its folder: metrics, per-client table, checkpoints, report.html."""
+    from fedtp_jax.folder import RunFolder
+    from fedtp_jax.settings import load_config
+
+    settings = load_config(config, overrides)
+    return _simulate(settings, out or RunFolder.fresh(config.stem), resume=False, quiet=quiet, json=json)
+
+
+def resume(
+    directory: Annotated[Positional[Path], arg(help="the folder of a run that was stopped")],
+    quiet: Annotated[bool, arg(help="print the result alone")] = False,
+    json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
+) -> int:
+    """Go on with a stopped run from its newest checkpoint, as if it had never stopped."""
+    from fedtp_jax.folder import RunFolder
+    from fedtp_jax.settings import load_config
+
+    settings = load_config(RunFolder.open(directory).config)
+    return _simulate(settings, directory, resume=True, quiet=quiet, json=json)
+
+
+def list_(
+    what: Annotated[
+        Positional[Literal["methods", "models", "datasets", "partitions"]], arg(help="what to list")
+    ],
+) -> int:
+    """List what can be chosen by name, and the fields of each."""
+    Console().print(list_parts(what))
+    return 0
+
+
+def partition(
+    config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
+    overrides: Overrides = (),
+    out: Annotated[Path | None, arg(help="folder for partition.npz and partition.png")] = None,
+) -> int:
+    """Show who holds which classes, as a table; with --out save the index lists and a picture."""
+    from fedtp_jax.data import partition as partitions
+    from fedtp_jax.data.sources import load
+    from fedtp_jax.folder import write_atomically
+    from fedtp_jax.plots import partition_bubbles, to_png
+    from fedtp_jax.report import partition_table
+    from fedtp_jax.settings import load_config
+
+    settings = load_config(config, overrides)
+    data = load(settings.data)
+    made = partitions.make_partition(settings.partition, data, settings.seed)
+    counts = made.train.class_counts(data.train.y, data.num_classes)
+    console = Console()
+    console.print(partition_table(counts))
+    console.print(f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}", highlight=False)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {out}: cannot be created ({error.strerror}); choose another folder") from None
+        partitions.save(made, out / "partition.npz")
+        write_atomically(out / "partition.png", to_png(partition_bubbles(counts)))
+        console.print(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}", highlight=False)
+    return 0
+
+
+def prepare(
+    dataset: Annotated[Positional[str], arg(help="fashion_mnist, mnist, cifar10 or cifar100")],
+    directory: Annotated[Path | None, arg(help="folder with the original files")] = None,
+    download: Annotated[bool, arg(help="fetch the original files from their publisher first")] = False,
+    data_dir: Annotated[Path | None, arg(help="TFDS folder to write; default: TFDS_DATA_DIR")] = None,
+) -> int:
+    """Make a TFDS folder of a data set that `fedtp run` and TFDS itself read; no TensorFlow needed."""
+    from fedtp_jax.data.prepare import prepare as prepare_dataset
+
+    written = prepare_dataset(dataset, directory=directory, download=download, data_dir=data_dir)
+    Console().print(f"prepared {written}", highlight=False)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `fedtp` command."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    warnings.showwarning = lambda message, *_: errors.print(f"warning: {message}", markup=False)
+    run.__doc__ = f"{run.__doc__}\n\n{describe_fields()}"
+    commands = {"run": run, "resume": resume, "list": list_, "partition": partition, "prepare": prepare}
+    try:
+        code = tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="fedtp",
+            args=arguments,
+            description="Simulate personalised federated learning with Transformers (FedTP and its baselines).",
+            config=(FlagCreatePairsOff,),
+        )
+    except UserError as error:
+        errors.print(f"error: {error}", markup=False)
+        code = 2
+    except FloatingPointError as error:
+        errors.print(f"failed: {error}", markup=False)
+        code = 1
+    except BrokenPipeError:
+        code = 1
+    sys.exit(code)
+
+
+def _simulate(settings: object, out: Path, resume: bool, quiet: bool, json: bool) -> int:
+    """Run with a progress display; an interrupt ends with the command that goes on."""
+    from fedtp_jax.progress import RunDisplay
+    from fedtp_jax.simulate import simulate
+
+    silent = quiet or json
+    display = RunDisplay(Console(stderr=True), silent)
+    try:
+        with display:
+            result = simulate(settings, out=out, resume=resume, on_round=display.on_round)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        display.console.print(f"interrupted; go on with: fedtp resume {out}", markup=False, highlight=False)
+        return 130
+    if json:
+        print(jsonlib.dumps({"folder": str(out), **result.accuracy, **result.compiled}))
+        return 0
+    console = Console(highlight=False, soft_wrap=True)
+    a = result.accuracy
+    console.print(
+        f"test accuracy {a['last']:.4f} after round {a['round']}; "
+        f"{a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
+    )
+    console.print(
+        f"clients: mean {a['client_mean']:.4f} ± {a['client_std']:.4f}, worst decile {a['worst_decile']:.4f}"
+    )
+    if not quiet:
+        c = result.compiled
+        console.print(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {out / 'report.html'}")
+    return 0

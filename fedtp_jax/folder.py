@@ -1,0 +1,135 @@
+"""The folder of a run: its files, written so that a killed run can go on as if it had never stopped.
+
+config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothing that depends on the clock),
+timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import jax
+import pandas as pd
+
+from fedtp_jax.errors import UserError
+
+PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write beside and rename: a reader, or a killed process, sees the old file or the new one, no half."""
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(scratch, path)
+
+
+class RunFolder:
+    """Paths and files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.environment = path / "environment.json"
+        self.partition = path / "partition.npz"
+        self.clients = path / "clients.csv"
+        self.checkpoints = path / "checkpoints"
+        self.report = path / "report.html"
+        self.metrics = CsvLog(path / "metrics.csv")
+        self.timing = CsvLog(path / "timing.csv")
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """A new folder; an existing one must be empty, so that no run overwrites another."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            hint = f"; continue that run with: fedtp resume {path}" if (path / "config.yaml").exists() else ""
+            raise UserError(f"{path}: exists and is not an empty folder{hint}, or choose another with --out")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be created ({error.strerror}); choose another folder") from None
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The folder of a run that was started before."""
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path}: is not the folder of a run (it has no config.yaml); give the folder itself")
+        return cls(path)
+
+    @classmethod
+    def fresh(cls, stem: str, root: Path = Path("runs")) -> Path:
+        """runs/stem, or runs/stem-2, runs/stem-3 ... : the first that is free."""
+        number = 1
+        while (path := root / (stem if number == 1 else f"{stem}-{number}")).exists():
+            number += 1
+        return path
+
+
+class CsvLog:
+    """A CSV file to which a row is appended at a time. Floats are written with all their digits."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIOWrapper | None = None
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row (the first one writes the header) and hand it to the operating system."""
+        if self._file is None:
+            new = not self.path.exists() or self.path.stat().st_size == 0
+            self._file = self.path.open("a", encoding="utf-8", newline="")
+            if new:
+                self._file.write(",".join(row) + "\n")
+        self._file.write(",".join("" if v is None else repr(v) for v in row.values()) + "\n")
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Force the rows to disk, so that a checkpoint never knows of a round that the file has lost."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def keep_rounds(self, rounds: int) -> None:
+        """Drop rows after the round `rounds`: they belong to work that a resumed run does again."""
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        kept = [line for line in lines[1:] if line.endswith(b"\n") and int(line.split(b",")[0]) <= rounds]
+        if len(kept) < rounds:
+            raise UserError(
+                f"{self.path}: has {len(kept)} of the {rounds} rounds that the checkpoint knows of; "
+                "the file was changed, so the run cannot be continued exactly; start it anew"
+            )
+        write_atomically(self.path, b"".join(lines[:1] + kept))
+
+    def read(self) -> pd.DataFrame:
+        """All rows."""
+        return pd.read_csv(self.path, float_precision="round_trip")
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """A table with all digits of its floats."""
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, devices and machine: what a reader needs to judge or repeat a run."""
+    devices = jax.devices()
+    return {
+        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "backend": devices[0].platform,
+        "devices": [device.device_kind for device in devices],
+    }
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(values, indent=2) + "\n")

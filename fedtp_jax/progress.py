@@ -1,0 +1,47 @@
+"""The progress display of `fedtp run`: round, accuracy, clients per second, occupancy, time left."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedtp_jax.simulate import Progress as RoundProgress
+
+
+class RunDisplay:
+    """A live line on a terminal; elsewhere one line per evaluation."""
+
+    def __init__(self, console: Console, silent: bool) -> None:
+        self.console, self.silent = console, silent
+        self._live = Progress(
+            TextColumn("round"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=silent or not console.is_terminal,
+        )
+        self._task = self._live.add_task("rounds", total=None, status="compiling")
+
+    def __enter__(self) -> "RunDisplay":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def on_round(self, progress: RoundProgress) -> None:
+        """Show a finished round."""
+        result, accuracy = progress.result, progress.accuracy
+        status = (
+            f"accuracy {'-' if accuracy is None else f'{accuracy.pooled:.4f}'}  "
+            f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s  "
+            f"occupancy {result.occupancy:.2f}"
+        )
+        self._live.update(self._task, completed=progress.round, total=progress.rounds, status=status)
+        if progress.evaluated and not self.silent and not self.console.is_terminal:
+            line = f"round {progress.round}/{progress.rounds}  {status}"
+            self.console.print(line, highlight=False, soft_wrap=True)

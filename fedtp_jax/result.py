@@ -1,0 +1,174 @@
+"""What comes out of a simulation: tables, the final state, and every client's variables."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pandas as pd
+
+from fedtp_jax import settings, tree
+from fedtp_jax.checkpoint import Checkpoints
+from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.data import partition as partitions
+from fedtp_jax.data.federated import Partition
+from fedtp_jax.errors import UserError
+from fedtp_jax.folder import RunFolder, describe_environment, write_atomically, write_csv, write_json
+from fedtp_jax.methods import Method, Task, make_method
+from fedtp_jax.methods.base import State
+from fedtp_jax.models import make_model
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskShape:
+    """What must be known of the data to build the model and the method without the data.
+
+    `data` and `partition` are fingerprints: a run is only continued on the very same examples.
+    """
+
+    input_shape: tuple[int, ...]
+    num_classes: int
+    num_clients: int
+    data: str
+    partition: str
+
+    def build(self, config: SimulationConfig) -> tuple[Any, Method]:
+        """(model, method) of `config` for this task."""
+        model = make_model(config.model, tuple(self.input_shape), self.num_classes)
+        task = Task(model, tuple(self.input_shape), self.num_clients, config.training)
+        return model, make_method(config.method, task)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished simulation.
+
+    Attributes:
+      config: the configuration it ran with.
+      history: a row per round: round, clients, excluded, examples, train_loss, and for evaluated rounds
+        test_accuracy (pooled over examples), test_client_mean, test_client_std, test_worst_decile, test_loss,
+        clients_tested, clients_without_test. Accuracies are fractions.
+      clients: a row per client of the last evaluation: client, train_examples, test_examples, test_correct,
+        test_accuracy, test_loss (NaN without test examples).
+      state: shared leaves, personal rows [N, ...], the hypernetwork and its optimizer.
+      partition: who held which examples.
+      task: shapes and fingerprints of the data.
+      compiled: how many programs were compiled and the seconds that took; empty for a loaded result.
+    """
+
+    config: SimulationConfig
+    history: pd.DataFrame
+    clients: pd.DataFrame
+    state: State
+    partition: Partition
+    task: TaskShape
+    compiled: dict[str, float]
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """The last evaluation, and mean and std of the pooled accuracy over the last k evaluations.
+
+        Never the best round: choosing it on test data would flatter every method.
+        """
+        evaluated = self.history.dropna(subset="test_accuracy")
+        if evaluated.empty:
+            raise UserError("result: no round was evaluated yet; let the run get further (evaluation.every)")
+        window = evaluated["test_accuracy"].tail(self.config.evaluation.last)
+        last = evaluated.iloc[-1]
+        return {
+            "round": int(last["round"]),
+            "last": float(last["test_accuracy"]),
+            "mean": float(window.mean()),
+            "std": float(window.std(ddof=0)),
+            "evaluations": len(window),
+            "client_mean": float(last["test_client_mean"]),
+            "client_std": float(last["test_client_std"]),
+            "worst_decile": float(last["test_worst_decile"]),
+            "loss": float(last["test_loss"]),
+        }
+
+    @property
+    def model(self) -> Any:
+        """The Flax module that `variables` belong to."""
+        return self.task.build(self.config)[0]
+
+    def variables(self, client: int) -> dict[str, Any]:
+        """The Flax variables that `client` would run now: result.model.apply(variables, inputs)."""
+        if not 0 <= client < self.task.num_clients:
+            raise UserError(f"client: got {client}, expected 0 to {self.task.num_clients - 1}")
+        shared, rows = self.task.build(self.config)[1].variables(self.state, jnp.array([client]))
+        return tree.unflatten({**shared, **{path: leaf[0] for path, leaf in rows.items()}})
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as a run's folder; `path` must not exist or be empty."""
+        run = RunFolder.create(Path(path))
+        write_header(run, self.config, self.partition)
+        write_csv(run.metrics.path, self.history)
+        write_csv(run.clients, self.clients)
+        checkpoints = Checkpoints(run.checkpoints, keep=1)
+        checkpoints.save(len(self.history), self.state, checkpoint_meta(self.config, self.task))
+        checkpoints.close()
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Result":
+        """The result in a run's folder, as it stood at its newest readable checkpoint."""
+        run = RunFolder.open(Path(path))
+        config = settings.load_config(run.config)
+        checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
+        try:
+            task = read_task(checkpoints, run.path)
+            like = jax.eval_shape(task.build(config)[1].init, jax.random.key(0))
+            rounds, state = read_newest(checkpoints, like, run.path)
+        finally:
+            checkpoints.close()
+        history = run.metrics.read()
+        clients = pd.read_csv(run.clients, float_precision="round_trip")
+        partition = partitions.load(run.partition)
+        return cls(config, history[history["round"] <= rounds], clients, state, partition, task, {})
+
+    def __repr__(self) -> str:
+        a = self.accuracy
+        return (
+            f"Result({name_of(self.config.method)}, {len(self.history)} rounds, {self.task.num_clients} clients: "
+            f"test accuracy {a['last']:.3f}, mean of the last {a['evaluations']} evaluations "
+            f"{a['mean']:.3f} +- {a['std']:.3f}, worst decile {a['worst_decile']:.3f})"
+        )
+
+
+def write_header(run: RunFolder, config: SimulationConfig, partition: Partition) -> None:
+    """The files of a run's folder that are known before the first round."""
+    write_atomically(run.config, settings.to_yaml(config))
+    write_json(run.environment, describe_environment())
+    partitions.save(partition, run.partition)
+
+
+def checkpoint_meta(config: SimulationConfig, task: TaskShape) -> dict[str, Any]:
+    """What every checkpoint carries beside the state."""
+    return {
+        "config": settings.to_dict(config),
+        "task": dataclasses.asdict(task),
+        "versions": describe_environment()["versions"],
+    }
+
+
+def read_task(checkpoints: Checkpoints, path: Path) -> TaskShape:
+    """The task of a run's folder, from the newest checkpoint that tells it."""
+    meta = read_meta(checkpoints, path)
+    return TaskShape(**{**meta["task"], "input_shape": tuple(meta["task"]["input_shape"])})
+
+
+def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
+    """What the newest readable checkpoint carries beside the state."""
+    found = checkpoints.newest_meta()
+    if found is None:
+        raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
+    return found
+
+
+def read_newest(checkpoints: Checkpoints, like: State, path: Path) -> tuple[int, State]:
+    """(rounds, state) of the newest readable checkpoint of a run's folder."""
+    found = checkpoints.newest(like)
+    if found is None:
+        raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
+    return found

@@ -1,0 +1,306 @@
+"""simulate(config) -> Result: data, partition, method, then the loop over rounds."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from fedtp_jax import engine, settings
+from fedtp_jax.checkpoint import Checkpoints
+from fedtp_jax.config import Arrays, Natural, SimulationConfig, name_of
+from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.data.partition import make_partition
+from fedtp_jax.data.sources import load
+from fedtp_jax.errors import UserError
+from fedtp_jax.evaluate import Accuracy, Sums, summarize
+from fedtp_jax.folder import RunFolder, describe_environment, write_csv
+from fedtp_jax.methods.base import State
+from fedtp_jax.result import (
+    Result,
+    TaskShape,
+    checkpoint_meta,
+    read_meta,
+    read_newest,
+    read_task,
+    write_header,
+)
+from fedtp_jax.rounds import Prefetch, RoundResult, Simulator
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What `on_round` hears after every round.
+
+    Attributes:
+      round, rounds: rounds done, and of how many.
+      result: of this round.
+      accuracy: the newest evaluation so far, None before the first.
+      evaluated: whether that evaluation is of this round.
+      seconds: this round's time without evaluation and checkpoint.
+    """
+
+    round: int
+    rounds: int
+    result: RoundResult
+    accuracy: Accuracy | None
+    evaluated: bool
+    seconds: float
+
+
+def simulate(
+    config: SimulationConfig | str | Path | None = None,
+    *,
+    data: Dataset | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_round: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Run a simulation.
+
+    Args:
+      config: a configuration, or the path of a YAML file; default: FedTP on digits.
+      data: your own examples from `from_arrays`, in place of the configuration's data section.
+      out: folder for metrics, checkpoints and report; must not exist or be empty. None: nothing is written.
+      resume: `out` holds a run of the same configuration that was stopped; go on from its newest checkpoint.
+      on_round: called with a Progress after every round.
+
+    Raises:
+      UserError: for a mistake in the configuration, the data or the folder, before anything is written.
+      FloatingPointError: when all clients of a round return numbers that are not finite.
+    """
+    if not isinstance(config, SimulationConfig):
+        config = settings.load_config(config) if config is not None else SimulationConfig()
+    settings.check(config)
+    if data is None:
+        data = load(config.data)
+    else:
+        config = dataclasses.replace(config, data=Arrays())
+    if data.train.client is not None and not isinstance(config.partition, Natural):
+        raise UserError(
+            f"partition.name: {name_of(config.partition)!r} would ignore the clients that the data name; "
+            "use partition.name=natural, or leave the clients out of the data"
+        )
+    return _Run(config, data, None if out is None else Path(out), resume).loop(on_round)
+
+
+class _Run:
+    """One call of `simulate`: everything that is set up before the first round."""
+
+    def __init__(self, config: SimulationConfig, data: Dataset, out: Path | None, resume: bool) -> None:
+        mesh = engine.open_mesh(config.engine.devices)
+        self.config = config
+        self.partition = make_partition(config.partition, data, config.seed)
+        self.task = TaskShape(
+            data.input_shape,
+            data.num_classes,
+            self.partition.num_clients,
+            data.fingerprint(),
+            self.partition.fingerprint(),
+        )
+        self.method = self.task.build(config)[1]
+        self.simulator = Simulator(config, self.method, data, self.partition, mesh)
+        self.counts = self.partition.train.class_counts(data.train.y, data.num_classes)
+        self.done = 0
+        self.rows: list[dict[str, Any]] = []
+        self.sums: Sums | None = None
+        self.folder: RunFolder | None = None
+        if out is not None and resume:
+            self.state = self._restore(RunFolder.open(out))
+        else:
+            self.state = self.simulator.init()
+            if out is not None:
+                self.folder = RunFolder.create(out)
+                write_header(self.folder, config, self.partition)
+        self.checkpoints = Checkpoints(self.folder.checkpoints, config.checkpoint.keep) if self.folder else None
+
+    def _restore(self, folder: RunFolder) -> State:
+        """The state of a stopped run, after checking that it is this very run."""
+        there = settings.differences(settings.load_config(folder.config), self.config)
+        if there:
+            raise UserError(f"{folder.path}: was run with another configuration: {'; '.join(there)}")
+        self.folder = folder
+        like = jax.eval_shape(self.method.init, jax.random.key(0))
+        checkpoints = Checkpoints(folder.checkpoints, self.config.checkpoint.keep)
+        try:
+            if not checkpoints.steps():  # killed before the first one: start over
+                folder.metrics.keep_rounds(0)
+                folder.timing.keep_rounds(0)
+                return self.simulator.init()
+            task = read_task(checkpoints, folder.path)
+            for field in ("data", "partition"):
+                here, saved = getattr(self.task, field), getattr(task, field)
+                if here != saved:
+                    raise UserError(
+                        f"{folder.path}: was run on another {field} (fingerprint {saved} there, {here} here); "
+                        "resume where the same files are, or start a new run"
+                    )
+            versions = read_meta(checkpoints, folder.path)["versions"]
+            changed = {k: v for k, v in describe_environment()["versions"].items() if versions.get(k) != v}
+            if changed:
+                warnings.warn(
+                    f"resumed with other versions than it was started with ({changed}): "
+                    "the result may differ in the last digits from a run that was never stopped",
+                    stacklevel=4,
+                )
+            self.done, state = read_newest(checkpoints, like, folder.path)
+            checkpoints.forget_after(self.done)
+        finally:
+            checkpoints.close()
+        folder.metrics.keep_rounds(self.done)
+        folder.timing.keep_rounds(self.done)
+        history = folder.metrics.read()
+        self.rows = history.astype(object).where(history.notna(), None).to_dict("records")
+        return self.simulator.place(state)
+
+    # ------------------------------------------------------------------------------------------ loop
+
+    def loop(self, on_round: Callable[[Progress], None] | None) -> Result:
+        rounds, accuracy = self.config.training.rounds, None
+        prefetch = Prefetch(self.simulator, self.done, rounds)
+        try:
+            for round in range(self.done, rounds):
+                begin = time.perf_counter()
+                prepared = prefetch.take(round)
+                self.state, result = self.simulator.round(self.state, round, prepared)
+                seconds = time.perf_counter() - begin
+                due = self._due(round + 1, self.config.evaluation.every)
+                if due:
+                    self.sums = self.simulator.evaluate(self.state)
+                    accuracy = summarize(self.sums)
+                self._record(round + 1, result, accuracy if due else None)
+                evaluation = time.perf_counter() - begin - seconds
+                self._log_time(round + 1, result, seconds, prepared.host_seconds, evaluation)
+                if self.checkpoints and self._due(round + 1, self.config.checkpoint.every):
+                    self._save(round + 1)
+                if on_round:
+                    on_round(Progress(round + 1, rounds, result, accuracy, due, seconds))
+            return self._finish()
+        finally:
+            prefetch.close()
+            if self.checkpoints:
+                self.checkpoints.close()
+            if self.folder:
+                self.folder.metrics.close()
+                self.folder.timing.close()
+
+    def _due(self, round: int, every: int) -> bool:
+        return round % every == 0 or round == self.config.training.rounds
+
+    def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> None:
+        """Add this round's row to the history and to metrics.csv: nothing in it depends on the clock."""
+        a = accuracy
+        row = {
+            "round": round,
+            "clients": result.clients,
+            "excluded": result.excluded,
+            "examples": result.examples,
+            "train_loss": result.train_loss,
+            "test_accuracy": a and a.pooled,
+            "test_client_mean": a and a.client_mean,
+            "test_client_std": a and a.client_std,
+            "test_worst_decile": a and a.worst_decile,
+            "test_loss": a and a.loss,
+            "clients_tested": a and a.clients,
+            "clients_without_test": a and a.clients_without_test,
+        }
+        self.rows.append(row)
+        if self.folder:
+            self.folder.metrics.append(row)
+            if a:
+                write_csv(self.folder.clients, self._clients())
+
+    def _log_time(self, round: int, result: RoundResult, train: float, host: float, evaluation: float) -> None:
+        if self.folder:
+            row = {
+                "round": round,
+                "train_seconds": train,
+                "host_seconds": host,
+                "evaluation_seconds": evaluation,
+                "examples_per_second": result.examples / train,
+                "clients_per_second": result.clients / train,
+                "occupancy": result.occupancy,
+            }
+            self.folder.timing.append(row)
+
+    def _save(self, round: int) -> None:
+        assert self.folder and self.checkpoints
+        self.folder.metrics.sync()
+        self.checkpoints.save(round, self.state, checkpoint_meta(self.config, self.task))
+
+    def _clients(self) -> pd.DataFrame:
+        assert self.sums is not None
+        correct, loss, examples = (np.asarray(part) for part in self.sums)
+        tested = np.where(examples > 0, examples, np.nan)
+        return pd.DataFrame(
+            {
+                "client": np.arange(self.partition.num_clients),
+                "train_examples": self.partition.train.sizes,
+                "test_examples": self.partition.test.sizes,
+                "test_correct": correct.astype(np.int64),
+                "test_accuracy": correct / tested,
+                "test_loss": loss / tested,
+            }
+        )
+
+    def _finish(self) -> Result:
+        if self.sums is None:  # resumed after the last round
+            self.sums = self.simulator.evaluate(self.state)
+        programs = self.simulator.programs
+        history = pd.DataFrame(self.rows).astype({"test_accuracy": float})
+        result = Result(
+            config=self.config,
+            history=history.infer_objects(),
+            clients=self._clients(),
+            state=self.state,
+            partition=self.partition,
+            task=self.task,
+            compiled={"programs": programs.count, "seconds": programs.seconds},
+        )
+        if self.folder:
+            self._write_report(self.folder, result)
+        return result
+
+    def _write_report(self, folder: RunFolder, result: Result) -> None:
+        from fedtp_jax.report import write_report  # matplotlib: not before it is needed
+
+        a = result.accuracy
+        timing = folder.timing.read()
+        headline = [
+            ("Method", name_of(self.config.method)),
+            ("Data", f"{name_of(self.config.data)}, {self.task.num_clients} clients"),
+            ("Test accuracy, last evaluation", f"{a['last']:.4f} (round {a['round']})"),
+            (
+                f"Test accuracy, last {a['evaluations']} evaluations",
+                f"{a['mean']:.4f} ± {a['std']:.4f}",
+            ),
+            ("Client mean ± std", f"{a['client_mean']:.4f} ± {a['client_std']:.4f}"),
+            ("Worst decile of clients", f"{a['worst_decile']:.4f}"),
+            ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),
+            ("Examples per second (median)", f"{timing['examples_per_second'].median():,.0f}"),
+            ("Lane occupancy (mean)", f"{timing['occupancy'].mean():.3f}"),
+            ("Partition fingerprint", self.task.partition),
+        ]
+        excluded = int(result.history["excluded"].sum())
+        untested = int((self.partition.test.sizes == 0).sum())
+        notes = []
+        if excluded:
+            notes.append(f"{excluded} uploads were not finite and were left out of the mean.")
+        if untested:
+            notes.append(f"{untested} clients hold no test examples and are not part of any accuracy.")
+        write_report(
+            folder.report,
+            title=f"{name_of(self.config.method)} on {name_of(self.config.data)}",
+            config_yaml=settings.to_yaml(self.config),
+            environment=describe_environment(),
+            history=result.history,
+            clients=result.clients,
+            counts=self.counts,
+            headline=headline,
+            notes=notes,
+        )
