@@ -13,6 +13,7 @@ from fedtp_jax.methods.base import State
 
 T = TypeVar("T")
 
+
 class Checkpoints:
     """The checkpoints in one folder, written by orbax: a step is a number of finished rounds.
 
@@ -99,5 +100,5 @@ def _checksum(leaves: dict[str, Any]) -> int:
     for name in sorted(leaves):
         leaf = np.ascontiguousarray(leaves[name])
         crc = zlib.crc32(f"{name}{leaf.dtype}{leaf.shape}".encode(), crc)
-        crc = zlib.crc32(leaf.reshape(-1).view(np.uint8), crc)
+        crc = zlib.crc32(leaf.data, crc)
     return crc

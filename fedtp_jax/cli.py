@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (res
 import json as jsonlib
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,8 +70,8 @@ def partition(
     from fedtp_jax.data.sources import load
     from fedtp_jax.folder import write_atomically
     from fedtp_jax.plots import partition_bubbles, to_png
-    from fedtp_jax.report import partition_table
     from fedtp_jax.settings import load_config
+    from fedtp_jax.tables import partition_table
 
     settings = load_config(config, overrides)
     data = load(settings.data)
@@ -78,12 +79,16 @@ def partition(
     counts = made.train.class_counts(data.train.y, data.num_classes)
     console = Console()
     console.print(partition_table(counts))
-    console.print(f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}", highlight=False)
+    console.print(
+        f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}", highlight=False
+    )
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--out {out}: cannot be created ({error.strerror}); choose another folder") from None
+            raise UserError(
+                f"--out {out}: cannot be created ({error.strerror}); choose another folder"
+            ) from None
         partitions.save(made, out / "partition.npz")
         write_atomically(out / "partition.png", to_png(partition_bubbles(counts)))
         console.print(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}", highlight=False)
@@ -109,13 +114,20 @@ def main(arguments: list[str] | None = None) -> None:
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     warnings.showwarning = lambda message, *_: errors.print(f"warning: {message}", markup=False)
     run.__doc__ = f"{run.__doc__}\n\n{describe_fields()}"
-    commands = {"run": run, "resume": resume, "list": list_, "partition": partition, "prepare": prepare}
+    commands: dict[str, Callable[..., int]] = {
+        "run": run,
+        "resume": resume,
+        "list": list_,
+        "partition": partition,
+        "prepare": prepare,
+    }
+    code: int
     try:
         code = tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="fedtp",
             args=arguments,
-            description="Simulate personalised federated learning with Transformers (FedTP and its baselines).",
+            description="Simulate personalised federated learning with Transformers, FedTP above all.",
             config=(FlagCreatePairsOff,),
         )
     except UserError as error:
@@ -156,5 +168,7 @@ def _simulate(settings: object, out: Path, resume: bool, quiet: bool, json: bool
     )
     if not quiet:
         c = result.compiled
-        console.print(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {out / 'report.html'}")
+        console.print(
+            f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {out / 'report.html'}"
+        )
     return 0

@@ -10,14 +10,14 @@ from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
-# Projections of self-attention to queries, keys and values, by their leaf names in the models of this package.
+# Self-attention's projections to queries, keys and values, and the classifier, by this package's leaf names.
 QKV = (r"(^|/)(query|key|value)/kernel$",)
 HEAD = (r"(^|/)head/",)
 
 
 def option(default: T, help: str, **bounds: Any) -> T:
     """A field with a default, one line of help, and bounds among gt, ge, lt, le (numbers)."""
-    return dataclasses.field(default=default, metadata={"help": help, **bounds})  # type: ignore[no-any-return]
+    return dataclasses.field(default=default, metadata={"help": help, **bounds})
 
 
 def section(kind: Any, help: str, kinds: dict[str, type] | None = None) -> Any:
@@ -37,7 +37,9 @@ class Digits:
 class Mnist:
     """MNIST, 28x28 grey: IDX files in a folder, or a prepared TFDS folder."""
 
-    directory: str | None = option(None, "folder with the four IDX(.gz) files; else TFDS's folder is searched")
+    directory: str | None = option(
+        None, "folder with the four IDX(.gz) files; else TFDS's folder is searched"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,9 @@ class FashionMnist(Mnist):
 class Cifar10:
     """CIFAR-10, 32x32 colour: the original binary or python archive, or a prepared TFDS folder."""
 
-    directory: str | None = option(None, "folder with the archive or its files; else TFDS's folder is searched")
+    directory: str | None = option(
+        None, "folder with the archive or its files; else TFDS's folder is searched"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,17 +96,19 @@ class Iid:
 
 @dataclasses.dataclass(frozen=True)
 class Dirichlet:
-    """Each class is split among the clients by proportions drawn from Dirichlet(alpha); test mirrors train."""
+    """Each class is split among the clients in proportions drawn from Dirichlet(alpha), test like train."""
 
     clients: int = option(20, "number of clients N", ge=1)
     alpha: float = option(0.3, "concentration; small = clients differ much", gt=0)
-    min_size: int = option(10, "smallest allowed train shard; redrawn until met, or an error says why not", ge=0)
+    min_size: int = option(
+        10, "smallest allowed train shard; redrawn until met, or an error says why not", ge=0
+    )
     seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pathological:
-    """Every client holds the same small number of classes; each class is shared evenly by those who hold it."""
+    """Every client holds the same small number of classes; a class is shared evenly by its holders."""
 
     clients: int = option(20, "number of clients N", ge=1)
     classes_per_client: int = option(2, "classes that each client holds", ge=1)
@@ -116,7 +122,7 @@ class Natural:
 
 @dataclasses.dataclass(frozen=True)
 class PartitionFile:
-    """Explicit index lists from a file: a saved partition.npz, or JSON {train: {client: [..]}, test: {..}}."""
+    """Explicit index lists: a saved partition.npz, or JSON {train: {client: [..]}, test: {..}}."""
 
     file: str | None = option(None, "path of the .npz or .json file")
 
@@ -178,7 +184,7 @@ PARTITIONS: dict[str, type] = {
 
 @dataclasses.dataclass(frozen=True)
 class Vit:
-    """Vision Transformer, pre-norm, class token (Dosovitskiy et al., 2021); defaults are the authors' sizes."""
+    """Vision Transformer, pre-norm, class token (Dosovitskiy et al., 2021), in the FedTP authors' sizes."""
 
     patch_size: int = option(4, "side of a square patch in pixels; divides the image's sides", ge=1)
     dim: int = option(128, "width of a token", ge=1)
@@ -286,7 +292,9 @@ class Engine:
 
     devices: int | Literal["auto"] = option("auto", "devices to use; auto: all (on CPU one per core)", ge=1)
     lanes: int | Literal["auto"] = option(
-        "auto", "clients that train side by side on a device; auto: 1 on CPU, else total / longest client", ge=1
+        "auto",
+        "clients that train side by side on a device; auto: 1 on CPU, else total / longest client",
+        ge=1,
     )
     wave_size: int | Literal["auto"] = option(
         "auto", "clients on the devices at once; auto: what keeps their rows under 1 GiB", ge=1
@@ -314,6 +322,12 @@ class SimulationConfig:
     evaluation: Evaluation = section(Evaluation, "the evaluations")
     engine: Engine = section(Engine, "the machine")
     checkpoint: Checkpoint = section(Checkpoint, "checkpoints")
+
+
+def default_of(field: "dataclasses.Field[Any]") -> Any:
+    """A field's default, made anew if it is a section."""
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
 
 
 def name_of(part: object) -> str:

@@ -38,13 +38,13 @@ class DeviceExamples(NamedTuple):
     mean: jax.Array
     std: jax.Array
 
-    def batch(self, index: jax.Array, count: jax.Array) -> Batch:
-        """The examples at `index` [L, B], of which the first `count` [L] are real; normalised here."""
-        x = self.x[index]
+    def batch(self, positions: jax.Array, valid: jax.Array) -> Batch:
+        """The examples at `positions` [L, B], of which the first `valid` [L] are real; normalised here."""
+        x = self.x[positions]
         if x.dtype == jnp.uint8:
             x = x.astype(jnp.float32) / 255.0
-        mask = jnp.arange(index.shape[-1]) < count[..., None]
-        return Batch((x - self.mean) / self.std, self.y[index], mask.astype(jnp.float32))
+        mask = jnp.arange(positions.shape[-1]) < valid[..., None]
+        return Batch((x - self.mean) / self.std, self.y[positions], mask.astype(jnp.float32))
 
 
 class ClientWork(NamedTuple):
@@ -52,7 +52,7 @@ class ClientWork(NamedTuple):
 
     start(shared, row, key) -> carry: before the first local step.
     step(shared, carry, batch, key) -> carry: one local step; `key` is of (seed, round, client, step) alone.
-    finish(shared, carry, row) -> (to_sum, to_keep): to_sum is added over clients, to_keep is stored per client.
+    finish(shared, carry, row) -> (to_sum, to_keep): to_sum is summed over clients, to_keep stored.
     """
 
     start: Callable[[Any, Any, jax.Array], Any]
@@ -68,12 +68,14 @@ def open_mesh(devices: int | Literal["auto"]) -> Mesh:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not chosen and jax.config.jax_num_cpu_devices < 0:
+    if not chosen and jax.config.read("jax_num_cpu_devices") < 0:
         with contextlib.suppress(RuntimeError):  # the backend runs already: take what it has
             jax.config.update("jax_num_cpu_devices", cores if devices == "auto" else max(cores, devices))
     available = len(jax.devices())
     if devices != "auto" and devices > available:
-        raise UserError(f"engine.devices: got {devices}, but JAX sees {available}; use at most {available}, or auto")
+        raise UserError(
+            f"engine.devices: got {devices}, but JAX sees {available}; use at most {available}, or auto"
+        )
     return make_mesh(available if devices == "auto" else devices)
 
 
@@ -142,7 +144,7 @@ def _run_lanes(
         carry = tree.where_rows(tables.starts[s], start(shared, row, key), carry)
 
         def tick(t: jax.Array, carry: Any) -> Any:
-            batch = examples.batch(tables.index[t], tables.count[t])
+            batch = examples.batch(tables.positions[t], tables.valid[t])
             return step(shared, carry, batch, jax.vmap(jax.random.fold_in)(key, tables.step[t]))
 
         carry = jax.lax.fori_loop(tables.bounds[s], tables.bounds[s + 1], tick, carry)

@@ -32,7 +32,9 @@ def evaluation_work(method: Method) -> ClientWork:
         logits = method.predict({**shared, **own}, batch.x)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
         right = jnp.argmax(logits, -1) == batch.y
-        new = Sums(jnp.sum(jnp.where(right, batch.mask, 0.0)), jnp.sum(losses * batch.mask), jnp.sum(batch.mask))
+        new = Sums(
+            jnp.sum(jnp.where(right, batch.mask, 0.0)), jnp.sum(losses * batch.mask), jnp.sum(batch.mask)
+        )
         return own, jax.tree.map(jnp.add, sums, new)
 
     def finish(shared: Leaves, carry: tuple[Leaves, Sums], row: Row) -> tuple[None, Sums]:

@@ -25,7 +25,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write beside and rename: a reader, or a killed process, sees the old file or the new one, no half."""
     scratch = path.with_name(path.name + ".part")
     scratch.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 class RunFolder:
@@ -58,7 +58,9 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """The folder of a run that was started before."""
         if not (path / "config.yaml").is_file():
-            raise UserError(f"{path}: is not the folder of a run (it has no config.yaml); give the folder itself")
+            raise UserError(
+                f"{path}: is not the folder of a run (it has no config.yaml); give the folder itself"
+            )
         return cls(path)
 
     @classmethod

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's palette: told apart with every common colour blindness.
 BLUE, SKY, ORANGE, GREEN, VERMILION = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00"
 INK, QUIET, GRID = "#333333", "#8a8a8a", "#e8e8e8"
 THOUSANDS = "{x:,.0f}"
+CURVE: dict[str, Any] = {"linewidth": 1.8, "markersize": 4}
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9}
 
 MOST_MARKERS = 40  # evaluations drawn with markers; more would merge into a thick line
@@ -26,7 +26,7 @@ MOST_COLUMNS = 1000  # of a heat map; more clients than this are averaged in gro
 
 
 def to_png(figure: Figure, dpi: int = 144) -> bytes:
-    """The figure as a PNG file; the same figure gives the same bytes."""
+    """The figure as a PNG file; the same data drawn anew give the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
@@ -34,11 +34,10 @@ def to_png(figure: Figure, dpi: int = 144) -> bytes:
 
 def _style(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     axes.set_title(title, loc="left", fontsize=11)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel, axisbelow=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(QUIET)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
@@ -51,8 +50,8 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     left, right = figure.subplots(1, 2)
     history = history.replace([np.inf, -np.inf], np.nan)  # a diverged round leaves a gap
     evaluated = history.dropna(subset="test_accuracy")
-    none = ": no evaluation yet" if evaluated.empty else ""
-    _style(left, f"Test accuracy{none}", "communication round", "accuracy (%)")
+    title = "No evaluation yet" if evaluated.empty else "Test accuracy"
+    _style(left, title, "communication round", "accuracy (%)")
     _style(right, "Loss", "communication round", "cross-entropy (nats per example)")
     if not evaluated.empty:
         _draw_accuracies(left, evaluated)
@@ -60,10 +59,8 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     pad = max(0.5, 0.02 * len(history))
     for axes in (left, right):
         axes.set_xlim(history["round"].min() - pad, history["round"].max() + pad)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        axes.locator_params("x", nbins=7, integer=True)
         axes.xaxis.set_major_formatter(THOUSANDS)
-        if axes.lines:
-            axes.legend(**LEGEND)
     return figure
 
 
@@ -83,10 +80,10 @@ def _draw_accuracies(axes: Axes, evaluated: pd.DataFrame) -> None:
         ("test_worst_decile", "worst tenth of clients", VERMILION, "v"),
     ):
         values = 100 * evaluated[column]
-        look: dict[str, Any] = {"linewidth": 1.8, "marker": marker, "ms": 4} if few else {"linewidth": 1.3}
-        axes.plot(rounds, values, color=colour, label=f"{name}: {values.iloc[-1]:.1f} %", **look)
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, -2), min(top, 102))
+        label = f"{name}: {values.iloc[-1]:.1f} %"
+        axes.plot(rounds, values, marker=marker if few else "", color=colour, label=label, **CURVE)
+    axes.set_ylim(max(axes.get_ylim()[0], -2), min(axes.get_ylim()[1], 102))
+    axes.legend(**LEGEND)
 
 
 def _draw_losses(axes: Axes, history: pd.DataFrame, evaluated: pd.DataFrame) -> None:
@@ -97,12 +94,11 @@ def _draw_losses(axes: Axes, history: pd.DataFrame, evaluated: pd.DataFrame) -> 
         axes.plot(rounds, train, color=GREEN, alpha=0.3, linewidth=0.8, label="train, each round")
         train = train.rolling(window, center=True, min_periods=1).mean()
         label = f"train, mean over {window} rounds"
-    axes.plot(rounds, train, "o-" if len(rounds) == 1 else "-", color=GREEN, linewidth=1.8, ms=4, label=label)
+    axes.plot(rounds, train, "-" if len(rounds) > 1 else "o", color=GREEN, label=label, **CURVE)
     if not evaluated.empty:
         shape = "o-" if len(evaluated) <= MOST_MARKERS else "-"
-        axes.plot(
-            evaluated["round"], evaluated["test_loss"], shape, color=BLUE, linewidth=1.8, ms=4, label="test"
-        )
+        axes.plot(evaluated["round"], evaluated["test_loss"], shape, color=BLUE, label="test", **CURVE)
+    axes.legend(**LEGEND)
 
 
 def client_accuracies(clients: pd.DataFrame) -> Figure:
@@ -116,21 +112,19 @@ def client_accuracies(clients: pd.DataFrame) -> Figure:
     tested = clients.dropna(subset="test_accuracy").sort_values(["test_accuracy", "client"])
     values = 100 * tested["test_accuracy"].to_numpy(float)
     count, missing = len(values), len(clients) - len(values)
-    note = f"; {missing:,} without test examples not shown" if missing else ""
-    _style(axes, f"Test accuracy by client: {count:,} tested{note}", "client, worst first", "accuracy (%)")
+    title = f"Clients tested: {count:,}, without test examples: {missing:,}"
+    _style(axes, title, "client, worst first", "accuracy (%)")
     axes.set_ylim(0, 100)
     if not count:  # the title says why
         return figure
     worst = -(-count // 10)
     if count <= MOST_BARS:
         axes.bar(np.arange(count), values, width=0.8, color=[ORANGE] * worst + [SKY] * (count - worst))
-        names = [str(client) for client in tested["client"]]
-        axes.set_xticks(np.arange(count), names, fontsize=9 if count <= 30 else 7)
+        axes.set_xticks(np.arange(count), tested["client"].astype(str), fontsize=9 if count <= 30 else 7)
     else:
         edges = np.arange(count + 1) - 0.5
         axes.stairs(values, edges, fill=True, color=SKY)
         axes.stairs(values[:worst], edges[: worst + 1], fill=True, color=ORANGE)
-        axes.set_xlabel("clients, worst first")
         axes.xaxis.set_major_formatter(THOUSANDS)
     pad = max(0.01 * count, (8 - count) / 2)  # few bars stay narrow
     axes.set_xlim(-0.5 - pad, count - 0.5 + pad)
@@ -156,7 +150,7 @@ def partition_bubbles(counts: np.ndarray, labels: Sequence[str] | None = None) -
     axes = figure.subplots()
     sizes = counts.sum(1)
     shards = f"smallest {sizes.min():,}, median {np.median(sizes):,.0f}, largest {sizes.max():,}"
-    title = f"clients: {clients:,}, classes: {classes}\nexamples per client: {shards}"
+    title = f"Clients: {clients:,}, classes: {classes}\nExamples per client: {shards}"
     _style(axes, title, "client", "class")
     if clients > MOST_BUBBLE_CLIENTS or classes > MOST_BUBBLE_CLASSES:
         _draw_heat_map(figure, axes, counts)
@@ -164,9 +158,7 @@ def partition_bubbles(counts: np.ndarray, labels: Sequence[str] | None = None) -
         overlap = 1 if clients <= 50 else 1.6  # neighbours may overlap where bubbles were but dots
         cell = min(overlap * (width - 1.8) / clients, (height - 1.2) / classes, 0.36)
         _draw_bubbles(figure, axes, counts, 72 * cell)
-    axes.xaxis.set_major_locator(
-        MaxNLocator(min(clients, 20), steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    )
+    axes.locator_params("x", nbins=min(clients, 20), steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
     axes.xaxis.set_major_formatter(THOUSANDS)
     if classes <= MOST_BUBBLE_CLASSES:
         names = [str(c) for c in range(classes)] if labels is None else list(labels)
@@ -180,8 +172,7 @@ def _draw_bubbles(figure: Figure, axes: Axes, counts: np.ndarray, diameter: floa
     """Bubbles whose area is proportional to the count; the largest has this diameter in points."""
     largest = max(int(counts.max()), 1)
     client, label = np.nonzero(counts)
-    areas = diameter**2 * counts[client, label] / largest
-    edge = 0.3  # points around a bubble, so that a single example remains visible
+    areas, edge = diameter**2 * counts[client, label] / largest, 0.3  # the edge keeps one example visible
     axes.grid(color=GRID, linewidth=0.6)
     axes.scatter(client, label, s=areas, color=BLUE, alpha=0.85, linewidths=edge, clip_on=False)
     # The legend shows the largest, and half and a tenth of it to their first digit.
@@ -203,7 +194,6 @@ def _draw_heat_map(figure: Figure, axes: Axes, counts: np.ndarray) -> None:
     colours = ListedColormap(colormaps["viridis_r"](np.linspace(0.1, 1, 256)))
     norm = PowerNorm(0.5, vmin=0, vmax=max(means.max(), 1))
     x, y = np.append(starts, clients) - 0.5, np.arange(classes + 1) - 0.5
-    axes.grid(False)
     mesh = axes.pcolormesh(x, y, np.ma.masked_equal(means.T, 0), cmap=colours, norm=norm)
-    note = f", mean of {group:,} clients" if group > 1 else ""
-    figure.colorbar(mesh, ax=axes, pad=0.02, label=f"examples per client and class{note}")
+    label = f"examples per class, mean of {group:,} clients" if group > 1 else "examples per client and class"
+    figure.colorbar(mesh, ax=axes, pad=0.02, label=label)

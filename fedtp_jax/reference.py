@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from fedtp_jax import config
-from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config import SimulationConfig, default_of, name_of
 from fedtp_jax.settings import describe
 
 KINDS = {
@@ -25,7 +25,7 @@ def describe_fields() -> str:
     for field in dataclasses.fields(SimulationConfig):
         kinds = field.metadata.get("kinds")
         if kinds:
-            default = name_of(field.default_factory())  # type: ignore[misc]
+            default = name_of(default_of(field))
             lines.append(f"\n{field.name}: {field.metadata['help']}; {field.name}.name={default}")
             for name, kind in kinds.items():
                 lines.append(f"  {name}: {first_line(kind)}")

@@ -35,19 +35,15 @@ body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 62rem; color: var(-
   background: var(--page); font: 15px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1.2rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2.4rem 0 .7rem; border-bottom: 1px solid var(--line); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
 thead th { color: var(--quiet); font-size: .85rem; vertical-align: bottom; }
 .pairs th { text-align: left; font-weight: 400; color: var(--quiet); padding-left: 0; }
 .pairs td { text-align: left; overflow-wrap: anywhere; }
-.headline td { font-weight: 600; font-size: 1.05rem; }
-.notes { margin: 1.2rem 0; padding: .7rem 1rem .7rem 2rem; color: var(--warn); background: var(--warnbox);
-  border-left: 4px solid var(--warn); border-radius: 4px; }
-figure { margin: 0; }
-img { max-width: 100%; height: auto; box-sizing: border-box; padding: .6rem; background: #fff;
-  border: 1px solid var(--line); border-radius: 6px; }
-figcaption { margin-top: .4rem; color: var(--quiet); font-size: .87rem; }
+.headline td { font-weight: 600; }
+.notes { padding: .7rem 1rem .7rem 2rem; color: var(--warn); background: var(--warnbox); }
+img { max-width: 100%; height: auto; box-sizing: border-box; padding: .6rem; background: #fff; }
+figure { margin: 0; } figcaption { margin-top: .4rem; color: var(--quiet); font-size: .87rem; }
 pre { padding: .9rem 1rem; overflow-x: auto; background: var(--box); border-radius: 6px; font-size: .87rem; }
 """
 
@@ -59,14 +55,11 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy"
   content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
+<title>{title}</title><style>{style}</style>
+</head><body>
 <h1>{title}</h1>
 {body}
-</body>
-</html>
+</body></html>
 """
 
 
@@ -86,7 +79,7 @@ def write_report(
 
     Args:
       path: file to write or replace.
-      config_yaml, environment: shown as they are; `environment` may be nested.
+      config_yaml, environment: shown as they are; the latter may be nested.
       history, clients: as in `Result`; accuracies are fractions.
       counts: [N, C] training examples of each class that each client holds.
       headline: (name, value) pairs at the top of the page.

@@ -15,8 +15,8 @@ from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import RunFolder, describe_environment, write_atomically, write_csv, write_json
-from fedtp_jax.methods import Method, Task, make_method
-from fedtp_jax.methods.base import State
+from fedtp_jax.methods import make_method
+from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.models import make_model
 
 
@@ -130,9 +130,9 @@ class Result:
     def __repr__(self) -> str:
         a = self.accuracy
         return (
-            f"Result({name_of(self.config.method)}, {len(self.history)} rounds, {self.task.num_clients} clients: "
+            f"Result({name_of(self.config.method)}, {a['round']} rounds, {self.task.num_clients} clients: "
             f"test accuracy {a['last']:.3f}, mean of the last {a['evaluations']} evaluations "
-            f"{a['mean']:.3f} +- {a['std']:.3f}, worst decile {a['worst_decile']:.3f})"
+            f"{a['mean']:.3f} ± {a['std']:.3f}, worst decile {a['worst_decile']:.3f})"
         )
 
 

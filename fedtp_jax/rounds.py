@@ -33,7 +33,7 @@ ROWS_LIMIT = 2**30  # bytes that the rows of one wave may take, by `engine.wave_
 
 
 class Wave(NamedTuple):
-    """A wave on its way to the devices. ids, weights: [D * C] per slot; an empty slot has id N and weight 0."""
+    """A wave on the devices. ids, weights: [D * C] per slot; an empty slot has id N and weight 0."""
 
     tables: Tables
     ids: jax.Array
@@ -68,7 +68,9 @@ class Programs:
         self.seconds = 0.0
         self._compiled: dict[Any, Any] = {}
 
-    def __call__(self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()) -> Any:
+    def __call__(
+        self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
+    ) -> Any:
         shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), args)
         key = (name, jax.tree.structure(shapes), tuple(jax.tree.leaves(shapes)))
         if key not in self._compiled:
@@ -106,8 +108,8 @@ class Simulator:
         self.candidates = np.flatnonzero(sizes)
         if training.cohort_size > len(self.candidates):
             raise UserError(
-                f"training.cohort_size: {training.cohort_size} is more than the {len(self.candidates)} clients "
-                f"that hold training examples; use at most {len(self.candidates)}"
+                f"training.cohort_size: {training.cohort_size} is more than the {len(self.candidates)} "
+                f"clients that hold training examples; use at most {len(self.candidates)}"
             )
         batch = min(training.batch_size, int(sizes.max()))
         steps = training.local_epochs * -(-sizes[self.candidates] // batch)
@@ -135,19 +137,16 @@ class Simulator:
 
     def _put_examples(self, data: Dataset, part: Examples) -> engine.DeviceExamples:
         mean, std = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
-        return jax.device_put(
-            engine.DeviceExamples(part.x, part.y.astype(np.int32), mean, std), self._replicated
-        )
+        arrays = (part.x, part.y.astype(np.int32), mean, std)
+        return engine.DeviceExamples(*jax.device_put(arrays, self._replicated))
 
     def _plan(self, longest: np.ndarray, batch: int, steps: np.ndarray) -> Layout:
         """A layout for waves of at most len(longest) clients; `steps` are those of all clients."""
         devices = self.mesh.size
         size = self._wave_size(len(longest))
-        lanes = self.config.engine.lanes
-        if lanes == "auto":
-            expected = steps.mean() * size / max(steps.max(), 1)
-            lanes = auto_lanes(np.array([steps.max()] * max(1, round(expected))), devices, self._accelerator)
-        lanes = min(lanes, -(-size // devices))
+        setting = self.config.engine.lanes
+        auto = auto_lanes(float(steps.mean()) * size, int(steps.max()), devices, self._accelerator)
+        lanes = min(auto if setting == "auto" else setting, -(-size // devices))
         return plan_layout(longest[:size], devices, lanes, batch)
 
     @property
@@ -179,7 +178,9 @@ class Simulator:
         ]
         return self.prepare_batches(cohort, batches, begin)
 
-    def prepare_batches(self, cohort: np.ndarray, batches: list[Batches], begin: float | None = None) -> Prepared:
+    def prepare_batches(
+        self, cohort: np.ndarray, batches: list[Batches], begin: float | None = None
+    ) -> Prepared:
         """Waves for `cohort` [K] with these local steps; the weights are p_k = n_k / sum over the cohort."""
         begin = begin or time.perf_counter()
         sizes = self.partition.train.sizes[cohort]
@@ -201,7 +202,7 @@ class Simulator:
         sits = schedule.position
         ids = _slot_ids(schedule, cohort, self.partition.num_clients)
         slot_weights = np.where(sits >= 0, weights[sits], 0.0).astype(np.float32)
-        return jax.device_put(Wave(schedule.tables, ids, slot_weights), self._per_device)
+        return Wave(*jax.device_put((schedule.tables, ids, slot_weights), self._per_device))
 
     # ------------------------------------------------------------------------------------ a training round
 
@@ -213,7 +214,9 @@ class Simulator:
         key = rng.key(self.config.seed, rng.Purpose.CLIENT, round)
         totals = self.programs("zeros", self._zero_totals, state)
         for wave in prepared.waves:
-            state, totals = self.programs("train", self._train_wave, state, totals, wave, self._train, key, donate=(0, 1))
+            state, totals = self.programs(
+                "train", self._train_wave, state, totals, wave, self._train, key, donate=(0, 1)
+            )
         upload = jax.device_get(totals[0]._replace(shared={}))
         clients = sum(int((ids < self.partition.num_clients).sum()) for ids in prepared.ids)
         if int(upload.excluded) == clients:
@@ -230,7 +233,9 @@ class Simulator:
             occupancy=prepared.useful_steps / max(prepared.executed_steps, 1),
         )
 
-    def _run_wave(self, work: engine.ClientWork, wave: Wave, examples: Any, shared: Any, rows: Any, key: Any) -> Any:
+    def _run_wave(
+        self, work: engine.ClientWork, wave: Wave, examples: Any, shared: Any, rows: Any, key: Any
+    ) -> Any:
         keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(wave.ids)
         return engine.run(work, self.mesh, wave.tables, examples, shared, Row(rows, wave.weights), keys)
 
@@ -254,7 +259,9 @@ class Simulator:
         result = np.zeros((3, self.partition.num_clients))
         key = jax.random.key(0)  # evaluation draws nothing
         for wave, ids in zip(self._evaluation_waves, self._evaluation_ids, strict=True):
-            sums = jax.device_get(self.programs("evaluate", self._evaluate_wave, state, wave, self._test, key))
+            sums = jax.device_get(
+                self.programs("evaluate", self._evaluate_wave, state, wave, self._test, key)
+            )
             sits = ids < self.partition.num_clients
             result[:, ids[sits]] = np.stack(sums)[:, sits]
         return Sums(*result)

@@ -28,23 +28,23 @@ class Layout:
 
 
 class Batches(NamedTuple):
-    """The local steps of one client: index [steps, B] int32 into the examples, count [steps] valid ones."""
+    """The local steps of one client: positions [steps, B] int32 of examples, valid [steps] of them real."""
 
-    index: np.ndarray
-    count: np.ndarray
+    positions: np.ndarray
+    valid: np.ndarray
 
 
 class Tables(NamedTuple):
     """What the engine reads. The leading axis D is split over the devices.
 
-    index [D, T, L, B]: position of each example; count [D, T, L]: how many are valid (0: the lane idles);
-    step [D, T, L]: number of the client's local step; slot [D, C, L]: whose work the lane does in the segment;
-    starts, ends [D, C, L]: whether the lane's client begins or is finished with the segment; bounds [D, C + 1]:
-    first tick of each segment; segments [D]: how many there are.
+    positions [D, T, L, B]: of the examples; valid [D, T, L]: how many are real (0: the lane idles);
+    step [D, T, L]: number of the client's local step; slot [D, C, L]: whose work a lane does in a segment;
+    starts, ends [D, C, L]: whether the lane's client begins, or is done, with the segment;
+    bounds [D, C + 1]: first tick of each segment; segments [D]: how many there are.
     """
 
-    index: np.ndarray
-    count: np.ndarray
+    positions: np.ndarray
+    valid: np.ndarray
     step: np.ndarray
     slot: np.ndarray
     starts: np.ndarray
@@ -80,21 +80,21 @@ def shuffled_batches(shard: np.ndarray, epochs: int, batch: int, rng: np.random.
 def split_batches(order: np.ndarray, batch: int) -> Batches:
     """`order` cut into consecutive batches; padding repeats position 0 and is not counted."""
     steps = math.ceil(len(order) / batch)
-    index = np.zeros(steps * batch, np.int32)
-    index[: len(order)] = order
-    count = np.minimum(batch, len(order) - batch * np.arange(steps)).astype(np.int32)
-    return Batches(index.reshape(steps, batch), count)
+    positions = np.zeros(steps * batch, np.int32)
+    positions[: len(order)] = order
+    valid = np.minimum(batch, len(order) - batch * np.arange(steps)).astype(np.int32)
+    return Batches(positions.reshape(steps, batch), valid)
 
 
-def auto_lanes(steps: Sequence[int] | np.ndarray, devices: int, accelerator: bool) -> int:
-    """Lanes of a device for clients of these step counts, DESIGN: ceil(total steps / longest client).
+def auto_lanes(total: float, longest: int, devices: int, accelerator: bool) -> int:
+    """Lanes of a device for a wave of `total` local steps: ceil(total / longest client), split over devices.
 
     More lanes would only idle behind the longest client, fewer would only serialise. On CPU a device is one
     core, where lanes are work in series, so one lane wastes nothing.
     """
     if not accelerator:
         return 1
-    return math.ceil(math.ceil(np.sum(steps) / np.max(steps)) / devices)
+    return math.ceil(math.ceil(total / longest) / devices)
 
 
 def plan_layout(longest_wave: np.ndarray, devices: int, lanes: int, batch: int) -> Layout:
@@ -133,12 +133,12 @@ def pack(steps: Sequence[int], layout: Layout) -> list[list[list[int]]]:
 def build_schedule(batches: Sequence[Batches], layout: Layout) -> Schedule:
     """The schedule of a wave of K clients, given each client's local steps in order."""
     d, lanes, c, b = layout.devices, layout.lanes, layout.slots, layout.batch
-    queues = pack([len(client.count) for client in batches], layout)
-    ticks = [max(sum(len(batches[k].count) for k in queue) for queue in device) for device in queues]
+    queues = pack([len(client.valid) for client in batches], layout)
+    ticks = [max(sum(len(batches[k].valid) for k in queue) for queue in device) for device in queues]
     t = layout.ticks if max(ticks) <= layout.ticks else 2 * max(ticks)
     tables = Tables(
-        index=np.zeros((d, t, lanes, b), np.int32),
-        count=np.zeros((d, t, lanes), np.int32),
+        positions=np.zeros((d, t, lanes, b), np.int32),
+        valid=np.zeros((d, t, lanes), np.int32),
         step=np.zeros((d, t, lanes), np.int32),
         slot=np.zeros((d, c, lanes), np.int32),
         starts=np.zeros((d, c, lanes), bool),
@@ -150,7 +150,7 @@ def build_schedule(batches: Sequence[Batches], layout: Layout) -> Schedule:
     for device, queue in enumerate(queues):
         slots = position[device * c : (device + 1) * c]
         _fill_device(Tables(*(table[device : device + 1] for table in tables)), slots, queue, batches)
-    useful = sum(len(client.count) for client in batches)
+    useful = sum(len(client.valid) for client in batches)
     return Schedule(tables, position, useful, sum(ticks) * lanes)
 
 
@@ -163,11 +163,11 @@ def _fill_device(
     for lane, queue in enumerate(queues):
         tick = 0
         for client in queue:
-            steps = len(batches[client].count)
+            steps = len(batches[client].valid)
             until = tick + steps
-            width = batches[client].index.shape[1]
-            tables.index[0, tick:until, lane, :width] = batches[client].index
-            tables.count[0, tick:until, lane] = batches[client].count
+            width = batches[client].positions.shape[1]
+            tables.positions[0, tick:until, lane, :width] = batches[client].positions
+            tables.valid[0, tick:until, lane] = batches[client].valid
             tables.step[0, tick:until, lane] = np.arange(steps)
             slots[slot] = client
             stays.append((lane, slot, tick, until))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from fedtp_jax import config
-from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config import SimulationConfig, default_of, name_of
 from fedtp_jax.errors import UserError, nearest
 
 _BOUNDS = {
@@ -31,7 +31,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationCo
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such configuration file; give the path of a .yaml file") from None
+        raise UserError(
+            f"{path}: there is no such configuration file; give the path of a .yaml file"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a configuration file ({error})") from None
     try:
@@ -80,16 +82,19 @@ def check(settings: SimulationConfig) -> None:
         part = getattr(settings, section)
         if hasattr(part, field) and getattr(part, field) is None:
             name = name_of(part)
-            raise UserError(f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.npz")
+            raise UserError(
+                f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.npz"
+            )
     overlap = set(getattr(settings.method, "generated", ())) & set(getattr(settings.method, "personal", ()))
     if overlap:
         raise UserError(
-            f"method.personal: {sorted(overlap)[0]!r} is in method.generated too; a leaf has one role, name it once"
+            f"method.personal: {sorted(overlap)[0]!r} is in method.generated too; "
+            "a leaf has one role, name it once"
         )
 
 
 def differences(a: SimulationConfig, b: SimulationConfig) -> list[str]:
-    """"field: x there, y here" for every field in which two configurations differ."""
+    """ "field: x there, y here" for every field in which two configurations differ."""
     left, right = dict(_flat(to_dict(a), "")), dict(_flat(to_dict(b), ""))
     missing = object()
     return [
@@ -103,7 +108,7 @@ class _UniqueKeys(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice, which plain YAML settles silently for the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.YAMLError(f"the key {key!r} stands twice in one section; keep one")
@@ -133,11 +138,11 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
-    """Another name was asked for: of the old one's options only those stay that someone chose and that fit."""
+    """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
     kinds = _NAMED.get(field)
     if not kinds or name not in kinds or section.get("name", name) not in kinds:
         return  # the wrong name is reported later
-    defaults = {f.name: _plain(f.default) for f in dataclasses.fields(kinds[section.get("name", name)])}
+    defaults = {f.name: _plain(default_of(f)) for f in dataclasses.fields(kinds[section.get("name", name)])}
     known = {f.name for f in dataclasses.fields(kinds[name])}
     for option in set(section) - {"name"}:
         if option not in known or section[option] == defaults.get(option):
@@ -161,7 +166,7 @@ def _build(kind: type, values: Any, where: str) -> Any:
     for name, value in values.items():
         field, dotted = fields[name], where + name
         if field.metadata.get("kinds"):
-            default = name_of(field.default_factory())  # type: ignore[misc]
+            default = name_of(default_of(field))
             built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
         elif dataclasses.is_dataclass(hints[name]):
             built[name] = _build(typing.cast(type, hints[name]), {} if value is None else value, dotted + ".")
@@ -194,7 +199,7 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the annotated type; ints may stand for floats, and text such as 1e-3, which YAML keeps as text."""
+    """`value` as the annotated type; a float may come as an int, or as text, which YAML takes 1e-3 for."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         for option in typing.get_args(kind):
             try:
@@ -203,12 +208,12 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
                 continue
     elif kind is type(None) and value is None:
         return None
-    elif typing.get_origin(kind) is Literal and value in typing.get_args(kind):
-        return value
-    elif kind is bool and isinstance(value, bool):
-        return value
-    elif kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
+    elif typing.get_origin(kind) is Literal:
+        if value in typing.get_args(kind):
+            return value
+    elif kind in (bool, int):
+        if type(value) is kind:
+            return value
     elif kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         number = _float(value)
         if number is not None:

@@ -14,7 +14,7 @@ import pandas as pd
 from fedtp_jax import engine, settings
 from fedtp_jax.checkpoint import Checkpoints
 from fedtp_jax.config import Arrays, Natural, SimulationConfig, name_of
-from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.partition import make_partition
 from fedtp_jax.data.sources import load
 from fedtp_jax.errors import UserError
@@ -117,7 +117,9 @@ class _Run:
             if out is not None:
                 self.folder = RunFolder.create(out)
                 write_header(self.folder, config, self.partition)
-        self.checkpoints = Checkpoints(self.folder.checkpoints, config.checkpoint.keep) if self.folder else None
+        self.checkpoints = (
+            Checkpoints(self.folder.checkpoints, config.checkpoint.keep) if self.folder else None
+        )
 
     def _restore(self, folder: RunFolder) -> State:
         """The state of a stopped run, after checking that it is this very run."""
@@ -137,7 +139,7 @@ class _Run:
                 here, saved = getattr(self.task, field), getattr(task, field)
                 if here != saved:
                     raise UserError(
-                        f"{folder.path}: was run on another {field} (fingerprint {saved} there, {here} here); "
+                        f"{folder.path}: was run on another {field} (fingerprint {saved}, here {here}); "
                         "resume where the same files are, or start a new run"
                     )
             versions = read_meta(checkpoints, folder.path)["versions"]
@@ -155,7 +157,10 @@ class _Run:
         folder.metrics.keep_rounds(self.done)
         folder.timing.keep_rounds(self.done)
         history = folder.metrics.read()
-        self.rows = history.astype(object).where(history.notna(), None).to_dict("records")
+        self.rows = [
+            {str(name): None if pd.isna(value) else value for name, value in row.items()}
+            for row in history.to_dict("records")
+        ]
         return self.simulator.place(state)
 
     # ------------------------------------------------------------------------------------------ loop
@@ -215,7 +220,9 @@ class _Run:
             if a:
                 write_csv(self.folder.clients, self._clients())
 
-    def _log_time(self, round: int, result: RoundResult, train: float, host: float, evaluation: float) -> None:
+    def _log_time(
+        self, round: int, result: RoundResult, train: float, host: float, evaluation: float
+    ) -> None:
         if self.folder:
             row = {
                 "round": round,

@@ -1,4 +1,4 @@
-"""Federated training as plain Python loops: no lanes, no vmap, no hypernetwork batch. It reads like the paper.
+"""Federated training as plain Python loops, to be read like the paper: no lanes, no vmap, no batched vjp.
 
 It shares with the package the model, the hypernetwork and the random streams, nothing of the engine.
 """
@@ -76,7 +76,9 @@ class Oracle:
             if self.method == "fedtp":
                 delta = {path: (weights[path] - trained[path])[None] for path in generated}
                 gradient = vjp(delta)[0]
-                hyper_gradient = {q: hyper_gradient[q] + np.float32(p_k) * gradient[q] for q in hyper_gradient}
+                hyper_gradient = {
+                    q: hyper_gradient[q] + np.float32(p_k) * gradient[q] for q in hyper_gradient
+                }
         server["w"] = mean
         if self.method == "fedtp":
             self.hypernetwork_step(server, hyper_gradient)

@@ -1,5 +1,7 @@
 """The lane engine against a plain loop, for ragged clients on every layout of lanes, devices and waves."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +48,7 @@ def federation():
         x = random.integers(0, 256, (count, 4, 4, 1)).astype(np.uint8)
         y = random.integers(0, 3, count).astype(np.int32)
         order, ends = random.permutation(count), np.cumsum([0, *sizes])
-        lists = [order[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        lists = [order[a:b] for a, b in itertools.pairwise(ends)]
         return Examples(x, y), Shards.from_lists(lists)
 
     train, train_shards = split(SIZES)
@@ -84,7 +86,7 @@ def _run_oracle(name):
     sim, data, _ = simulator(name)
     state = jax.device_get(sim.init())
     h = METHODS["fedtp"].hypernetwork
-    shapes = {p: (8, 8) for p in ("query", "key", "value")}
+    shapes = dict.fromkeys(("query", "key", "value"), (8, 8))
     shapes = {f"params/block_0/attention/{p}/kernel": shape for p, shape in shapes.items()}
     hypernetwork = Hypernetwork(shapes, CLIENTS, h.embedding, h.hidden, h.layers)
     x = (jnp.asarray(data.train.x, jnp.float32) / 255 - 0.5) / 0.25
@@ -210,7 +212,9 @@ def test_client_with_numbers_not_finite_is_left_out(name):
     others = [k for k in cohort if k != bad]
     sim = with_client(bad, 0.0)
     batches = {int(k): b for k, b in zip(cohort, _batches(sim, cohort), strict=True)}
-    expected, _ = sim.round(sim.init(), 0, sim.prepare_batches(np.array(others), [batches[k] for k in others]))
+    expected, _ = sim.round(
+        sim.init(), 0, sim.prepare_batches(np.array(others), [batches[k] for k in others])
+    )
     for a, b in zip(jax.tree.leaves(state.shared), jax.tree.leaves(expected.shared), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     for a, b in zip(jax.tree.leaves(state.generator), jax.tree.leaves(expected.generator), strict=True):
@@ -234,7 +238,9 @@ def _batches(sim, cohort):
 
 def test_all_clients_not_finite_stops_the_run():
     sim, data, method = simulator("fedavg")
-    data = Dataset("broken", Examples(np.full(data.train.x.shape, np.nan, np.float32), data.train.y), data.test, 3)
+    data = Dataset(
+        "broken", Examples(np.full(data.train.x.shape, np.nan, np.float32), data.train.y), data.test, 3
+    )
     sim = Simulator(sim.config, method, data, sim.partition, engine.make_mesh(1))
-    with pytest.raises(FloatingPointError, match="all 5 clients.*learning_rate"):
+    with pytest.raises(FloatingPointError, match=r"all 5 clients.*learning_rate"):
         sim.round(sim.init(), 0, sim.prepare(0))

@@ -1,5 +1,6 @@
 """The authors' PyTorch code, number for number, at the tolerances that its fixtures' README advises."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -95,15 +96,14 @@ class Fixture:
         x = [images(self.npz[f"data/{k}/{split}/x"]) for k in range(n)]
         y = np.concatenate([self.npz[f"data/{k}/{split}/y"] for k in range(n)])
         ends = np.cumsum([0] + [len(part) for part in x])
-        shards = Shards.from_lists([np.arange(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)])
+        shards = Shards.from_lists([np.arange(a, b) for a, b in itertools.pairwise(ends)])
         return Examples(np.concatenate(x), y.astype(np.int32)), shards
 
     def init(self):
         state = self.simulator.init()
         leaves = vit_leaves(under(self.npz, "init/global/"))
         rows = [
-            {**leaves, **vit_leaves(under(self.npz, f"init/personal/{k}/"))}
-            for k in range(self.c["clients"])
+            {**leaves, **vit_leaves(under(self.npz, f"init/personal/{k}/"))} for k in range(self.c["clients"])
         ]
         phi = hypernetwork_leaves(under(self.npz, "init/hyper/"), self.c["sizes"]["dim"])
         assert set(phi) == set(state.generator)
@@ -118,7 +118,7 @@ class Fixture:
         order = self.npz[f"batch/order/{k}"][round]
         bounds = self.npz[f"batch/bounds/{k}"]
         width, shard = self.simulator.layout.batch, self.train_shards[k]
-        parts = [shard[epoch[a:b]] for epoch in order for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        parts = [shard[epoch[a:b]] for epoch in order for a, b in itertools.pairwise(bounds)]
         index = np.stack([np.pad(part, (0, width - len(part))) for part in parts]).astype(np.int32)
         return Batches(index, np.array([len(part) for part in parts], np.int32))
 
@@ -146,7 +146,7 @@ def test_parity_run(name, layout):
         close(state.personal, {p: expected_personal[p][round] for p in state.personal}, STATES)
         close(state.generator, {p: leaf[round] for p, leaf in expected_phi.items()}, STATES)
         losses = [npz[f"expect/train_loss/{round}/{k}"] for k in cohort]
-        counts = [run.batches(round, k).count for k in cohort]
+        counts = [run.batches(round, k).valid for k in cohort]
         mean = np.average(np.concatenate(losses), weights=np.concatenate(counts))
         np.testing.assert_allclose(result.train_loss, mean, atol=LOSSES, rtol=0)
 
@@ -221,7 +221,9 @@ def test_parity_hypernetwork():
 
 @pytest.mark.parametrize(("classes", "count"), [(10, "vit_depth6_c10"), (100, "vit_depth6_c100")])
 def test_parity_parameter_counts(classes, count):
-    expected = json.loads(str(np.load(FIXTURES / "models_forward.npz")["config"]))["parameter_counts_full_size"]
+    expected = json.loads(str(np.load(FIXTURES / "models_forward.npz")["config"]))[
+        "parameter_counts_full_size"
+    ]
     task = Task(Vit(classes), (32, 32, 3), 50, config.Training())
     method = make_method(config.FedTP(), task)
     state = jax.eval_shape(method.init, jax.random.key(0))

@@ -35,9 +35,7 @@ def _vit_leaf(name, value):
         return [linear_or_norm(block + ("attention_norm", "mlp_norm")[int(part)], kind, value, norm=True)]
     if rest == "fn.to_qkv":
         parts = np.split(value, 3, axis=-2)
-        return [
-            (f"{block}attention/{q}/kernel", p.swapaxes(-1, -2)) for q, p in zip(QKV, parts, strict=True)
-        ]
+        return [(f"{block}attention/{q}/kernel", p.swapaxes(-1, -2)) for q, p in zip(QKV, parts, strict=True)]
     names = {"fn.to_out.0": "attention/out", "fn.net.0": "mlp/up", "fn.net.3": "mlp/down"}
     return [linear_or_norm(block + names[rest], kind, value, norm=False)]
 

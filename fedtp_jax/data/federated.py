@@ -51,7 +51,7 @@ class Dataset:
         digest = hashlib.sha256()
         for part in (self.train.x, self.train.y, self.test.x, self.test.y):
             digest.update(f"{part.dtype}{part.shape}".encode())
-            digest.update(memoryview(np.ascontiguousarray(part)).cast("B"))
+            digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:16]
 
 
@@ -65,7 +65,9 @@ class Shards(Sequence[np.ndarray]):
     @classmethod
     def from_lists(cls, lists: Sequence[np.ndarray]) -> "Shards":
         sizes = np.array([len(part) for part in lists], np.int64)
-        indices = np.concatenate([np.asarray(part, np.int64) for part in lists]) if len(lists) else np.zeros(0)
+        indices = (
+            np.concatenate([np.asarray(part, np.int64) for part in lists]) if len(lists) else np.zeros(0)
+        )
         return cls(indices, np.concatenate([[0], np.cumsum(sizes)]))
 
     @property
@@ -114,7 +116,10 @@ class Partition(NamedTuple):
 
     def check(self, data: Dataset) -> None:
         """Raise UserError unless every index exists in `data`, once at most per client."""
-        for split, shards, count in (("train", self.train, len(data.train)), ("test", self.test, len(data.test))):
+        for split, shards, count in (
+            ("train", self.train, len(data.train)),
+            ("test", self.test, len(data.test)),
+        ):
             if len(shards) != self.num_clients:
                 raise UserError(
                     f"partition: {self.num_clients} clients in train but {len(shards)} in test; "
@@ -127,6 +132,8 @@ class Partition(NamedTuple):
                 )
             for client, indices in enumerate(shards):
                 if len(np.unique(indices)) < len(indices):
-                    raise UserError(f"partition: client {client} lists a {split} example twice; list each once")
+                    raise UserError(
+                        f"partition: client {client} lists a {split} example twice; list each once"
+                    )
         if not len(self.train.indices):
             raise UserError("partition: no client has a training example; check the partition's settings")

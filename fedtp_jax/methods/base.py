@@ -22,6 +22,8 @@ from fedtp_jax.models.hypernetwork import Hypernetwork
 from fedtp_jax.rng import Purpose
 from fedtp_jax.tree import Leaves, Role
 
+Rule = tuple[Role, tuple[str, ...]]
+
 
 class State(NamedTuple):
     """Everything the server and the clients keep between rounds.
@@ -57,7 +59,7 @@ class Upload(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Per client: its new personal leaves, p_k * (sent - returned) of the generated ones, whether excluded."""
+    """Per client: new personal leaves, p_k * (sent - returned) of the generated ones, 1 if excluded."""
 
     personal: Leaves
     cotangent: Leaves
@@ -113,11 +115,11 @@ def cross_entropy(logits: jax.Array, batch: Batch) -> jax.Array:
 
 def role_method(
     task: Task,
-    rules: list[tuple[Role, tuple[str, ...]]],
-    hypernetwork: config.Hypernetwork = config.Hypernetwork(),  # noqa: B008  (frozen)
+    rules: list[Rule],
+    hypernetwork: config.Hypernetwork = config.Hypernetwork(),
     proximal: float = 0.0,
 ) -> Method:
-    """The method that `rules` (first match wins) describe; `proximal` is FedProx's mu on the shared leaves."""
+    """The method that `rules` describe (first match wins); `proximal` is FedProx's mu, on shared leaves."""
     shapes = _leaf_shapes(task)
     roles = tree.assign_roles(list(shapes), rules)
     generator = _Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
@@ -146,7 +148,7 @@ def role_method(
         return state._replace(shared=tree.scale(upload.shared, whole), generator=phi, generator_opt=opt)
 
     def predict(leaves: Leaves, inputs: jax.Array) -> jax.Array:
-        return task.model.apply(tree.unflatten(leaves), inputs, train=False)
+        return jnp.asarray(task.model.apply(tree.unflatten(leaves), inputs, train=False))
 
     work = local_training(task, roles, proximal)
     return Method(roles, init, variables, variables, work, receive, aggregate, predict)
@@ -166,7 +168,7 @@ def local_training(task: Task, roles: Mapping[str, Role], proximal: float) -> Cl
 
     def loss(leaves: Leaves, shared: Leaves, batch: Batch, key: jax.Array) -> jax.Array:
         logits = task.model.apply(tree.unflatten(leaves), batch.x, train=True, rngs={"dropout": key})
-        value = cross_entropy(logits, batch)
+        value = cross_entropy(jnp.asarray(logits), batch)
         if proximal:
             value += proximal / 2 * sum(jnp.sum((leaves[p] - shared[p]) ** 2) for p in shared)
         return value
@@ -223,8 +225,9 @@ class _Generator:
         """{path: [K, ...]}; an id of an empty slot (N) is generated like client N - 1 and used by nobody."""
         if not self.shapes:
             return {}
-        generated: Leaves = self.module.apply(tree.unflatten(phi), jnp.minimum(ids, self.num_clients - 1))
-        return generated
+        known = jnp.minimum(ids, self.num_clients - 1)
+        generated: Any = self.module.apply(tree.unflatten(phi), known)
+        return dict(generated)
 
     def gradient(self, phi: Leaves, ids: jax.Array, cotangent: Leaves) -> Leaves:
         """sum_k J_k^T cotangent_k in one vjp; by linearity the sum of the clients' vjps."""
@@ -233,13 +236,13 @@ class _Generator:
         return jax.vjp(lambda phi: self.apply(phi, ids), phi)[1](cotangent)[0]
 
 
-def _leaf_shapes(task: Task) -> dict[str, jax.ShapeDtypeStruct]:
-    """{path: shape} of the model's variables, without computing them."""
+def _leaf_shapes(task: Task) -> dict[str, Any]:
+    """{path: ShapeDtypeStruct} of the model's variables, without computing them."""
     example = jax.ShapeDtypeStruct((1, *task.input_shape), jnp.float32)
     variables = jax.eval_shape(task.model.init, jax.random.key(0), example)
     if set(variables) != {"params"}:
         raise UserError(
-            f"model: its init returns the collections {sorted(variables)}, but only 'params' can be federated; "
-            "replace layers that keep running statistics, such as BatchNorm by LayerNorm"
+            f"model: its init returns the collections {sorted(variables)}, but only 'params' can be "
+            "federated; replace layers that keep running statistics, such as BatchNorm by LayerNorm"
         )
     return tree.flatten(variables)

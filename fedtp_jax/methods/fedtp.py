@@ -5,10 +5,14 @@ IEEE TNNLS 2023, arXiv 2211.01572, section III.
 """
 
 from fedtp_jax import config
-from fedtp_jax.methods.base import Method, Task, role_method
+from fedtp_jax.methods.base import Method, Rule, Task, role_method
 
 
 def fedtp(settings: config.FedTP, task: Task) -> Method:
-    """W_k = h(z_k; phi) for the leaves of `settings.generated`; phi steps along sum_k p_k J_k^T (W_k - W_k')."""
-    rules = [("generated", settings.generated), ("personal", settings.personal), ("shared", (".",))]
+    """W_k = h(z_k; phi) for `settings.generated`; phi steps along sum_k p_k J_k^T (W_k - W_k')."""
+    rules: list[Rule] = [
+        ("generated", settings.generated),
+        ("personal", settings.personal),
+        ("shared", (".",)),
+    ]
     return role_method(task, rules, settings.hypernetwork)

@@ -1,6 +1,8 @@
 """Flax Linen modules. A model is anything with `init` and `apply(variables, inputs, train=...)`."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 
@@ -9,8 +11,8 @@ from fedtp_jax.errors import UserError
 from fedtp_jax.models.vit import Vit
 
 
-def make_model(settings: object, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """The module that `settings` (the configuration's model section) describes, for inputs [B, *input_shape]."""
+def make_model(settings: Any, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """The module that `settings`, the configuration's model section, describes; inputs [B, *input_shape]."""
     return _FACTORIES[type(settings)](settings, input_shape, num_classes)
 
 
@@ -30,4 +32,4 @@ def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int) -
     return Vit(num_classes=num_classes, **dataclasses.asdict(settings))
 
 
-_FACTORIES = {config.Vit: _vit}
+_FACTORIES: dict[type, Callable[[Any, tuple[int, ...], int], nn.Module]] = {config.Vit: _vit}

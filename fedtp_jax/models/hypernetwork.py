@@ -35,6 +35,8 @@ class Hypernetwork(nn.Module):
         for layer in range(self.layers):  # no activation after the last, as in the authors' code
             x = dense(self.hidden, self.hidden, f"trunk_{layer + 1}")(jax.nn.relu(x))
         return {
-            path: dense(math.prod(shape), self.hidden, "head:" + path.replace("/", "."))(x).reshape(-1, *shape)
+            path: dense(math.prod(shape), self.hidden, "head:" + path.replace("/", "."))(x).reshape(
+                -1, *shape
+            )
             for path, shape in self.shapes.items()
         }
