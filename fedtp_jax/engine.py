@@ -68,7 +68,7 @@ def open_mesh(devices: int | Literal["auto"]) -> Mesh:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not chosen and jax.config.read("jax_num_cpu_devices") < 0:
+    if not chosen and jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
         with contextlib.suppress(RuntimeError):  # the backend runs already: take what it has
             jax.config.update("jax_num_cpu_devices", cores if devices == "auto" else max(cores, devices))
     available = len(jax.devices())

@@ -138,9 +138,9 @@ class Result:
 
 def write_header(run: RunFolder, config: SimulationConfig, partition: Partition) -> None:
     """The files of a run's folder that are known before the first round."""
-    write_atomically(run.config, settings.to_yaml(config))
     write_json(run.environment, describe_environment())
     partitions.save(partition, run.partition)
+    write_atomically(run.config, settings.to_yaml(config))  # last: it makes the folder one of a run
 
 
 def checkpoint_meta(config: SimulationConfig, task: TaskShape) -> dict[str, Any]:
