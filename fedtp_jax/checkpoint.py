@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from fedtp_jax.methods.base import State
+from fedtp_jax.tree import num_bytes
 
 T = TypeVar("T")
 
@@ -30,10 +31,10 @@ class Checkpoints:
 
     def save(self, rounds: int, state: State, meta: dict[str, Any]) -> None:
         """Save `state` after `rounds` rounds; returns before all is on disk. `meta` is plain JSON values."""
-        leaves = _numbered(jax.device_get(state))
+        content = _pack(jax.device_get(state))
         args = self._ocp.args.Composite(
-            state=self._ocp.args.StandardSave(leaves),
-            meta=self._ocp.args.JsonSave({**meta, "rounds": rounds, "checksum": _checksum(leaves)}),
+            state=self._ocp.args.StandardSave({"leaves": content}),
+            meta=self._ocp.args.JsonSave({**meta, "rounds": rounds, "checksum": zlib.crc32(content.data)}),
         )
         self._manager.save(rounds, args=args)
 
@@ -50,14 +51,13 @@ class Checkpoints:
 
     def state(self, rounds: int, like: State) -> State:
         """The saved state in the structure of `like` (arrays or shapes); ValueError if it is damaged."""
-        wanted = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in _numbered(like).items()}
-        restored = self._manager.restore(
+        wanted = {"leaves": np.zeros(num_bytes(like), np.uint8)}
+        content = self._manager.restore(
             rounds, args=self._ocp.args.Composite(state=self._ocp.args.StandardRestore(wanted))
-        ).state
-        if _checksum(restored) != self.meta(rounds)["checksum"]:
+        ).state["leaves"]
+        if zlib.crc32(content.data) != self.meta(rounds)["checksum"]:
             raise ValueError("its checksum does not fit its contents")
-        leaves = [restored[name] for name in sorted(restored)]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return _unpack(content, like)
 
     def newest(self, like: State) -> tuple[int, State] | None:
         """(finished rounds, state) of the newest checkpoint that can be read; a damaged one is warned of."""
@@ -90,15 +90,18 @@ class Checkpoints:
         self._manager.close()
 
 
-def _numbered(state: State) -> dict[str, Any]:
-    """Leaves by position: their paths hold characters that storage does not love."""
-    return {f"leaf_{number:05d}": leaf for number, leaf in enumerate(jax.tree.leaves(state))}
+def _pack(state: State) -> np.ndarray:
+    """All leaves' bytes in one array: one read at restoring, which succeeds or fails as a whole."""
+    parts = [np.ascontiguousarray(leaf).reshape(-1).view(np.uint8) for leaf in jax.tree.leaves(state)]
+    return np.concatenate(parts)
 
 
-def _checksum(leaves: dict[str, Any]) -> int:
-    crc = 0
-    for name in sorted(leaves):
-        leaf = np.ascontiguousarray(leaves[name])
-        crc = zlib.crc32(f"{name}{leaf.dtype}{leaf.shape}".encode(), crc)
-        crc = zlib.crc32(leaf.data, crc)
-    return crc
+def _unpack(content: np.ndarray, like: State) -> State:
+    """The inverse of `_pack`, given the shapes and dtypes."""
+    shapes, structure = jax.tree.flatten(like)
+    ends = np.cumsum([shape.size * shape.dtype.itemsize for shape in shapes])
+    if ends[-1] != len(content):
+        raise ValueError(f"it holds {len(content)} bytes where {ends[-1]} are expected")
+    parts = np.split(content, ends[:-1])
+    leaves = [part.view(s.dtype).reshape(s.shape) for part, s in zip(parts, shapes, strict=True)]
+    return jax.tree.unflatten(structure, leaves)

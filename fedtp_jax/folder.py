@@ -4,6 +4,7 @@ config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothin
 timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html.
 """
 
+import csv
 import json
 import os
 import platform
@@ -110,9 +111,17 @@ class CsvLog:
             )
         write_atomically(self.path, b"".join(lines[:1] + kept))
 
-    def read(self) -> pd.DataFrame:
-        """All rows."""
-        return pd.read_csv(self.path, float_precision="round_trip")
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows; an empty cell is None."""
+        with self.path.open(encoding="utf-8", newline="") as file:
+            return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
+def _number(cell: str) -> int | float | None:
+    """The number that wrote this cell, to the last bit."""
+    if cell == "":
+        return None
+    return int(cell) if cell.lstrip("-").isdigit() else float(cell)
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

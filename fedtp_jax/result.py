@@ -14,7 +14,7 @@ from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.errors import UserError
-from fedtp_jax.folder import RunFolder, describe_environment, write_atomically, write_csv, write_json
+from fedtp_jax.folder import CsvLog, RunFolder, describe_environment, write_atomically, write_csv, write_json
 from fedtp_jax.methods import make_method
 from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.models import make_model
@@ -122,8 +122,8 @@ class Result:
             rounds, state = read_newest(checkpoints, like, run.path)
         finally:
             checkpoints.close()
-        history = run.metrics.read()
-        clients = pd.read_csv(run.clients, float_precision="round_trip")
+        history = pd.DataFrame(run.metrics.rows())
+        clients = pd.DataFrame(CsvLog(run.clients).rows())
         partition = partitions.load(run.partition)
         return cls(config, history[history["round"] <= rounds], clients, state, partition, task, {})
 

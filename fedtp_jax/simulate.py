@@ -156,11 +156,7 @@ class _Run:
             checkpoints.close()
         folder.metrics.keep_rounds(self.done)
         folder.timing.keep_rounds(self.done)
-        history = folder.metrics.read()
-        self.rows = [
-            {str(name): None if pd.isna(value) else value for name, value in row.items()}
-            for row in history.to_dict("records")
-        ]
+        self.rows = folder.metrics.rows()
         return self.simulator.place(state)
 
     # ------------------------------------------------------------------------------------------ loop
@@ -259,10 +255,9 @@ class _Run:
         if self.sums is None:  # resumed after the last round
             self.sums = self.simulator.evaluate(self.state)
         programs = self.simulator.programs
-        history = pd.DataFrame(self.rows).astype({"test_accuracy": float})
         result = Result(
             config=self.config,
-            history=history.infer_objects(),
+            history=pd.DataFrame(self.rows),
             clients=self._clients(),
             state=self.state,
             partition=self.partition,
@@ -277,7 +272,7 @@ class _Run:
         from fedtp_jax.report import write_report  # matplotlib: not before it is needed
 
         a = result.accuracy
-        timing = folder.timing.read()
+        timing = pd.DataFrame(folder.timing.rows())
         headline = [
             ("Method", name_of(self.config.method)),
             ("Data", f"{name_of(self.config.data)}, {self.task.num_clients} clients"),

@@ -1,0 +1,169 @@
+"""Configuration: files, overrides, round trips, and the one message that each mistake gets."""
+
+import dataclasses
+
+import pytest
+
+from fedtp_jax import SimulationConfig, UserError, config, load_config
+from fedtp_jax.settings import check, differences, from_dict, to_dict, to_yaml
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "training: {rounds: 5, learning_rate: 1e-3}\nmethod: {name: fedtp, hypernetwork: {hidden: 10}}\n"
+    )
+    return path
+
+
+def test_defaults_live_in_config_and_files_override_them(file):
+    settings = load_config(file)
+    assert settings.training == dataclasses.replace(config.Training(), rounds=5, learning_rate=1e-3)
+    assert settings.method.hypernetwork == config.Hypernetwork(hidden=10)
+    assert settings.model == config.Vit()
+    assert from_dict({}) == SimulationConfig()
+
+
+@pytest.mark.parametrize("kinds", [config.DATASETS, config.PARTITIONS, config.MODELS, config.METHODS])
+def test_every_named_part_survives_yaml(kinds, tmp_path):
+    sections = {id(config.DATASETS): "data", id(config.PARTITIONS): "partition", id(config.MODELS): "model"}
+    section = sections.get(id(kinds), "method")
+    for kind in kinds.values():
+        fields = {f.name for f in dataclasses.fields(kind)}
+        part = kind(file="x.npz") if "file" in fields else kind()
+        settings = dataclasses.replace(SimulationConfig(), **{section: part})
+        path = tmp_path / "saved.yaml"
+        path.write_text(to_yaml(settings))
+        assert load_config(path) == settings
+
+
+def test_overrides(file):
+    settings = load_config(
+        file, ["training.rounds=200", "method.hypernetwork.learning_rate=0.1", "partition.alpha=1"]
+    )
+    assert settings.training.rounds == 200
+    assert settings.method.hypernetwork == config.Hypernetwork(hidden=10, learning_rate=0.1)
+    assert settings.partition == config.Dirichlet(alpha=1.0)
+
+
+def test_another_name_drops_what_does_not_apply_and_keeps_what_was_chosen(file, tmp_path):
+    assert load_config(file, ["method.name=fedavg"]).method == config.FedAvg()
+    path = tmp_path / "per.yaml"
+    path.write_text(to_yaml(SimulationConfig(partition=config.Dirichlet(clients=7), method=config.FedPer())))
+    settings = load_config(path, ["method.name=vanilla", "partition.name=iid"])
+    assert settings.method == config.Vanilla()  # FedPer's default head is not Vanilla's choice
+    assert settings.partition == config.Iid(clients=7)
+
+
+def test_ablation_is_a_line(file):
+    settings = load_config(file, ["method.generated=[query/kernel]", "method.personal=[head/, mlp_norm]"])
+    assert settings.method.generated == ("query/kernel",)
+    assert settings.method.personal == ("head/", "mlp_norm")
+
+
+MISTAKES = {
+    "trainin.rounds=3": ["trainin: unknown field", "did you mean 'training'"],
+    "training.round=3": ["training.round: unknown field", "did you mean 'rounds'", "cohort_size"],
+    "training.rounds=x": ["training.rounds", "'x'", "a whole number"],
+    "training.rounds=2.5": ["training.rounds", "2.5", "a whole number"],
+    "training.rounds=true": ["training.rounds", "True", "a whole number"],
+    "training.rounds=0": ["training.rounds", "got 0", "at least 1"],
+    "training.learning_rate=-1": ["training.learning_rate", "-1.0", "greater than 0"],
+    "training.learning_rate=nan": ["training.learning_rate", "a finite number"],
+    "training.momentum=1": ["training.momentum", "1.0", "less than 1"],
+    "training.cohort_size=99": ["training.cohort_size", "99", "partition.clients = 20"],
+    "training=7": ["training", "expected a section", "7"],
+    "training.rounds": ["'training.rounds'", "section.field=value"],
+    "seed=-1": ["seed", "-1", "at least 0"],
+    "seed.x=1": ["seed", "expected a whole number"],
+    "method.name=fedtpp": ["method.name", "'fedtpp'", "did you mean 'fedtp'", "vanilla"],
+    "method.mu=2": ["method.mu", "fedprox", "method.name is 'fedtp'"],
+    "method.hypernetwork.hiden=2": ["method.hypernetwork.hiden", "did you mean 'hidden'"],
+    "method.personal=[3]": ["method.personal", "a list of texts"],
+    "method.personal=['(^|/)(query|key|value)/kernel$']": ["method.personal", "one role"],
+    "partition.beta=3": ["partition.beta", "noniid-labeldir", "partition.name is 'dirichlet'"],
+    "partition.alpha=0": ["partition.alpha", "greater than 0"],
+    "partition={name: file}": ["partition.file", "needs a path"],
+    "data.name=npz": ["data.file", "needs a path"],
+    "data=5": ["data", "got 5", "digits"],
+    "model.dropout=1": ["model.dropout", "less than 1"],
+    "engine.lanes=many": ["engine.lanes", "'many'", "a whole number or 'auto'"],
+    "engine.devices=0": ["engine.devices", "at least 1"],
+}
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_mistake_has_one_message_with_field_value_and_remedy(override, file):
+    with pytest.raises(UserError) as caught:
+        load_config(file, [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in MISTAKES[override]:
+        assert word in message, message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("training: [", ["x.yaml", "not valid YAML"]),
+        ("- a", ["x.yaml", "expected sections"]),
+        ("seed: 1\nseed: 2", ["x.yaml", "'seed' stands twice"]),
+        ("training: {rounds: 1, rounds: 2}", ["'rounds' stands twice"]),
+        ("!!python/object/apply:os.system ['true']", ["x.yaml", "not valid YAML"]),
+        ("[" * 5000, ["x.yaml"]),
+        ("\x00", ["x.yaml", "not valid YAML"]),
+    ],
+)
+def test_broken_files(text, words, tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_missing_and_unreadable_files(tmp_path):
+    with pytest.raises(UserError, match="there is no such configuration file"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+def test_python_configurations_are_checked_too():
+    with pytest.raises(UserError, match=r"training\.rounds: got 0"):
+        check(SimulationConfig(training=config.Training(rounds=0)))
+
+
+def test_differences_name_the_fields():
+    a, b = SimulationConfig(), SimulationConfig(seed=3, method=config.FedAvg())
+    text = "; ".join(differences(a, b))
+    assert "seed: 0 there, 3 here" in text
+    assert "method.name: 'fedtp' there, 'fedavg' here" in text
+    assert differences(a, a) == []
+
+
+def test_every_field_has_help():
+    def fields(kind):
+        for field in dataclasses.fields(kind):
+            yield field
+            if field.default_factory is not dataclasses.MISSING:
+                yield from fields(field.default_factory)
+
+    kinds = [SimulationConfig, *config.DATASETS.values(), *config.PARTITIONS.values()]
+    for kind in [*kinds, *config.MODELS.values(), *config.METHODS.values()]:
+        assert kind.__doc__
+        for field in fields(kind):
+            assert field.metadata["help"], field.name
+
+
+def test_to_dict_is_plain():
+    plain = to_dict(SimulationConfig())
+    assert plain["partition"] == {
+        "name": "dirichlet",
+        "clients": 20,
+        "alpha": 0.3,
+        "min_size": 10,
+        "seed": None,
+    }

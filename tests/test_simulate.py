@@ -1,0 +1,261 @@
+"""simulate(): results, run folders, resume after any stop, damaged checkpoints, mistakes before anything is written."""
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedtp_jax import Result, SimulationConfig, UserError, config, from_arrays, load_config, simulate
+from fedtp_jax.data.sources import load
+
+TINY = SimulationConfig(
+    partition=config.Pathological(clients=6, classes_per_client=2),
+    model=config.Vit(patch_size=4, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=8),
+    method=config.FedTP(hypernetwork=config.Hypernetwork(embedding=4, hidden=6, layers=1)),
+    training=config.Training(rounds=6, cohort_size=3, learning_rate=0.1),
+    evaluation=config.Evaluation(every=2, last=2),
+    checkpoint=config.Checkpoint(every=2, keep=2),
+)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(rounds):
+    def on_round(progress):
+        if progress.round == rounds:
+            raise Stopped
+
+    return on_round
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run: (result, folder)."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    return simulate(TINY, out=path), path
+
+
+def same_files(a, b):
+    for name in ("metrics.csv", "clients.csv", "config.yaml", "partition.npz"):
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+
+
+def same_state(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+def test_result(whole):
+    result, _ = whole
+    history, clients = result.history, result.clients
+    assert history["round"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert history["test_accuracy"].notna().tolist() == [False, True] * 3
+    assert (history["clients"] == 3).all()
+    assert (history["excluded"] == 0).all()
+    assert clients["client"].tolist() == list(range(6))
+    pooled = clients["test_correct"].sum() / clients["test_examples"].sum()
+    a = result.accuracy
+    assert a["last"] == pytest.approx(pooled) == pytest.approx(history["test_accuracy"].iloc[-1])
+    assert a["client_mean"] == pytest.approx(clients["test_accuracy"].mean())
+    assert a["worst_decile"] == pytest.approx(clients["test_accuracy"].min())
+    last_two = history["test_accuracy"].dropna().tail(2)
+    assert (a["mean"], a["std"]) == pytest.approx((last_two.mean(), last_two.std(ddof=0)))
+    assert a["evaluations"] == 2
+    assert result.compiled["programs"] == 5
+    assert "fedtp" in repr(result)
+
+
+def test_variables_are_what_the_client_is_evaluated_with(whole):
+    result, _ = whole
+    data = load(TINY.data)
+    for client in (0, 5):
+        shard = result.partition.test[client]
+        x = (data.test.x[shard].astype(np.float32) / 255 - np.float32(data.mean)) / np.float32(data.std)
+        logits = np.asarray(result.model.apply(result.variables(client), x))
+        correct = (logits.argmax(-1) == data.test.y[shard]).sum()
+        assert correct == result.clients["test_correct"][client]
+    with pytest.raises(UserError, match="client: got 6, expected 0 to 5"):
+        result.variables(6)
+
+
+def test_personalized_leaves_differ_and_shared_ones_do_not(whole):
+    result, _ = whole
+    a, b = result.variables(0)["params"], result.variables(1)["params"]
+    query = ("block_0", "attention", "query", "kernel")
+    for word in query:
+        a, b = a[word], b[word]
+    assert not np.array_equal(a, b)
+    head = [np.asarray(result.variables(k)["params"]["head"]["kernel"]) for k in (0, 1)]
+    np.testing.assert_array_equal(*head)
+
+
+def test_the_run_folder_is_complete(whole):
+    _, path = whole
+    names = {p.name for p in path.iterdir()}
+    assert names == {
+        "config.yaml",
+        "environment.json",
+        "partition.npz",
+        "metrics.csv",
+        "timing.csv",
+        "clients.csv",
+        "checkpoints",
+        "report.html",
+    }
+    assert load_config(path / "config.yaml") == TINY
+    assert sorted(p.name for p in (path / "checkpoints").iterdir()) == ["4", "6"]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 5])
+def test_resume_equals_never_stopped(stop, whole, tmp_path):
+    result, path = whole
+    with pytest.raises(Stopped):
+        simulate(TINY, out=tmp_path / "run", on_round=stop_after(stop))
+    resumed = simulate(TINY, out=tmp_path / "run", resume=True)
+    same_files(path, tmp_path / "run")
+    same_state(result.state, resumed.state)
+    pd.testing.assert_frame_equal(result.history, resumed.history)
+
+
+def test_resume_after_a_torn_line(whole, tmp_path):
+    _, path = whole
+    with pytest.raises(Stopped):
+        simulate(TINY, out=tmp_path / "run", on_round=stop_after(5))
+    with (tmp_path / "run" / "metrics.csv").open("a") as file:
+        file.write("6,3,0,7")
+    simulate(TINY, out=tmp_path / "run", resume=True)
+    same_files(path, tmp_path / "run")
+
+
+def test_resume_of_a_finished_run_changes_nothing(whole, tmp_path):
+    result, path = whole
+    shutil.copytree(path, tmp_path / "run")
+    again = simulate(TINY, out=tmp_path / "run", resume=True)
+    same_files(path, tmp_path / "run")
+    same_state(result.state, again.state)
+    assert again.accuracy == result.accuracy
+
+
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(whole, tmp_path):
+    _, path = whole
+    with pytest.raises(Stopped):
+        simulate(TINY, out=tmp_path / "run", on_round=stop_after(5))
+    newest = tmp_path / "run" / "checkpoints" / "4"
+    blobs = [p for p in newest.rglob("*") if p.is_file() and p.parent.name == "d"]
+    assert blobs
+    for blob in blobs:
+        content = bytearray(blob.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        blob.write_bytes(bytes(content))
+    with pytest.warns(UserWarning, match="checkpoint of round 4 is damaged and skipped"):
+        simulate(TINY, out=tmp_path / "run", resume=True)
+    same_files(path, tmp_path / "run")
+
+
+def test_resume_refuses_another_configuration_partition_and_data(whole, tmp_path):
+    _, path = whole
+    shutil.copytree(path, tmp_path / "run")
+    other = dataclasses.replace(TINY, seed=3)
+    with pytest.raises(UserError, match=r"another configuration: seed: 0 there, 3 here"):
+        simulate(other, out=tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match="not the folder of a run"):
+        simulate(TINY, out=tmp_path, resume=True)
+
+
+def test_resume_refuses_a_changed_metrics_file(whole, tmp_path):
+    _, path = whole
+    shutil.copytree(path, tmp_path / "run")
+    metrics = tmp_path / "run" / "metrics.csv"
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:3]))
+    with pytest.raises(UserError, match=r"metrics\.csv: has 2 of the 6 rounds"):
+        simulate(TINY, out=tmp_path / "run", resume=True)
+
+
+def test_save_and_load(whole, tmp_path):
+    result, path = whole
+    result.save(tmp_path / "saved")
+    for folder in (tmp_path / "saved", path):
+        loaded = Result.load(folder)
+        same_state(result.state, loaded.state)
+        pd.testing.assert_frame_equal(result.history, loaded.history)
+        pd.testing.assert_frame_equal(result.clients, loaded.clients)
+        assert loaded.accuracy == result.accuracy
+        assert loaded.config == result.config
+        same_state(result.variables(2), loaded.variables(2))
+    with pytest.raises(UserError, match="exists and is not an empty folder"):
+        result.save(path)
+
+
+def test_nothing_is_written_before_everything_fits(tmp_path):
+    mistakes = {
+        "model.patch_size: 3 does not divide": {"model": config.Vit(patch_size=3)},
+        "matches no leaf": {"method": config.FedPer(personal=("haed/",))},
+        "is not a regular expression": {"method": config.FedPer(personal=("(",))},
+        "training.cohort_size: 9": {"training": config.Training(cohort_size=9)},
+        "data.file": {"data": config.Npz()},
+        "needs 100 clients|100 classes": {"partition": config.IidLabel100()},
+        "engine.devices: got 64": {"engine": config.Engine(devices=64)},
+    }
+    for message, change in mistakes.items():
+        with pytest.raises(UserError, match=message):
+            simulate(dataclasses.replace(TINY, **change), out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_run_never_overwrites_a_folder(whole, tmp_path):
+    _, path = whole
+    with pytest.raises(UserError, match="fedtp resume"):
+        simulate(TINY, out=path)
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(UserError, match="not an empty folder"):
+        simulate(TINY, out=tmp_path)
+
+
+def test_own_arrays_with_clients_of_unequal_data():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(90, 4, 4, 1)).astype(np.float32)
+    y = random.integers(0, 3, 90)
+    clients = np.repeat(["ann", "bob", "cy"], [60, 20, 10])
+    data = from_arrays(x, y, clients=clients, num_classes=3)
+    settings = dataclasses.replace(
+        TINY, partition=config.Natural(), training=dataclasses.replace(TINY.training, rounds=2)
+    )
+    result = simulate(settings, data=data)
+    assert len(result.clients) == 3
+    assert isinstance(result.config.data, config.Arrays)
+    with pytest.raises(UserError, match=r"partition\.name: 'pathological' would ignore the clients"):
+        simulate(TINY, data=data)
+
+
+def test_clients_without_test_data_are_counted_and_left_out():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 4, 4, 1)).astype(np.float32)
+    y = random.integers(0, 2, 40)
+    clients = np.repeat([0, 1, 2, 3], 10)
+    tested = clients < 3
+    data = from_arrays(x, y, x[tested], y[tested], clients=clients, clients_test=clients[tested], num_classes=2)
+    settings = dataclasses.replace(
+        TINY, partition=config.Natural(), training=dataclasses.replace(TINY.training, rounds=2)
+    )
+    result = simulate(settings, data=data)
+    last = result.history.iloc[-1]
+    assert (last["clients_tested"], last["clients_without_test"]) == (3, 1)
+    assert np.isnan(result.clients["test_accuracy"][3])
+    assert result.accuracy["client_mean"] == pytest.approx(result.clients["test_accuracy"][:3].mean())
+
+
+def test_learning_happens():
+    """Four rounds of FedAvg on digits beat chance by far: the whole chain carries a signal."""
+    settings = dataclasses.replace(
+        TINY,
+        partition=config.Iid(clients=4),
+        method=config.FedAvg(),
+        model=config.Vit(patch_size=2, dim=16, depth=1, heads=2, dim_head=8, mlp_dim=16, dropout=0.0),
+        training=config.Training(rounds=6, cohort_size=4, local_epochs=4, learning_rate=0.05),
+    )
+    assert simulate(settings).accuracy["last"] > 0.6
