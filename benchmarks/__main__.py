@@ -6,20 +6,18 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, arg
 
+from benchmarks.fashion_mnist import fashion_mnist
 from benchmarks.ragged import ragged
-from benchmarks.results import write
 
-BENCHMARKS = {"ragged": ragged}
+BENCHMARKS = {"fashion_mnist": fashion_mnist, "ragged": ragged}
 
 
 def main(
-    name: Annotated[Positional[Literal["ragged"]], arg(help="which benchmark")],
-    out: Annotated[Path | None, arg(help="folder for NAME.json and NAME.md")] = None,
-    repeats: Annotated[int, arg(help="timed repetitions; the median counts")] = 5,
+    name: Annotated[Positional[Literal["fashion_mnist", "ragged"]], arg(help="which benchmark")],
+    out: Annotated[Path, arg(help="folder for the results")] = Path("benchmarks/results"),
 ) -> None:
-    """Run one benchmark of fedtp_jax on this machine."""
-    table = BENCHMARKS[name](repeats)
-    write(name, BENCHMARKS[name].__doc__ or "", table, out)
+    """Run one benchmark of fedtp_jax on this machine and write its figures as JSON and Markdown."""
+    BENCHMARKS[name](out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Lanes against the two obvious ways to train clients of unequal size."""
 
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import pandas as pd
 
+from benchmarks.results import write
 from fedtp_jax import config, engine
 from fedtp_jax.data.federated import Dataset, Examples
 from fedtp_jax.data.partition import make_partition
@@ -17,11 +19,20 @@ from fedtp_jax.rounds import Simulator
 CLIENTS, EXAMPLES, CLASSES = 64, 16_000, 10
 
 
-def ragged(repeats: int) -> pd.DataFrame:
-    """One FedAvg round of 64 clients with Dirichlet(0.3) sizes: 16,000 random 28x28 images of 10 classes, the
-    72,000-parameter ViT of configs/fashion_mnist_pathological_50.yaml, batch 32, dropout 0.1. Useful examples
-    per second, median over rounds that alternate between the layouts so that a busy machine hurts all alike.
-    """
+REPEATS = 5
+DESCRIPTION = """\
+One FedAvg round of 64 clients with Dirichlet(0.3) sizes: 16,000 random 28x28 images of 10 classes, the
+72,000-parameter ViT of configs/fashion_mnist_pathological_50.yaml, batch 32, dropout 0.1. Useful examples per
+second; median over rounds that alternate between the layouts, so that a busy machine hurts all alike.
+"""
+
+
+def ragged(out: Path) -> None:
+    """Measure and write ragged.json and ragged.md."""
+    write("ragged", DESCRIPTION, _measure(), out)
+
+
+def _measure() -> pd.DataFrame:
     layouts = {
         "lanes: auto": config.Engine(),
         "one device, lanes: 1 (clients in series)": config.Engine(devices=1, lanes=1),
@@ -32,7 +43,7 @@ def ragged(repeats: int) -> pd.DataFrame:
     states = {name: simulator.init() for name, simulator in simulators.items()}
     prepared = {name: simulator.prepare(0) for name, simulator in simulators.items()}
     seconds: dict[str, list[float]] = {name: [] for name in layouts}
-    for repeat in range(repeats + 1):
+    for repeat in range(REPEATS + 1):
         for name, simulator in simulators.items():
             begin = time.perf_counter()
             states[name], result = simulator.round(states[name], 0, prepared[name])

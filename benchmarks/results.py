@@ -8,12 +8,10 @@ import pandas as pd
 from fedtp_jax.folder import describe_environment, write_atomically
 
 
-def write(name: str, description: str, table: pd.DataFrame, out: Path | None) -> None:
-    """Print `table`; with `out` also write NAME.json and NAME.md there."""
+def write(name: str, description: str, table: pd.DataFrame, out: Path) -> None:
+    """Print `table` and write NAME.json and NAME.md into the folder `out`."""
     environment = describe_environment()
     print(table.to_string(index=False))
-    if out is None:
-        return
     out.mkdir(parents=True, exist_ok=True)
     content = {"benchmark": name, "environment": environment, "rows": table.to_dict("records")}
     write_atomically(out / f"{name}.json", json.dumps(content, indent=2) + "\n")
@@ -21,7 +19,10 @@ def write(name: str, description: str, table: pd.DataFrame, out: Path | None) ->
         f"{environment['cpu_count']} CPU cores, {len(environment['devices'])} x {environment['devices'][0]}, "
         f"jax {environment['versions']['jax']}, Python {environment['python']}"
     )
-    text = f"# {name}\n\n{description.strip()}\n\n{_markdown(table)}\n\nTaken on {machine}.\n"
+    text = (
+        f"# {name}\n\n{description.strip()}\n\n{_markdown(table)}\n\n"
+        f"`python -m benchmarks {name}` on {machine}.\n"
+    )
     write_atomically(out / f"{name}.md", text)
 
 

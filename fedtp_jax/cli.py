@@ -152,7 +152,8 @@ def _simulate(settings: object, out: Path, resume: bool, quiet: bool, json: bool
         with display:
             result = simulate(settings, out=out, resume=resume, on_round=display.on_round)  # type: ignore[arg-type]
     except KeyboardInterrupt:
-        display.console.print(f"interrupted; go on with: fedtp resume {out}", markup=False, highlight=False)
+        message = f"interrupted; go on with: fedtp resume {out}"
+        display.console.print(message, markup=False, highlight=False, soft_wrap=True)
         return 130
     if json:
         print(jsonlib.dumps({"folder": str(out), **result.accuracy, **result.compiled}))

@@ -41,7 +41,10 @@ def describe_fields() -> str:
 def list_parts(what: str) -> Table:
     """A table of the names that a section may be chosen by."""
     section = {"methods": "method", "models": "model", "datasets": "data", "partitions": "partition"}[what]
-    table = Table("name", "what it is", f"fields ({section}.field=default)", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, title=f"{section}.name=...", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it is")
+    table.add_column("fields and defaults", overflow="fold")
     for name, kind in KINDS[what].items():
         table.add_row(f"[bold]{name}[/bold]", first_line(kind), "\n".join(_defaults(kind, "")))
     return table

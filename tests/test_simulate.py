@@ -1,4 +1,4 @@
-"""simulate(): results, run folders, resume after any stop, damaged checkpoints, mistakes before anything is written."""
+"""simulate(): results, run folders, resume after any stop, damaged checkpoints, mistakes that leave no trace."""
 
 import dataclasses
 import shutil
@@ -238,7 +238,9 @@ def test_clients_without_test_data_are_counted_and_left_out():
     y = random.integers(0, 2, 40)
     clients = np.repeat([0, 1, 2, 3], 10)
     tested = clients < 3
-    data = from_arrays(x, y, x[tested], y[tested], clients=clients, clients_test=clients[tested], num_classes=2)
+    data = from_arrays(
+        x, y, x[tested], y[tested], clients=clients, clients_test=clients[tested], num_classes=2
+    )
     settings = dataclasses.replace(
         TINY, partition=config.Natural(), training=dataclasses.replace(TINY.training, rounds=2)
     )

@@ -1,0 +1,196 @@
+"""The command line: exit codes, one message per mistake, what a user sees; kill -9 and resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedtp_jax.cli import main
+
+ROOT = Path(__file__).parent.parent
+TINY = """\
+partition: {name: pathological, clients: 6, classes_per_client: 2}
+model: {name: vit, patch_size: 4, dim: 8, depth: 1, heads: 2, dim_head: 4, mlp_dim: 8}
+method: {name: fedtp, hypernetwork: {embedding: 4, hidden: 6, layers: 1}}
+training: {rounds: 200, cohort_size: 3}
+evaluation: {every: 20}
+checkpoint: {every: 20}
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return str(path)
+
+
+def fedtp(capsys, *arguments):
+    """(exit code, standard output, standard error) of a command."""
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    return caught.value.code, captured.out, captured.err
+
+
+def test_run_writes_a_numbered_folder_and_reports(file, capsys):
+    code, out, _ = fedtp(capsys, "run", file, "training.rounds=2")
+    assert code == 0
+    assert "test accuracy" in out
+    assert "runs/tiny/report.html" in out
+    assert Path("runs/tiny/report.html").is_file()
+    code, out, err = fedtp(capsys, "run", file, "training.rounds=2", "method.name=fedavg", "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert result["folder"] == "runs/tiny-2"
+    assert result["round"] == 2
+    assert 0 <= result["last"] <= 1
+    code, out, _ = fedtp(capsys, "resume", "runs/tiny-2", "--quiet")
+    assert code == 0
+    assert f"{result['last']:.4f}" in out
+
+
+MISTAKES = [
+    (["run", "{file}", "training.cohort=3"], "training.cohort: unknown field (did you mean 'cohort_size'?)"),
+    (["run", "none.yaml"], "none.yaml: there is no such configuration file"),
+    (["run", "{file}", "model.patch_size=3"], "model.patch_size: 3 does not divide images of 8x8 pixels"),
+    (["run", "{file}", "data={name: cifar10, directory: nowhere}"], "data.directory"),
+    (["run", "{file}", "method.generated=[atention]"], "method.generated: 'atention' matches no leaf"),
+    (["run", "{file}", "partition={name: dirichlet, clients: 400}"], "partition.min_size"),
+    (["run", "{file}", "partition={name: pathological, classes_per_client: 11}"], "classes_per_client"),
+    (["run", "{file}", "--out", "{folder}"], "exists and is not an empty folder"),
+    (["resume", "nothing"], "is not the folder of a run"),
+    (["partition", "{file}", "partition.alpha=1"], "partition.alpha: a field of dirichlet"),
+    (["prepare", "digits"], "digits"),
+    (["prepare", "fashion_mnist", "--directory", "nowhere"], "nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(a)[:50] for a, _ in MISTAKES])
+def test_mistakes_exit_with_2_and_one_line(arguments, message, file, tmp_path, capsys):
+    names = {"file": file, "folder": str(tmp_path)}
+    before = sorted(p for p in tmp_path.rglob("*"))
+    code, out, err = fedtp(capsys, *(a.format(**names) if "{f" in a else a for a in arguments))
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert sorted(p for p in tmp_path.rglob("*")) == before
+
+
+def test_wrong_commands_exit_with_2(capsys):
+    for arguments in (["rum"], ["run"], ["list", "method"]):
+        code, _, err = fedtp(capsys, *arguments)
+        assert code == 2
+        assert "Traceback" not in err
+
+
+def test_diverging_run_exits_with_1(file, capsys):
+    code, _, err = fedtp(capsys, "run", file, "training.learning_rate=1e30", "--quiet")
+    assert code == 1
+    assert "not finite" in err
+    assert "learning_rate" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("methods", ["fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp"]),
+        ("models", ["vit"]),
+        ("datasets", ["digits", "fashion_mnist", "mnist", "cifar10", "cifar100", "npz", "arrays"]),
+        ("partitions", ["iid", "dirichlet", "pathological", "natural", "file", "noniid-labeluni"]),
+    ],
+)
+def test_list_explains_every_name(what, names, capsys):
+    code, out, _ = fedtp(capsys, "list", what)
+    assert code == 0
+    for name in names:
+        assert name in out
+
+
+def test_help_explains_every_section_and_field(capsys):
+    code, out, _ = fedtp(capsys, "run", "--help")
+    assert code == 0
+    for field in ("training.rounds=100", "partition.alpha=0.3", "method.mu=1.0", "engine.lanes=auto"):
+        assert field in out
+
+
+def test_partition_shows_a_table_and_saves_lists_and_picture(file, tmp_path, capsys):
+    code, out, _ = fedtp(capsys, "partition", file, "--out", str(tmp_path / "shown"))
+    assert code == 0
+    assert "fingerprint" in out
+    assert (tmp_path / "shown" / "partition.png").read_bytes().startswith(b"\x89PNG")
+    saved = str(tmp_path / "shown" / "partition.npz")
+    code, again, _ = fedtp(capsys, "partition", file, f"partition={{name: file, file: {saved}}}")
+    assert code == 0
+    assert again.split("fingerprint ")[1].split()[0] == out.split("fingerprint ")[1].split()[0]
+
+
+def test_own_npz(file, capsys, tmp_path):
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (60, 8, 8)).astype(np.uint8), random.integers(0, 3, 60)
+    np.savez(tmp_path / "mine.npz", x=x, y=y, clients=np.arange(60) // 10)
+    code, _, err = fedtp(
+        capsys,
+        "run",
+        file,
+        "data={name: npz, file: mine.npz}",
+        "partition=natural",
+        "training.rounds=1",
+        "--quiet",
+    )
+    assert (code, err) == (0, "")
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "fedtp_jax", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_rounds(process, metrics, rounds, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if metrics.exists() and len(metrics.read_bytes().splitlines()) > rounds:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"no {rounds} rounds: {process.communicate()}")
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_never_stopped(file, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start("run", file, "--out", str(whole), "--quiet")
+    process.communicate()
+    assert process.returncode == 0
+    process = start("run", file, "--out", str(killed), "--quiet")
+    wait_for_rounds(process, killed / "metrics.csv", rounds=110)
+    process.kill()
+    process.communicate()
+    process = start("resume", str(killed), "--quiet")
+    process.communicate()
+    assert process.returncode == 0
+    for name in ("metrics.csv", "clients.csv", "partition.npz", "config.yaml"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_interrupt_says_how_to_go_on(file, tmp_path):
+    process = start("run", file, "--out", str(tmp_path / "run"), "--quiet")
+    wait_for_rounds(process, tmp_path / "run" / "metrics.csv", 30)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"fedtp resume {tmp_path / 'run'}" in err
+    assert "Traceback" not in err
