@@ -21,8 +21,8 @@ SEEDS = (0, 1, 2)
 DESCRIPTION = f"""\
 Pooled test accuracy on Fashion-MNIST, 50 clients of 2 classes (`noniid-labeluni`, seed 0: index for index the
 partition of the reference), 5 clients a round, 150 rounds: `{CONFIG}`.
-Ours: mean ± std over seeds {", ".join(map(str, SEEDS))} (initial values, cohorts, batches, dropout; the partition
-stays). Reference: the authors' PyTorch code, one seed. "110-150": mean of the last five evaluations.
+Ours: mean ± std over seeds {", ".join(map(str, SEEDS))} (initial values, cohorts, batches, dropout; not the
+partition). Reference: the authors' PyTorch code, one seed. "110-150": mean of the last five evaluations.
 
 ![learning curves](fashion_mnist.png)
 """

@@ -1,5 +1,6 @@
 """fedtp_jax: a vectorized JAX/Flax simulator of personalised federated learning with Transformers."""
 
+from fedtp_jax import config
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.sources import from_arrays
 from fedtp_jax.errors import UserError
@@ -7,4 +8,13 @@ from fedtp_jax.result import Result
 from fedtp_jax.settings import load_config
 from fedtp_jax.simulate import Progress, simulate
 
-__all__ = ["Progress", "Result", "SimulationConfig", "UserError", "from_arrays", "load_config", "simulate"]
+__all__ = [
+    "Progress",
+    "Result",
+    "SimulationConfig",
+    "UserError",
+    "config",
+    "from_arrays",
+    "load_config",
+    "simulate",
+]

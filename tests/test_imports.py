@@ -79,6 +79,7 @@ def test_public_names():
         "Result",
         "SimulationConfig",
         "UserError",
+        "config",
         "from_arrays",
         "load_config",
         "simulate",

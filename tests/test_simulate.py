@@ -1,4 +1,4 @@
-"""simulate(): results, run folders, resume after any stop, damaged checkpoints, mistakes that leave no trace."""
+"""simulate(): results, run folders, resume after any stop, damaged checkpoints, mistakes leave no trace."""
 
 import dataclasses
 import shutil
