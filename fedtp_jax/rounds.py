@@ -1,14 +1,12 @@
 """One round and one evaluation: host schedules, compiled programs, and the state between them."""
 
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from fedtp_jax import engine, rng, tree
 from fedtp_jax.config import SimulationConfig
@@ -16,11 +14,10 @@ from fedtp_jax.data.federated import Dataset, Examples, Partition
 from fedtp_jax.errors import UserError
 from fedtp_jax.evaluate import Sums, evaluation_work
 from fedtp_jax.methods.base import Method, Row, State, Upload
+from fedtp_jax.programs import Programs
 from fedtp_jax.schedule import (
     Batches,
     Layout,
-    Schedule,
-    Tables,
     auto_lanes,
     build_schedule,
     plan_layout,
@@ -28,26 +25,9 @@ from fedtp_jax.schedule import (
     shuffled_batches,
     split_batches,
 )
+from fedtp_jax.waves import Prepared, Wave, prepare_waves
 
 ROWS_LIMIT = 2**30  # bytes that the rows of one wave may take, by `engine.wave_size: auto`
-
-
-class Wave(NamedTuple):
-    """A wave on the devices. ids, weights: [D * C] per slot; an empty slot has id N and weight 0."""
-
-    tables: Tables
-    ids: jax.Array
-    weights: jax.Array
-
-
-class Prepared(NamedTuple):
-    """A round's waves and what the host knows of them."""
-
-    waves: list[Wave]
-    ids: list[np.ndarray]
-    useful_steps: int
-    executed_steps: int
-    host_seconds: float
 
 
 class RoundResult(NamedTuple):
@@ -58,27 +38,6 @@ class RoundResult(NamedTuple):
     train_loss: float
     examples: int
     occupancy: float
-
-
-class Programs:
-    """Compiles each function once per layout, ahead of its first call, and keeps count."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.seconds = 0.0
-        self._compiled: dict[Any, Any] = {}
-
-    def __call__(
-        self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
-    ) -> Any:
-        shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), args)
-        key = (name, jax.tree.structure(shapes), tuple(jax.tree.leaves(shapes)))
-        if key not in self._compiled:
-            begin = time.perf_counter()
-            self._compiled[key] = jax.jit(function, donate_argnums=donate).lower(*args).compile()
-            self.seconds += time.perf_counter() - begin
-            self.count += 1
-        return self._compiled[key](*args)
 
 
 class Simulator:
@@ -100,8 +59,7 @@ class Simulator:
         self._train = self._put_examples(data, data.train)
         self._test = self._put_examples(data, data.test)
         self._evaluation_work = evaluation_work(method)
-        self._evaluation_waves: list[Wave] | None = None
-        self._evaluation_ids: list[np.ndarray] = []
+        self._evaluation: Prepared | None = None
 
         training = config.training
         sizes = partition.train.sizes
@@ -113,14 +71,18 @@ class Simulator:
             )
         batch = min(training.batch_size, int(sizes.max()))
         steps = training.local_epochs * -(-sizes[self.candidates] // batch)
-        self.layout = self._plan(np.sort(steps)[::-1][: training.cohort_size], batch, steps)
+        self.layout = self._plan(
+            self._training_bytes, np.sort(steps)[::-1][: training.cohort_size], batch, steps
+        )
         test = partition.test.sizes
         self._tested = np.flatnonzero(test)
         if not len(self._tested):
             raise UserError("partition: no client has a test example, so nothing can be evaluated; give some")
         eval_batch = min(config.evaluation.batch_size, int(test.max()))
         eval_steps = -(-test[self._tested] // eval_batch)
-        self.evaluation_layout = self._plan(np.sort(eval_steps)[::-1], eval_batch, eval_steps)
+        self.evaluation_layout = self._plan(
+            self._evaluation_bytes, np.sort(eval_steps)[::-1], eval_batch, eval_steps
+        )
 
     # ------------------------------------------------------------------------------------- the state
 
@@ -140,18 +102,55 @@ class Simulator:
         arrays = (part.x, part.y.astype(np.int32), mean, std)
         return engine.DeviceExamples(*jax.device_put(arrays, self._replicated))
 
-    def _plan(self, longest: np.ndarray, batch: int, steps: np.ndarray) -> Layout:
-        """A layout for waves of at most len(longest) clients; `steps` are those of all clients."""
-        devices = self.mesh.size
-        size = self._wave_size(len(longest))
+    def _plan(
+        self, bytes_of: Callable[[Layout], int], longest: np.ndarray, batch: int, steps: np.ndarray
+    ) -> Layout:
+        """A layout for waves of at most len(longest) clients; `steps` are those of all clients.
+
+        `engine.lanes: auto` takes as many lanes as the work fills and, by `bytes_of` a layout's compiled
+        program, as the device's memory holds.
+        """
+        devices, size = self.mesh.size, self._wave_size(len(longest))
         setting = self.config.engine.lanes
         auto = auto_lanes(float(steps.mean()) * size, int(steps.max()), devices, self._accelerator)
         lanes = min(auto if setting == "auto" else setting, -(-size // devices))
-        return plan_layout(longest[:size], devices, lanes, batch)
+        layout = plan_layout(longest[:size], devices, lanes, batch)
+        while setting == "auto" and layout.lanes > 1 and bytes_of(layout) > self._memory():
+            layout = plan_layout(longest[:size], devices, -(-layout.lanes // 2), batch)
+        return layout
 
     @property
     def _accelerator(self) -> bool:
         return self.mesh.devices.flat[0].platform != "cpu"
+
+    def _memory(self) -> float:
+        """Bytes of one device, infinite where it does not tell; a tenth is left to the compiler."""
+        stats = self.mesh.devices.flat[0].memory_stats() or {}
+        return 0.9 * stats.get("bytes_limit", np.inf)
+
+    def _training_bytes(self, layout: Layout) -> int:
+        state, wave, key = self._abstract(layout)
+        totals = self._on(self._replicated, jax.eval_shape(self._zero_totals, state))
+        return self.programs.num_bytes(
+            "train", self._train_wave, state, totals, wave, self._train, key, donate=(0, 1)
+        )
+
+    def _evaluation_bytes(self, layout: Layout) -> int:
+        state, wave, key = self._abstract(layout)
+        return self.programs.num_bytes("evaluate", self._evaluate_wave, state, wave, self._test, key)
+
+    def _abstract(self, layout: Layout) -> tuple[State, Wave, jax.Array]:
+        """Shapes and placement of a program's state and wave, without their values."""
+        key = jax.random.key(0)
+        state = self._on(self._replicated, jax.eval_shape(self.method.init, key))
+        tables = build_schedule([], layout).tables
+        slots = np.zeros(layout.devices * layout.slots)
+        wave = Wave(tables, slots.astype(np.int32), slots.astype(np.float32))  # type: ignore[arg-type]
+        return state, self._on(self._per_device, wave), key
+
+    @staticmethod
+    def _on(sharding: NamedSharding, arrays: Any) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arrays)
 
     def _wave_size(self, clients: int) -> int:
         setting = self.config.engine.wave_size
@@ -163,46 +162,26 @@ class Simulator:
         return min(clients, max(self.mesh.size, ROWS_LIMIT // per_client))
 
     def prepare(self, round: int) -> Prepared:
-        """The schedule of `round`; depends on the configuration's seed and the round alone."""
-        begin = time.perf_counter()
+        """The waves of `round`; a function of the configuration's seed and the round alone."""
         training, seed = self.config.training, self.config.seed
         cohort = sample_cohort(seed, round, self.candidates, training.cohort_size)
-        batches = [
-            shuffled_batches(
-                self.partition.train[k],
-                training.local_epochs,
-                self.layout.batch,
-                rng.generator(seed, rng.Purpose.BATCHES, round, int(k)),
-            )
-            for k in cohort
-        ]
-        return self.prepare_batches(cohort, batches, begin)
+        batches = []
+        for k in cohort:
+            order = rng.generator(seed, rng.Purpose.BATCHES, round, int(k))
+            shard = self.partition.train[k]
+            batches.append(shuffled_batches(shard, training.local_epochs, self.layout.batch, order))
+        return self.prepare_batches(cohort, batches)
 
-    def prepare_batches(
-        self, cohort: np.ndarray, batches: list[Batches], begin: float | None = None
-    ) -> Prepared:
-        """Waves for `cohort` [K] with these local steps; the weights are p_k = n_k / sum over the cohort."""
-        begin = begin or time.perf_counter()
+    def prepare_batches(self, cohort: np.ndarray, batches: list[Batches]) -> Prepared:
+        """The waves for `cohort` [K] with these local steps and weights p_k = n_k / sum over the cohort."""
         sizes = self.partition.train.sizes[cohort]
-        weights = (sizes / sizes.sum()).astype(np.float32)
-        waves, ids, useful, executed = [], [], 0, 0
-        for part in self._split_waves(len(cohort), self.layout):
-            schedule = build_schedule([batches[k] for k in part], self.layout)
-            waves.append(self._put_wave(schedule, cohort[part], weights[part]))
-            ids.append(_slot_ids(schedule, cohort[part], self.partition.num_clients))
-            useful += schedule.useful_steps
-            executed += schedule.executed_steps
-        return Prepared(waves, ids, useful, executed, time.perf_counter() - begin)
+        return self._waves(cohort, batches, sizes / sizes.sum(), self.layout)
 
-    def _split_waves(self, clients: int, layout: Layout) -> list[np.ndarray]:
-        size = self._wave_size(clients)
-        return [np.arange(first, min(first + size, clients)) for first in range(0, clients, size)]
-
-    def _put_wave(self, schedule: Schedule, cohort: np.ndarray, weights: np.ndarray) -> Wave:
-        sits = schedule.position
-        ids = _slot_ids(schedule, cohort, self.partition.num_clients)
-        slot_weights = np.where(sits >= 0, weights[sits], 0.0).astype(np.float32)
-        return Wave(*jax.device_put((schedule.tables, ids, slot_weights), self._per_device))
+    def _waves(
+        self, cohort: np.ndarray, batches: list[Batches], weights: np.ndarray, layout: Layout
+    ) -> Prepared:
+        size, clients = self._wave_size(len(cohort)), self.partition.num_clients
+        return prepare_waves(cohort, batches, weights, layout, size, clients, self._per_device)
 
     # ------------------------------------------------------------------------------------ a training round
 
@@ -218,7 +197,7 @@ class Simulator:
                 "train", self._train_wave, state, totals, wave, self._train, key, donate=(0, 1)
             )
         upload = jax.device_get(totals[0]._replace(shared={}))
-        clients = sum(int((ids < self.partition.num_clients).sum()) for ids in prepared.ids)
+        clients = prepared.clients
         if int(upload.excluded) == clients:
             raise FloatingPointError(
                 f"round {round}: all {clients} clients of the cohort returned numbers that are not finite "
@@ -254,51 +233,18 @@ class Simulator:
 
     def evaluate(self, state: State) -> Sums:
         """Per-client sums [N] over each client's own test shard (zero for clients without one)."""
-        if self._evaluation_waves is None:
-            self._evaluation_waves = list(self._prepare_evaluation())
+        if self._evaluation is None:
+            layout, shards = self.evaluation_layout, self.partition.test
+            batches = [split_batches(shards[k], layout.batch) for k in self._tested]
+            self._evaluation = self._waves(self._tested, batches, np.ones(len(batches)), layout)
         result = np.zeros((3, self.partition.num_clients))
         key = jax.random.key(0)  # evaluation draws nothing
-        for wave, ids in zip(self._evaluation_waves, self._evaluation_ids, strict=True):
-            sums = jax.device_get(
-                self.programs("evaluate", self._evaluate_wave, state, wave, self._test, key)
-            )
+        for wave, ids in zip(self._evaluation.waves, self._evaluation.ids, strict=True):
+            sums = self.programs("evaluate", self._evaluate_wave, state, wave, self._test, key)
             sits = ids < self.partition.num_clients
-            result[:, ids[sits]] = np.stack(sums)[:, sits]
+            result[:, ids[sits]] = np.stack(jax.device_get(sums))[:, sits]
         return Sums(*result)
-
-    def _prepare_evaluation(self) -> Iterator[Wave]:
-        layout, clients = self.evaluation_layout, self._tested
-        for part in self._split_waves(len(clients), layout):
-            batches = [split_batches(self.partition.test[k], layout.batch) for k in clients[part]]
-            schedule = build_schedule(batches, layout)
-            self._evaluation_ids.append(_slot_ids(schedule, clients[part], self.partition.num_clients))
-            yield self._put_wave(schedule, clients[part], np.ones(len(part)))
 
     def _evaluate_wave(self, state: State, wave: Wave, examples: Any, key: jax.Array) -> Sums:
         shared, rows = self.method.variables(state, wave.ids)
         return self._run_wave(self._evaluation_work, wave, examples, shared, rows, key)[1]
-
-
-def _slot_ids(schedule: Schedule, cohort: np.ndarray, num_clients: int) -> np.ndarray:
-    """[D * C] client id per slot, N where nobody sits."""
-    sits = schedule.position
-    return np.where(sits >= 0, cohort[sits], num_clients).astype(np.int32)
-
-
-class Prefetch:
-    """Prepares the next round on a thread while the devices work on this one."""
-
-    def __init__(self, simulator: Simulator, first: int, rounds: int) -> None:
-        self._simulator, self._rounds = simulator, rounds
-        self._pool = ThreadPoolExecutor(1, "fedtp-prefetch")
-        self._next: Future[Prepared] = self._pool.submit(simulator.prepare, first)
-
-    def take(self, round: int) -> Prepared:
-        """The schedule of `round`; starts on the following one."""
-        prepared = self._next.result()
-        if round + 1 < self._rounds:
-            self._next = self._pool.submit(self._simulator.prepare, round + 1)
-        return prepared
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -57,6 +57,7 @@ class Schedule(NamedTuple):
     """Tables, who sits where, and how well the lanes are filled.
 
     position: [D * C] which of the wave's K clients sits in each slot, -1 where none does.
+    useful_steps: local steps of all clients; executed_steps: what all lanes could do until the last is done.
     """
 
     tables: Tables
@@ -151,7 +152,7 @@ def build_schedule(batches: Sequence[Batches], layout: Layout) -> Schedule:
         slots = position[device * c : (device + 1) * c]
         _fill_device(Tables(*(table[device : device + 1] for table in tables)), slots, queue, batches)
     useful = sum(len(client.valid) for client in batches)
-    return Schedule(tables, position, useful, sum(ticks) * lanes)
+    return Schedule(tables, position, useful, max(ticks) * lanes * d)
 
 
 def _fill_device(

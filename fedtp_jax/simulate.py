@@ -30,7 +30,8 @@ from fedtp_jax.result import (
     read_task,
     write_header,
 )
-from fedtp_jax.rounds import Prefetch, RoundResult, Simulator
+from fedtp_jax.rounds import RoundResult, Simulator
+from fedtp_jax.waves import Prefetch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,13 +277,10 @@ class _Run:
         headline = [
             ("Method", name_of(self.config.method)),
             ("Data", f"{name_of(self.config.data)}, {self.task.num_clients} clients"),
-            ("Test accuracy, last evaluation", f"{a['last']:.4f} (round {a['round']})"),
-            (
-                f"Test accuracy, last {a['evaluations']} evaluations",
-                f"{a['mean']:.4f} ± {a['std']:.4f}",
-            ),
-            ("Client mean ± std", f"{a['client_mean']:.4f} ± {a['client_std']:.4f}"),
-            ("Worst decile of clients", f"{a['worst_decile']:.4f}"),
+            ("Test accuracy, last evaluation", f"{a['last']:.2%} (round {a['round']})"),
+            (f"Test accuracy, last {a['evaluations']} evaluations", f"{a['mean']:.2%} ± {a['std']:.2%}"),
+            ("Client mean ± std", f"{a['client_mean']:.2%} ± {a['client_std']:.2%}"),
+            ("Worst decile of clients", f"{a['worst_decile']:.2%}"),
             ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),
             ("Examples per second (median)", f"{timing['examples_per_second'].median():,.0f}"),
             ("Lane occupancy (mean)", f"{timing['occupancy'].mean():.3f}"),

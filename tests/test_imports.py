@@ -9,7 +9,7 @@ import fedtp_jax
 
 ROOT = Path(fedtp_jax.__file__).parent
 LAYERS = [
-    ["errors", "config"],
+    ["errors", "config", "programs"],
     ["rng", "tree", "settings", "data.federated"],
     ["data.reference_partition", "data.archives", "data.arrays", "data.tfds", "data.cifar"],
     ["data.sources", "data.partition"],
@@ -22,7 +22,7 @@ LAYERS = [
     ["methods.base"],
     ["methods.fedavg", "methods.personal", "methods.fedtp"],
     ["methods"],
-    ["evaluate"],
+    ["evaluate", "waves"],
     ["rounds"],
     ["checkpoint", "folder", "plots", "tables"],
     ["report", "result"],

@@ -1,5 +1,6 @@
 """The lane engine against a plain loop, for ragged clients on every layout of lanes, devices and waves."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -244,3 +245,22 @@ def test_all_clients_not_finite_stops_the_run():
     sim = Simulator(sim.config, method, data, sim.partition, engine.make_mesh(1))
     with pytest.raises(FloatingPointError, match=r"all 5 clients.*learning_rate"):
         sim.round(sim.init(), 0, sim.prepare(0))
+
+
+def test_auto_lanes_on_an_accelerator_fill_the_work_and_fit_the_memory(monkeypatch, oracle_results):
+    monkeypatch.setattr(Simulator, "_accelerator", True)
+    sim, _, _ = simulator("fedtp")
+    wide = sim.layout
+    mean, longest = np.mean([2 * -(-size // 4) for size in SIZES]), 2 * 6
+    assert wide.lanes == -(-int(np.ceil(mean * 5)) // longest) == 3
+    needs = {lanes: sim._training_bytes(dataclasses.replace(wide, lanes=lanes)) for lanes in (1, 2, 3)}
+    assert needs[1] < needs[2] < needs[3]
+    monkeypatch.setattr(Simulator, "_memory", lambda self: needs[3] - 1)
+    sim, _, _ = simulator("fedtp")
+    assert sim.layout.lanes == 2
+    programs = sim.programs.count
+    state, _ = run_engine(sim, sim.init())
+    assert sim.programs.count == programs + 3  # init, zeros, aggregate: the program that was measured is used
+    np.testing.assert_allclose(
+        state.shared["params/head/kernel"], oracle_results("fedtp")["w"]["params/head/kernel"], atol=3e-6
+    )

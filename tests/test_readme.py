@@ -1,4 +1,4 @@
-"""The README: its example runs and prints what it says, its commands are those that CI runs, its links exist."""
+"""The README: its example runs and prints what it says, CI runs its commands, its links exist."""
 
 import contextlib
 import io

@@ -1,0 +1,83 @@
+"""A cohort cut into waves that fit the devices, and their schedules put where the engine reads them."""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+from fedtp_jax.schedule import Batches, Layout, Tables, build_schedule
+
+
+class Wave(NamedTuple):
+    """A wave on the devices. ids, weights: [D * C] per slot; an empty slot has id N and weight 0."""
+
+    tables: Tables
+    ids: jax.Array
+    weights: jax.Array
+
+
+class Prepared(NamedTuple):
+    """A cohort's waves and what the host knows of them.
+
+    ids: per wave [D * C] client ids by slot, N where nobody sits.
+    """
+
+    waves: list[Wave]
+    ids: list[np.ndarray]
+    clients: int
+    useful_steps: int
+    executed_steps: int
+    host_seconds: float
+
+
+def prepare_waves(
+    cohort: np.ndarray,
+    batches: list[Batches],
+    weights: np.ndarray,
+    layout: Layout,
+    wave_size: int,
+    num_clients: int,
+    sharding: NamedSharding,
+) -> Prepared:
+    """Waves of at most `wave_size` clients of `cohort` [K], with their local steps and weights [K]."""
+    begin = time.perf_counter()
+    waves, ids, useful, executed = [], [], 0, 0
+    for first in range(0, len(cohort), wave_size):
+        part = slice(first, first + wave_size)
+        schedule = build_schedule(batches[part], layout)
+        sits = schedule.position >= 0
+        slot_ids = np.where(sits, cohort[part][schedule.position], num_clients).astype(np.int32)
+        slot_weights = np.where(sits, weights[part][schedule.position], 0.0).astype(np.float32)
+        waves.append(Wave(*jax.device_put((schedule.tables, slot_ids, slot_weights), sharding)))
+        ids.append(slot_ids)
+        useful += schedule.useful_steps
+        executed += schedule.executed_steps
+    return Prepared(waves, ids, len(cohort), useful, executed, time.perf_counter() - begin)
+
+
+class Preparer(Protocol):
+    """Whatever can prepare a round."""
+
+    def prepare(self, round: int) -> Prepared: ...
+
+
+class Prefetch:
+    """Prepares the next round on a thread while the devices work on this one."""
+
+    def __init__(self, preparer: Preparer, first: int, rounds: int) -> None:
+        self._preparer, self._rounds = preparer, rounds
+        self._pool = ThreadPoolExecutor(1, "fedtp-prefetch")
+        self._next: Future[Prepared] = self._pool.submit(preparer.prepare, first)
+
+    def take(self, round: int) -> Prepared:
+        """The schedule of `round`; starts on the following one."""
+        prepared = self._next.result()
+        if round + 1 < self._rounds:
+            self._next = self._pool.submit(self._preparer.prepare, round + 1)
+        return prepared
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
