@@ -22,11 +22,14 @@ class Checkpoints:
     what was damaged later.
     """
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, folder: Path, keep: int, read_only: bool = False) -> None:
         import orbax.checkpoint as ocp  # costs a quarter second, and only runs with a folder need it
 
         self._ocp = ocp
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+        writes = not read_only  # a reader must not clean up what a live run is writing
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=writes, cleanup_tmp_directories=writes, read_only=read_only
+        )
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
     def save(self, rounds: int, state: State, meta: dict[str, Any]) -> None:

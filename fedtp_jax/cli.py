@@ -7,6 +7,7 @@ import json as jsonlib
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,18 +15,21 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.errors import UserError
 from fedtp_jax.reference import describe_fields, list_parts
 
 Overrides = Annotated[
-    Positional[tuple[str, ...]], arg(name="section.field=value", help="settings that replace the file's")
+    Positional[tuple[str, ...]],
+    arg(metavar="section.field=value ...", help="settings that replace the file's"),
 ]
+Out = Annotated[Path | None, arg(metavar="DIR", help="the run's folder; default: runs/ and the file's name")]
 
 
 def run(
     config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
     overrides: Overrides = (),
-    out: Annotated[Path | None, arg(help="the run's folder; default: runs/ and the file's name")] = None,
+    out: Out = None,
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
 ) -> int:
@@ -113,7 +117,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `fedtp` command."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     warnings.showwarning = lambda message, *_: errors.print(f"warning: {message}", markup=False)
-    run.__doc__ = f"{run.__doc__}\n\n{describe_fields()}"
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["--version"]:
+        print(metadata.version("fedtp_jax"))
+        sys.exit(0)
+    if arguments[:1] == ["run"]:  # only its own help shows the whole reference
+        run.__doc__ = f"{(run.__doc__ or '').splitlines()[0]}\n\n{describe_fields()}"
     commands: dict[str, Callable[..., int]] = {
         "run": run,
         "resume": resume,
@@ -136,27 +145,38 @@ def main(arguments: list[str] | None = None) -> None:
     except FloatingPointError as error:
         errors.print(f"failed: {error}", markup=False)
         code = 1
+    except KeyboardInterrupt:
+        errors.print("interrupted; nothing was written")
+        code = 130
     except BrokenPipeError:
         code = 1
     sys.exit(code)
 
 
-def _simulate(settings: object, out: Path, resume: bool, quiet: bool, json: bool) -> int:
-    """Run with a progress display; an interrupt ends with the command that goes on."""
+def _simulate(settings: SimulationConfig, out: Path, resume: bool, quiet: bool, json: bool) -> int:
+    """Run with a progress display; an interrupt ends after the round with the command that goes on."""
     from fedtp_jax.progress import RunDisplay
     from fedtp_jax.simulate import simulate
 
-    silent = quiet or json
-    display = RunDisplay(Console(stderr=True), silent)
+    display = RunDisplay(Console(stderr=True), settings.training.rounds, silent=quiet or json)
     try:
         with display:
-            result = simulate(settings, out=out, resume=resume, on_round=display.on_round)  # type: ignore[arg-type]
+            result = simulate(settings, out=out, resume=resume, on_round=display.on_round)
     except KeyboardInterrupt:
-        message = f"interrupted; go on with: fedtp resume {out}"
-        display.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        started = (out / "config.yaml").exists()
+        message = f"go on with: fedtp resume {out}" if started else "nothing was written"
+        display.console.print(f"interrupted; {message}", markup=False, highlight=False, soft_wrap=True)
         return 130
     if json:
-        print(jsonlib.dumps({"folder": str(out), **result.accuracy, **result.compiled}))
+        summary = {
+            "folder": str(out),
+            "method": name_of(settings.method),
+            "data": name_of(settings.data),
+            "seed": settings.seed,
+            **{f"test_{name}" if name != "round" else name: value for name, value in result.accuracy.items()},
+            **{f"compiled_{name}": value for name, value in result.compiled.items()},
+        }
+        print(jsonlib.dumps(summary))
         return 0
     console = Console(highlight=False, soft_wrap=True)
     a = result.accuracy

@@ -40,11 +40,16 @@ class DeviceExamples(NamedTuple):
 
     def batch(self, positions: jax.Array, valid: jax.Array) -> Batch:
         """The examples at `positions` [L, B], of which the first `valid` [L] are real; normalised here."""
-        x = self.x[positions]
-        if x.dtype == jnp.uint8:
-            x = x.astype(jnp.float32) / 255.0
         mask = jnp.arange(positions.shape[-1]) < valid[..., None]
-        return Batch((x - self.mean) / self.std, self.y[positions], mask.astype(jnp.float32))
+        x = normalize(self.x[positions], self.mean, self.std)
+        return Batch(x, self.y[positions], mask.astype(jnp.float32))
+
+
+def normalize(x: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+    """Inputs as the model takes them: uint8 to [0, 1] first, then (x - mean) / std on the last axis."""
+    if x.dtype == jnp.uint8:
+        x = x.astype(jnp.float32) / 255.0
+    return (x - mean) / std
 
 
 class ClientWork(NamedTuple):
@@ -70,7 +75,7 @@ def open_mesh(devices: int | Literal["auto"]) -> Mesh:
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not chosen and jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
         with contextlib.suppress(RuntimeError):  # the backend runs already: take what it has
-            jax.config.update("jax_num_cpu_devices", cores if devices == "auto" else max(cores, devices))
+            jax.config.update("jax_num_cpu_devices", cores)
     available = len(jax.devices())
     if devices != "auto" and devices > available:
         raise UserError(

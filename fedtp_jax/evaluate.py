@@ -31,7 +31,7 @@ def evaluation_work(method: Method) -> ClientWork:
         own, sums = carry
         logits = method.predict({**shared, **own}, batch.x)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
-        right = jnp.argmax(logits, -1) == batch.y
+        right = (jnp.argmax(logits, -1) == batch.y) & jnp.isfinite(losses)  # argmax of NaNs is class 0
         new = Sums(
             jnp.sum(jnp.where(right, batch.mask, 0.0)), jnp.sum(losses * batch.mask), jnp.sum(batch.mask)
         )

@@ -46,14 +46,23 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path) -> "RunFolder":
         """A new folder; an existing one must be empty, so that no run overwrites another."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            hint = f"; continue that run with: fedtp resume {path}" if (path / "config.yaml").exists() else ""
-            raise UserError(f"{path}: exists and is not an empty folder{hint}, or choose another with --out")
+        cls.check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{path}: cannot be created ({error.strerror}); choose another folder") from None
         return cls(path)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raise UserError unless `path` can become a new run's folder."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            hint = (
+                f" (to go on with the run in it: fedtp resume {path})"
+                if (path / "config.yaml").exists()
+                else ""
+            )
+            raise UserError(f"{path}: exists and is not an empty folder; choose another{hint}")
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -100,11 +109,13 @@ class CsvLog:
             self._file.close()
             self._file = None
 
-    def keep_rounds(self, rounds: int) -> None:
-        """Drop rows after the round `rounds`: they belong to work that a resumed run does again."""
+    def keep_rounds(self, rounds: int, required: bool = True) -> None:
+        """Drop rows after the round `rounds`, and torn ones: a resumed run does that work again."""
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        kept = [line for line in lines[1:] if line.endswith(b"\n") and int(line.split(b",")[0]) <= rounds]
-        if len(kept) < rounds:
+        lines = [line for line in lines if line.endswith(b"\n")]
+        numbers = [line.split(b",")[0] for line in lines[1:]]
+        kept = [line for line, n in zip(lines[1:], numbers, strict=True) if n.isdigit() and int(n) <= rounds]
+        if required and len(kept) < rounds:
             raise UserError(
                 f"{self.path}: has {len(kept)} of the {rounds} rounds that the checkpoint knows of; "
                 "the file was changed, so the run cannot be continued exactly; start it anew"
@@ -112,7 +123,9 @@ class CsvLog:
         write_atomically(self.path, b"".join(lines[:1] + kept))
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows; an empty cell is None."""
+        """All rows, none if the file is missing; an empty cell is None."""
+        if not self.path.exists():
+            return []
         with self.path.open(encoding="utf-8", newline="") as file:
             return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
 

@@ -1,18 +1,26 @@
-"""The progress display of `fedtp run`: round, accuracy, clients per second, occupancy, time left."""
+"""The display of `fedtp run`: round, accuracy, clients per second, occupancy, time left - and its stop."""
 
-from types import TracebackType
+import signal
+from types import FrameType, TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedtp_jax.simulate import Progress as RoundProgress
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class RunDisplay:
-    """A live line on a terminal; elsewhere one line per evaluation."""
+    """A live line on a terminal; elsewhere one line per evaluation.
 
-    def __init__(self, console: Console, silent: bool) -> None:
+    The first Ctrl-C or SIGTERM stops the run after the round in flight, when its state is whole and can be
+    saved; the second ends the process at once.
+    """
+
+    def __init__(self, console: Console, rounds: int, silent: bool) -> None:
         self.console, self.silent = console, silent
+        self._stopping = False
         self._live = Progress(
             TextColumn("round"),
             MofNCompleteColumn(),
@@ -22,9 +30,10 @@ class RunDisplay:
             console=console,
             disable=silent or not console.is_terminal,
         )
-        self._task = self._live.add_task("rounds", total=None, status="compiling")
+        self._task = self._live.add_task("rounds", total=rounds, status="compiling")
 
     def __enter__(self) -> "RunDisplay":
+        self._before = [signal.signal(number, self._stop) for number in SIGNALS]
         self._live.start()
         return self
 
@@ -32,6 +41,14 @@ class RunDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+        for number, handler in zip(SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        self.console.print("stopping after this round; once more to leave at once")
 
     def on_round(self, progress: RoundProgress) -> None:
         """Show a finished round."""
@@ -41,7 +58,9 @@ class RunDisplay:
             f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s  "
             f"occupancy {result.occupancy:.2f}"
         )
-        self._live.update(self._task, completed=progress.round, total=progress.rounds, status=status)
+        self._live.update(self._task, completed=progress.round, status=status)
         if progress.evaluated and not self.silent and not self.console.is_terminal:
             line = f"round {progress.round}/{progress.rounds}  {status}"
             self.console.print(line, highlight=False, soft_wrap=True)
+        if self._stopping:
+            raise KeyboardInterrupt

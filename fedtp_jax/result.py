@@ -1,14 +1,16 @@
 """What comes out of a simulation: tables, the final state, and every client's variables."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 
-from fedtp_jax import settings, tree
+from fedtp_jax import engine, settings, tree
 from fedtp_jax.checkpoint import Checkpoints
 from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
@@ -19,17 +21,22 @@ from fedtp_jax.methods import make_method
 from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.models import make_model
 
+WHOLE_NUMBERS = {"round", "clients", "excluded", "examples", "clients_tested", "clients_without_test"}
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskShape:
     """What must be known of the data to build the model and the method without the data.
 
-    `data` and `partition` are fingerprints: a run is only continued on the very same examples.
+    `data` and `partition` are fingerprints: a run is only continued on the very same examples. `mean` and
+    `std` normalise inputs on their last axis, uint8 ones after division by 255.
     """
 
     input_shape: tuple[int, ...]
     num_classes: int
     num_clients: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     data: str
     partition: str
 
@@ -49,8 +56,8 @@ class Result:
       history: a row per round: round, clients, excluded, examples, train_loss, and for evaluated rounds
         test_accuracy (pooled over examples), test_client_mean, test_client_std, test_worst_decile, test_loss,
         clients_tested, clients_without_test. Accuracies are fractions.
-      clients: a row per client of the last evaluation: client, train_examples, test_examples, test_correct,
-        test_accuracy, test_loss (NaN without test examples).
+      clients: a row per client of the last evaluation (empty before the first): client, train_examples,
+        test_examples, test_correct, test_accuracy, test_loss (NaN without test examples).
       state: shared leaves, personal rows [N, ...], the hypernetwork and its optimizer.
       partition: who held which examples.
       task: shapes and fingerprints of the data.
@@ -88,23 +95,41 @@ class Result:
             "loss": float(last["test_loss"]),
         }
 
+    @functools.cached_property
+    def _built(self) -> tuple[Any, Method]:
+        return self.task.build(self.config)
+
     @property
     def model(self) -> Any:
         """The Flax module that `variables` belong to."""
-        return self.task.build(self.config)[0]
+        return self._built[0]
 
     def variables(self, client: int) -> dict[str, Any]:
-        """The Flax variables that `client` would run now: result.model.apply(variables, inputs)."""
-        if not 0 <= client < self.task.num_clients:
-            raise UserError(f"client: got {client}, expected 0 to {self.task.num_clients - 1}")
-        shared, rows = self.task.build(self.config)[1].variables(self.state, jnp.array([client]))
+        """The Flax variables that `client` would run now, for `result.model.apply(variables, inputs)`.
+
+        The model takes normalised inputs; `predict` takes them as they are.
+        """
+        if not isinstance(client, int | np.integer) or not 0 <= client < self.task.num_clients:
+            last = self.task.num_clients - 1
+            raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
+        shared, rows = self._built[1].variables(self.state, jnp.array([client]))
         return tree.unflatten({**shared, **{path: leaf[0] for path, leaf in rows.items()}})
+
+    def predict(self, client: int, x: np.ndarray) -> jax.Array:
+        """Logits [B, classes] of `client`'s own model for inputs [B, ...] as the data set holds them."""
+        if x.shape[1:] != self.task.input_shape:
+            one = ", ".join(map(str, self.task.input_shape))
+            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}]")
+        inputs = engine.normalize(jnp.asarray(x), jnp.array(self.task.mean), jnp.array(self.task.std))
+        return jnp.asarray(self.model.apply(self.variables(client), inputs))
 
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
         run = RunFolder.create(Path(path))
         write_header(run, self.config, self.partition)
-        write_csv(run.metrics.path, self.history)
+        for row in self.history.to_dict("records"):
+            run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})
+        run.metrics.close()
         write_csv(run.clients, self.clients)
         checkpoints = Checkpoints(run.checkpoints, keep=1)
         checkpoints.save(len(self.history), self.state, checkpoint_meta(self.config, self.task))
@@ -115,7 +140,7 @@ class Result:
         """The result in a run's folder, as it stood at its newest readable checkpoint."""
         run = RunFolder.open(Path(path))
         config = settings.load_config(run.config)
-        checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep)
+        checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
         try:
             task = read_task(checkpoints, run.path)
             like = jax.eval_shape(task.build(config)[1].init, jax.random.key(0))
@@ -136,6 +161,13 @@ class Result:
         )
 
 
+def _plain(column: str, value: Any) -> int | float | None:
+    """A cell of the history as it was recorded: pandas keeps whole numbers beside gaps as floats."""
+    if pd.isna(value):
+        return None
+    return int(value) if column in WHOLE_NUMBERS else float(value)
+
+
 def write_header(run: RunFolder, config: SimulationConfig, partition: Partition) -> None:
     """The files of a run's folder that are known before the first round."""
     write_json(run.environment, describe_environment())
@@ -148,14 +180,27 @@ def checkpoint_meta(config: SimulationConfig, task: TaskShape) -> dict[str, Any]
     return {
         "config": settings.to_dict(config),
         "task": dataclasses.asdict(task),
-        "versions": describe_environment()["versions"],
+        "machine": machine(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the last digits of a result may depend on: versions, backend, number of devices."""
+    environment = describe_environment()
+    return {
+        **environment["versions"],
+        "python": environment["python"],
+        "backend": environment["backend"],
+        "devices": len(environment["devices"]),
     }
 
 
 def read_task(checkpoints: Checkpoints, path: Path) -> TaskShape:
     """The task of a run's folder, from the newest checkpoint that tells it."""
     meta = read_meta(checkpoints, path)
-    return TaskShape(**{**meta["task"], "input_shape": tuple(meta["task"]["input_shape"])})
+    saved: dict[str, Any] = meta["task"]
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
+    return TaskShape(**fields)
 
 
 def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:

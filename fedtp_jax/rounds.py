@@ -1,5 +1,6 @@
 """One round and one evaluation: host schedules, compiled programs, and the state between them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -152,14 +153,18 @@ class Simulator:
     def _on(sharding: NamedSharding, arrays: Any) -> Any:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arrays)
 
-    def _wave_size(self, clients: int) -> int:
+    @functools.cached_property
+    def _largest_wave(self) -> int:
         setting = self.config.engine.wave_size
         if setting != "auto":
-            return min(setting, clients)
+            return setting
         one = jax.ShapeDtypeStruct((1,), jnp.int32)
         state = jax.eval_shape(self.method.init, jax.random.key(0))
         per_client = max(tree.num_bytes(jax.eval_shape(self.method.send, state, one)[1]), 1)
-        return min(clients, max(self.mesh.size, ROWS_LIMIT // per_client))
+        return max(self.mesh.size, ROWS_LIMIT // per_client)
+
+    def _wave_size(self, clients: int) -> int:
+        return min(clients, self._largest_wave)
 
     def prepare(self, round: int) -> Prepared:
         """The waves of `round`; a function of the configuration's seed and the round alone."""
@@ -183,7 +188,7 @@ class Simulator:
         size, clients = self._wave_size(len(cohort)), self.partition.num_clients
         return prepare_waves(cohort, batches, weights, layout, size, clients, self._per_device)
 
-    # ------------------------------------------------------------------------------------ a training round
+    # ---------------------------------------------------------------------------------- a training round
 
     def round(self, state: State, round: int, prepared: Prepared) -> tuple[State, RoundResult]:
         """Train the prepared cohort and aggregate. `state` is consumed.
@@ -200,8 +205,8 @@ class Simulator:
         clients = prepared.clients
         if int(upload.excluded) == clients:
             raise FloatingPointError(
-                f"round {round}: all {clients} clients of the cohort returned numbers that are not finite "
-                "(NaN or infinity); lower training.learning_rate (or method.hypernetwork.learning_rate)"
+                f"round {round + 1}: all {clients} clients of the cohort returned numbers that are not "
+                "finite; lower training.learning_rate, and the hypernetwork's where there is one"
             )
         state = self.programs("aggregate", self.method.aggregate, state, *totals, donate=(0,))
         return state, RoundResult(

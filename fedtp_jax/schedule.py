@@ -15,6 +15,8 @@ import numpy as np
 
 from fedtp_jax.rng import Purpose, generator
 
+MAX_LANES = 256  # of a device, by auto: any chip is full long before, and tables grow with lanes
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -79,10 +81,13 @@ def shuffled_batches(shard: np.ndarray, epochs: int, batch: int, rng: np.random.
 
 
 def split_batches(order: np.ndarray, batch: int) -> Batches:
-    """`order` cut into consecutive batches; padding repeats position 0 and is not counted."""
+    """`order` cut into consecutive batches.
+
+    The last one is filled up with the client's own examples, masked out: another client's might hold
+    a NaN, which no mask takes back.
+    """
     steps = math.ceil(len(order) / batch)
-    positions = np.zeros(steps * batch, np.int32)
-    positions[: len(order)] = order
+    positions = np.resize(np.asarray(order, np.int32), steps * batch)
     valid = np.minimum(batch, len(order) - batch * np.arange(steps)).astype(np.int32)
     return Batches(positions.reshape(steps, batch), valid)
 
@@ -95,7 +100,7 @@ def auto_lanes(total: float, longest: int, devices: int, accelerator: bool) -> i
     """
     if not accelerator:
         return 1
-    return math.ceil(math.ceil(total / longest) / devices)
+    return min(MAX_LANES, math.ceil(math.ceil(total / longest) / devices))
 
 
 def plan_layout(longest_wave: np.ndarray, devices: int, lanes: int, batch: int) -> Layout:

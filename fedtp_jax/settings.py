@@ -54,7 +54,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationCo
 def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
     """The configuration that nested plain values describe; the inverse of `to_dict`."""
     result: SimulationConfig = _build(SimulationConfig, values, "")
-    check(result)
+    _check(result)
     return result
 
 
@@ -68,7 +68,16 @@ def to_yaml(settings: SimulationConfig) -> str:
     return yaml.safe_dump(to_dict(settings), sort_keys=False)
 
 
-def check(settings: SimulationConfig) -> None:
+def checked(settings: SimulationConfig) -> SimulationConfig:
+    """A configuration made in Python, held to the same rules as one from a file."""
+    for name, kinds in _NAMED.items():
+        if type(getattr(settings, name)) not in kinds.values():
+            allowed = ", ".join(f"config.{kind.__name__}()" for kind in kinds.values())
+            raise UserError(f"{name}: got {_show(getattr(settings, name))}, expected one of {allowed}")
+    return from_dict(to_dict(settings))
+
+
+def _check(settings: SimulationConfig) -> None:
     """Raise UserError for a value out of bounds or fields that contradict each other."""
     _check_bounds(settings, "")
     clients = getattr(settings.partition, "clients", None)
@@ -129,6 +138,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         inner = tree.setdefault(word, {})
         if inner is None:
             inner = tree[word] = {}
+        elif isinstance(inner, str) and depth == 0 and word in _NAMED:  # the short form, "method: fedavg"
+            inner = tree[word] = {"name": inner}
         if not isinstance(inner, dict):
             raise UserError(f"{field}: {'.'.join(path[: depth + 1])} is a value, not a section")
         tree = inner
@@ -140,7 +151,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
     """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
     kinds = _NAMED.get(field)
-    if not kinds or name not in kinds or section.get("name", name) not in kinds:
+    if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):
         return  # the wrong name is reported later
     defaults = {f.name: _plain(default_of(f)) for f in dataclasses.fields(kinds[section.get("name", name)])}
     known = {f.name for f in dataclasses.fields(kinds[name])}
@@ -183,7 +194,7 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(f"{where}: got {_show(values)}; choose one of {', '.join(kinds)}")
     options = dict(values)
     name = options.pop("name", default)
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         raise UserError(
             f"{where}.name: got {_show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
         )

@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pandas as pd
 
 from fedtp_jax import engine, settings
 from fedtp_jax.checkpoint import Checkpoints
 from fedtp_jax.config import Arrays, Natural, SimulationConfig, name_of
+from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset
-from fedtp_jax.data.partition import make_partition
 from fedtp_jax.data.sources import load
 from fedtp_jax.errors import UserError
 from fedtp_jax.evaluate import Accuracy, Sums, summarize
-from fedtp_jax.folder import RunFolder, describe_environment, write_csv
+from fedtp_jax.folder import RunFolder, write_csv
 from fedtp_jax.methods.base import State
+from fedtp_jax.records import clients_table, history_row, report_run, timing_row
 from fedtp_jax.result import (
     Result,
     TaskShape,
     checkpoint_meta,
+    machine,
     read_meta,
     read_newest,
     read_task,
@@ -41,7 +42,7 @@ class Progress:
     Attributes:
       round, rounds: rounds done, and of how many.
       result: of this round.
-      accuracy: the newest evaluation so far, None before the first.
+      accuracy: the newest evaluation of this call, None before the first.
       evaluated: whether that evaluation is of this round.
       seconds: this round's time without evaluation and checkpoint.
     """
@@ -69,17 +70,32 @@ def simulate(
       data: your own examples from `from_arrays`, in place of the configuration's data section.
       out: folder for metrics, checkpoints and report; must not exist or be empty. None: nothing is written.
       resume: `out` holds a run of the same configuration that was stopped; go on from its newest checkpoint.
-      on_round: called with a Progress after every round.
+      on_round: called with a Progress after every round; raising KeyboardInterrupt there saves a checkpoint
+        first, so that the run goes on from this very round when it is resumed.
 
     Raises:
       UserError: for a mistake in the configuration, the data or the folder, before anything is written.
       FloatingPointError: when all clients of a round return numbers that are not finite.
     """
-    if not isinstance(config, SimulationConfig):
-        config = settings.load_config(config) if config is not None else SimulationConfig()
-    settings.check(config)
+    if config is None:
+        config = SimulationConfig()
+    elif isinstance(config, str | Path):
+        config = settings.load_config(config)
+    elif not isinstance(config, SimulationConfig):
+        raise UserError(
+            f"config: got a {type(config).__name__}, expected a SimulationConfig or a file's path"
+        )
+    config = settings.checked(config)
+    if resume and out is None:
+        raise UserError("resume: needs the folder of the run to go on with; give out=...")
+    if out is not None and not resume:
+        RunFolder.check_free(Path(out))
     if data is None:
         data = load(config.data)
+    elif not isinstance(data, Dataset):
+        raise UserError(
+            f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
+        )
     else:
         config = dataclasses.replace(config, data=Arrays())
     if data.train.client is not None and not isinstance(config.partition, Natural):
@@ -96,11 +112,13 @@ class _Run:
     def __init__(self, config: SimulationConfig, data: Dataset, out: Path | None, resume: bool) -> None:
         mesh = engine.open_mesh(config.engine.devices)
         self.config = config
-        self.partition = make_partition(config.partition, data, config.seed)
+        self.partition = partitions.make_partition(config.partition, data, config.seed)
         self.task = TaskShape(
             data.input_shape,
             data.num_classes,
             self.partition.num_clients,
+            tuple(float(value) for value in data.mean),
+            tuple(float(value) for value in data.std),
             data.fingerprint(),
             self.partition.fingerprint(),
         )
@@ -124,17 +142,25 @@ class _Run:
 
     def _restore(self, folder: RunFolder) -> State:
         """The state of a stopped run, after checking that it is this very run."""
-        there = settings.differences(settings.load_config(folder.config), self.config)
-        if there:
-            raise UserError(f"{folder.path}: was run with another configuration: {'; '.join(there)}")
         self.folder = folder
         like = jax.eval_shape(self.method.init, jax.random.key(0))
         checkpoints = Checkpoints(folder.checkpoints, self.config.checkpoint.keep)
         try:
-            if not checkpoints.steps():  # killed before the first one: start over
+            partitions.save(self.partition, folder.partition)
+            if not checkpoints.steps():
+                warnings.warn(
+                    f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=4
+                )
                 folder.metrics.keep_rounds(0)
                 folder.timing.keep_rounds(0)
                 return self.simulator.init()
+            meta = read_meta(checkpoints, folder.path)
+            there = settings.differences(settings.from_dict(meta["config"]), self.config)
+            if there:
+                raise UserError(
+                    f"{folder.path}: was run with another configuration ({'; '.join(there)}); "
+                    "resume it with the one it was started with, or start a new run"
+                )
             task = read_task(checkpoints, folder.path)
             for field in ("data", "partition"):
                 here, saved = getattr(self.task, field), getattr(task, field)
@@ -143,11 +169,14 @@ class _Run:
                         f"{folder.path}: was run on another {field} (fingerprint {saved}, here {here}); "
                         "resume where the same files are, or start a new run"
                     )
-            versions = read_meta(checkpoints, folder.path)["versions"]
-            changed = {k: v for k, v in describe_environment()["versions"].items() if versions.get(k) != v}
+            changed = [
+                f"{name} {meta['machine'].get(name)} there, {value} here"
+                for name, value in machine().items()
+                if meta["machine"].get(name) != value
+            ]
             if changed:
                 warnings.warn(
-                    f"resumed with other versions than it was started with ({changed}): "
+                    f"resumed on another machine ({'; '.join(changed)}): "
                     "the result may differ in the last digits from a run that was never stopped",
                     stacklevel=4,
                 )
@@ -156,7 +185,7 @@ class _Run:
         finally:
             checkpoints.close()
         folder.metrics.keep_rounds(self.done)
-        folder.timing.keep_rounds(self.done)
+        folder.timing.keep_rounds(self.done, required=False)
         self.rows = folder.metrics.rows()
         return self.simulator.place(state)
 
@@ -164,11 +193,11 @@ class _Run:
 
     def loop(self, on_round: Callable[[Progress], None] | None) -> Result:
         rounds, accuracy = self.config.training.rounds, None
-        prefetch = Prefetch(self.simulator, self.done, rounds)
+        prefetch = Prefetch(self.simulator, range(self.done, rounds))
         try:
             for round in range(self.done, rounds):
                 begin = time.perf_counter()
-                prepared = prefetch.take(round)
+                prepared = prefetch.take()
                 self.state, result = self.simulator.round(self.state, round, prepared)
                 seconds = time.perf_counter() - begin
                 due = self._due(round + 1, self.config.evaluation.every)
@@ -181,56 +210,41 @@ class _Run:
                 if self.checkpoints and self._due(round + 1, self.config.checkpoint.every):
                     self._save(round + 1)
                 if on_round:
-                    on_round(Progress(round + 1, rounds, result, accuracy, due, seconds))
+                    self._tell(on_round, Progress(round + 1, rounds, result, accuracy, due, seconds))
             return self._finish()
         finally:
             prefetch.close()
-            if self.checkpoints:
-                self.checkpoints.close()
             if self.folder:
                 self.folder.metrics.close()
                 self.folder.timing.close()
+            if self.checkpoints:
+                self.checkpoints.close()
+
+    def _tell(self, on_round: Callable[[Progress], None], progress: Progress) -> None:
+        try:
+            on_round(progress)
+        except KeyboardInterrupt:
+            if self.checkpoints and progress.round not in self.checkpoints.steps():
+                self._save(progress.round)
+            raise
 
     def _due(self, round: int, every: int) -> bool:
         return round % every == 0 or round == self.config.training.rounds
 
     def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> None:
         """Add this round's row to the history and to metrics.csv: nothing in it depends on the clock."""
-        a = accuracy
-        row = {
-            "round": round,
-            "clients": result.clients,
-            "excluded": result.excluded,
-            "examples": result.examples,
-            "train_loss": result.train_loss,
-            "test_accuracy": a and a.pooled,
-            "test_client_mean": a and a.client_mean,
-            "test_client_std": a and a.client_std,
-            "test_worst_decile": a and a.worst_decile,
-            "test_loss": a and a.loss,
-            "clients_tested": a and a.clients,
-            "clients_without_test": a and a.clients_without_test,
-        }
+        row = history_row(round, result, accuracy)
         self.rows.append(row)
         if self.folder:
             self.folder.metrics.append(row)
-            if a:
+            if accuracy:
                 write_csv(self.folder.clients, self._clients())
 
     def _log_time(
         self, round: int, result: RoundResult, train: float, host: float, evaluation: float
     ) -> None:
         if self.folder:
-            row = {
-                "round": round,
-                "train_seconds": train,
-                "host_seconds": host,
-                "evaluation_seconds": evaluation,
-                "examples_per_second": result.examples / train,
-                "clients_per_second": result.clients / train,
-                "occupancy": result.occupancy,
-            }
-            self.folder.timing.append(row)
+            self.folder.timing.append(timing_row(round, result, train, host, evaluation))
 
     def _save(self, round: int) -> None:
         assert self.folder and self.checkpoints
@@ -239,18 +253,7 @@ class _Run:
 
     def _clients(self) -> pd.DataFrame:
         assert self.sums is not None
-        correct, loss, examples = (np.asarray(part) for part in self.sums)
-        tested = np.where(examples > 0, examples, np.nan)
-        return pd.DataFrame(
-            {
-                "client": np.arange(self.partition.num_clients),
-                "train_examples": self.partition.train.sizes,
-                "test_examples": self.partition.test.sizes,
-                "test_correct": correct.astype(np.int64),
-                "test_accuracy": correct / tested,
-                "test_loss": loss / tested,
-            }
-        )
+        return clients_table(self.sums, self.partition)
 
     def _finish(self) -> Result:
         if self.sums is None:  # resumed after the last round
@@ -266,41 +269,5 @@ class _Run:
             compiled={"programs": programs.count, "seconds": programs.seconds},
         )
         if self.folder:
-            self._write_report(self.folder, result)
+            report_run(self.folder, result, self.counts)
         return result
-
-    def _write_report(self, folder: RunFolder, result: Result) -> None:
-        from fedtp_jax.report import write_report  # matplotlib: not before it is needed
-
-        a = result.accuracy
-        timing = pd.DataFrame(folder.timing.rows())
-        headline = [
-            ("Method", name_of(self.config.method)),
-            ("Data", f"{name_of(self.config.data)}, {self.task.num_clients} clients"),
-            ("Test accuracy, last evaluation", f"{a['last']:.2%} (round {a['round']})"),
-            (f"Test accuracy, last {a['evaluations']} evaluations", f"{a['mean']:.2%} ± {a['std']:.2%}"),
-            ("Client mean ± std", f"{a['client_mean']:.2%} ± {a['client_std']:.2%}"),
-            ("Worst decile of clients", f"{a['worst_decile']:.2%}"),
-            ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),
-            ("Examples per second (median)", f"{timing['examples_per_second'].median():,.0f}"),
-            ("Lane occupancy (mean)", f"{timing['occupancy'].mean():.3f}"),
-            ("Partition fingerprint", self.task.partition),
-        ]
-        excluded = int(result.history["excluded"].sum())
-        untested = int((self.partition.test.sizes == 0).sum())
-        notes = []
-        if excluded:
-            notes.append(f"{excluded} uploads were not finite and were left out of the mean.")
-        if untested:
-            notes.append(f"{untested} clients hold no test examples and are not part of any accuracy.")
-        write_report(
-            folder.report,
-            title=f"{name_of(self.config.method)} on {name_of(self.config.data)}",
-            config_yaml=settings.to_yaml(self.config),
-            environment=describe_environment(),
-            history=result.history,
-            clients=result.clients,
-            counts=self.counts,
-            headline=headline,
-            notes=notes,
-        )

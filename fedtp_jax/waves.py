@@ -67,17 +67,21 @@ class Preparer(Protocol):
 class Prefetch:
     """Prepares the next round on a thread while the devices work on this one."""
 
-    def __init__(self, preparer: Preparer, first: int, rounds: int) -> None:
-        self._preparer, self._rounds = preparer, rounds
+    def __init__(self, preparer: Preparer, rounds: range) -> None:
+        self._preparer, self._rounds = preparer, iter(rounds)
         self._pool = ThreadPoolExecutor(1, "fedtp-prefetch")
-        self._next: Future[Prepared] = self._pool.submit(preparer.prepare, first)
+        self._next = self._start()
 
-    def take(self, round: int) -> Prepared:
-        """The schedule of `round`; starts on the following one."""
+    def take(self) -> Prepared:
+        """The next round's waves; starts on those of the following one."""
+        assert self._next is not None, "all rounds were taken"
         prepared = self._next.result()
-        if round + 1 < self._rounds:
-            self._next = self._pool.submit(self._preparer.prepare, round + 1)
+        self._next = self._start()
         return prepared
+
+    def _start(self) -> Future[Prepared] | None:
+        round = next(self._rounds, None)
+        return None if round is None else self._pool.submit(self._preparer.prepare, round)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -50,11 +50,11 @@ def test_run_writes_a_numbered_folder_and_reports(file, capsys):
     assert (code, err) == (0, "")
     result = json.loads(out)
     assert result["folder"] == "runs/tiny-2"
-    assert result["round"] == 2
-    assert 0 <= result["last"] <= 1
+    assert (result["method"], result["data"], result["seed"], result["round"]) == ("fedavg", "digits", 0, 2)
+    assert 0 <= result["test_last"] <= 1
     code, out, _ = fedtp(capsys, "resume", "runs/tiny-2", "--quiet")
     assert code == 0
-    assert f"{result['last']:.4f}" in out
+    assert f"{result['test_last']:.4f}" in out
 
 
 MISTAKES = [
@@ -91,6 +91,12 @@ def test_wrong_commands_exit_with_2(capsys):
         code, _, err = fedtp(capsys, *arguments)
         assert code == 2
         assert "Traceback" not in err
+
+
+def test_version(capsys):
+    code, out, _ = fedtp(capsys, "--version")
+    assert code == 0
+    assert out[0].isdigit()
 
 
 def test_diverging_run_exits_with_1(file, capsys):
@@ -186,11 +192,14 @@ def test_killed_and_resumed_equals_never_stopped(file, tmp_path):
 
 
 @pytest.mark.slow
-def test_interrupt_says_how_to_go_on(file, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_saves_and_says_how_to_go_on(number, file, tmp_path):
     process = start("run", file, "--out", str(tmp_path / "run"), "--quiet")
     wait_for_rounds(process, tmp_path / "run" / "metrics.csv", 30)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"fedtp resume {tmp_path / 'run'}" in err
     assert "Traceback" not in err
+    rounds = len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) - 1
+    assert (tmp_path / "run" / "checkpoints" / str(rounds)).is_dir()  # nothing is done twice

@@ -26,6 +26,7 @@ LAYERS = [
     ["rounds"],
     ["checkpoint", "folder", "plots", "tables"],
     ["report", "result"],
+    ["records"],
     ["simulate"],
     ["progress", "reference"],
     ["cli"],

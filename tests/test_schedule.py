@@ -93,7 +93,7 @@ def test_tables_grow_when_a_wave_does_not_fit():
 
 def test_split_batches_keeps_the_short_last_batch():
     batches = split_batches(np.array([7, 8, 9, 5, 6]), 2)
-    assert batches.positions.tolist() == [[7, 8], [9, 5], [6, 0]]
+    assert batches.positions.tolist() == [[7, 8], [9, 5], [6, 7]]
     assert batches.valid.tolist() == [2, 2, 1]
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from fedtp_jax import SimulationConfig, UserError, config, load_config
-from fedtp_jax.settings import check, differences, from_dict, to_dict, to_yaml
+from fedtp_jax.settings import checked, differences, from_dict, to_dict, to_yaml
 
 
 @pytest.fixture
@@ -87,6 +87,8 @@ MISTAKES = {
     "partition={name: file}": ["partition.file", "needs a path"],
     "data.name=npz": ["data.file", "needs a path"],
     "data=5": ["data", "got 5", "digits"],
+    "method.name=[fedtp]": ["method.name", "['fedtp']", "fedavg"],
+    "partition={name: [iid]}": ["partition.name", "['iid']"],
     "model.dropout=1": ["model.dropout", "less than 1"],
     "engine.lanes=many": ["engine.lanes", "'many'", "a whole number or 'auto'"],
     "engine.devices=0": ["engine.devices", "at least 1"],
@@ -131,9 +133,41 @@ def test_missing_and_unreadable_files(tmp_path):
         load_config(tmp_path)
 
 
-def test_python_configurations_are_checked_too():
-    with pytest.raises(UserError, match=r"training\.rounds: got 0"):
-        check(SimulationConfig(training=config.Training(rounds=0)))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            SimulationConfig(training=config.Training(rounds=0)),
+            "training.rounds: got 0, expected a number at least 1",
+        ),
+        (
+            SimulationConfig(training=config.Training(rounds="3")),
+            "training.rounds: got '3', expected a whole number",
+        ),
+        (SimulationConfig(training={"round": 3}), "training.round: unknown field (did you mean 'rounds'?)"),
+        (SimulationConfig(method="fedavg"), "method: got 'fedavg', expected one of config.FedAvg()"),
+        (SimulationConfig(data=config.Vit()), "data: got Vit("),
+        (SimulationConfig(engine=config.Engine(devices="all")), "engine.devices: got 'all'"),
+    ],
+)
+def test_python_configurations_are_checked_too(settings, message):
+    with pytest.raises(UserError) as caught:
+        checked(settings)
+    assert message in str(caught.value)
+
+
+def test_one_pattern_may_stand_without_a_list():
+    settings = checked(SimulationConfig(method=config.FedPer(personal="head/")))
+    assert settings.method.personal == ("head/",)
+
+
+def test_short_form_and_overrides_go_together(tmp_path):
+    path = tmp_path / "short.yaml"
+    path.write_text("method: fedavg\npartition: iid\n")
+    assert load_config(path).method == config.FedAvg()
+    settings = load_config(path, ["method.name=fedprox", "method.mu=2", "partition.clients=9"])
+    assert settings.method == config.FedProx(mu=2.0)
+    assert settings.partition == config.Iid(clients=9)
 
 
 def test_differences_name_the_fields():

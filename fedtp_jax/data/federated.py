@@ -18,9 +18,9 @@ from fedtp_jax.errors import UserError
 class Examples:
     """x: [M, ...] uint8 or float32; y: [M] int32 labels; client: [M] client of each example, or None."""
 
-    x: np.ndarray
-    y: np.ndarray
-    client: np.ndarray | None = None
+    x: np.ndarray = dataclasses.field(repr=False)
+    y: np.ndarray = dataclasses.field(repr=False)
+    client: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.y)

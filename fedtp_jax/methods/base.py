@@ -197,7 +197,8 @@ def local_training(task: Task, roles: Mapping[str, Role], proximal: float) -> Cl
             examples=jnp.where(good, carry.examples, 0.0),
             excluded=excluded,
         )
-        cotangent = {p: weight * (row.leaves[p] - leaves[p]) for p in roles if roles[p] == "generated"}
+        sent = tree.select(row.leaves, roles, "generated")
+        cotangent = {p: jnp.where(good, weight * (sent[p] - leaves[p]), 0.0) for p in sent}
         return upload, Kept(tree.select(leaves, roles, "personal"), cotangent, excluded)
 
     return ClientWork(start, step, finish)

@@ -26,8 +26,8 @@ def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int) -
     if height % settings.patch_size or width % settings.patch_size:
         fits = [p for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]
         raise UserError(
-            f"model.patch_size: {settings.patch_size} does not divide images of {height}x{width} pixels; "
-            f"use one of {', '.join(map(str, fits))}"
+            f"model.patch_size: {settings.patch_size} does not divide images of {height}x{width} pixels "
+            f"(examples are [height, width, channels]); use one of {', '.join(map(str, fits))}"
         )
     return Vit(num_classes=num_classes, **dataclasses.asdict(settings))
 

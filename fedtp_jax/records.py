@@ -1,0 +1,105 @@
+"""A run's tables: the rows of metrics.csv and timing.csv, clients.csv, and the report's headline."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedtp_jax import settings
+from fedtp_jax.config import name_of
+from fedtp_jax.data.federated import Partition
+from fedtp_jax.evaluate import Accuracy, Sums
+from fedtp_jax.folder import RunFolder, describe_environment
+from fedtp_jax.result import Result
+from fedtp_jax.rounds import RoundResult
+
+
+def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
+    """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files."""
+    a = accuracy
+    return {
+        "round": round,
+        "clients": result.clients,
+        "excluded": result.excluded,
+        "examples": result.examples,
+        "train_loss": result.train_loss,
+        "test_accuracy": a and a.pooled,
+        "test_client_mean": a and a.client_mean,
+        "test_client_std": a and a.client_std,
+        "test_worst_decile": a and a.worst_decile,
+        "test_loss": a and a.loss,
+        "clients_tested": a and a.clients,
+        "clients_without_test": a and a.clients_without_test,
+    }
+
+
+def timing_row(
+    round: int, result: RoundResult, train: float, host: float, evaluation: float
+) -> dict[str, Any]:
+    """A row of timing.csv. Seconds; `host` is spent beside the devices' work on the round before."""
+    return {
+        "round": round,
+        "train_seconds": train,
+        "host_seconds": host,
+        "evaluation_seconds": evaluation,
+        "examples_per_second": result.examples / train,
+        "clients_per_second": result.clients / train,
+        "occupancy": result.occupancy,
+    }
+
+
+def clients_table(sums: Sums, partition: Partition) -> pd.DataFrame:
+    """clients.csv: a row per client, NaN where a client holds no test examples."""
+    correct, loss, examples = (np.asarray(part) for part in sums)
+    tested = np.where(examples > 0, examples, np.nan)
+    return pd.DataFrame(
+        {
+            "client": np.arange(partition.num_clients),
+            "train_examples": partition.train.sizes,
+            "test_examples": partition.test.sizes,
+            "test_correct": correct.astype(np.int64),
+            "test_accuracy": correct / tested,
+            "test_loss": loss / tested,
+        }
+    )
+
+
+def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
+    """Write report.html; counts [N, classes] are the clients' training examples."""
+    from fedtp_jax.report import write_report  # matplotlib: not before it is needed
+
+    a, config = result.accuracy, result.config
+    timing = pd.DataFrame(folder.timing.rows())
+    headline = [
+        ("Method", name_of(config.method)),
+        ("Data", f"{name_of(config.data)}, {result.task.num_clients} clients"),
+        ("Test accuracy, last evaluation", f"{a['last']:.2%} (round {a['round']})"),
+        (f"Test accuracy, last {a['evaluations']} evaluations", f"{a['mean']:.2%} ± {a['std']:.2%}"),
+        ("Client mean ± std", f"{a['client_mean']:.2%} ± {a['client_std']:.2%}"),
+        ("Worst decile of clients", f"{a['worst_decile']:.2%}"),
+        ("Partition fingerprint", result.task.partition),
+    ]
+    if len(timing):
+        headline += [
+            ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),
+            ("Examples per second (median)", f"{timing['examples_per_second'].median():,.0f}"),
+            ("Lane occupancy (mean)", f"{timing['occupancy'].mean():.3f}"),
+        ]
+    excluded = int(result.history["excluded"].sum())
+    untested = int((result.partition.test.sizes == 0).sum())
+    notes = []
+    if excluded:
+        notes.append(f"{excluded} uploads were not finite and were left out of the mean.")
+    if untested:
+        notes.append(f"{untested} clients hold no test examples and are not part of any accuracy.")
+    write_report(
+        folder.report,
+        title=f"{name_of(config.method)} on {name_of(config.data)}",
+        config_yaml=settings.to_yaml(config),
+        environment=describe_environment(),
+        history=result.history,
+        clients=result.clients,
+        counts=counts,
+        headline=headline,
+        notes=notes,
+    )
