@@ -18,11 +18,12 @@ CONFIG = "configs/fashion_mnist_pathological_50.yaml"
 REFERENCE = Path(__file__).parent / "reference" / "fashion_mnist_pathological_50_curves.json"
 METHOD_NAMES = ("fedavg", "fedper", "vanilla", "fedtp")
 SEEDS = (0, 1, 2)
+SEED_LIST = ", ".join(map(str, SEEDS))
 DESCRIPTION = f"""\
 Pooled test accuracy on Fashion-MNIST, 50 clients of 2 classes (`noniid-labeluni`, seed 0: index for index the
 partition of the reference), 5 clients a round, 150 rounds: `{CONFIG}`.
-Ours: mean ± std over seeds {", ".join(map(str, SEEDS))} (initial values, cohorts, batches, dropout; not the
-partition). Reference: the authors' PyTorch code, one seed. "110-150": mean of the last five evaluations.
+Ours: mean ± std over seeds {SEED_LIST} (initial values, cohorts, batches, dropout; the partition
+stays). Reference: the authors' PyTorch code, one seed. "110-150": mean of the last five evaluations.
 
 ![learning curves](fashion_mnist.png)
 """

@@ -18,7 +18,7 @@ TINY = """\
 partition: {name: pathological, clients: 6, classes_per_client: 2}
 model: {name: vit, patch_size: 4, dim: 8, depth: 1, heads: 2, dim_head: 4, mlp_dim: 8}
 method: {name: fedtp, hypernetwork: {embedding: 4, hidden: 6, layers: 1}}
-training: {rounds: 200, cohort_size: 3}
+training: {rounds: 120, cohort_size: 3}
 evaluation: {every: 20}
 checkpoint: {every: 20}
 """
@@ -181,7 +181,7 @@ def test_killed_and_resumed_equals_never_stopped(file, tmp_path):
     process.communicate()
     assert process.returncode == 0
     process = start("run", file, "--out", str(killed), "--quiet")
-    wait_for_rounds(process, killed / "metrics.csv", rounds=110)
+    wait_for_rounds(process, killed / "metrics.csv", rounds=70)
     process.kill()
     process.communicate()
     process = start("resume", str(killed), "--quiet")

@@ -3,9 +3,13 @@
 import contextlib
 import io
 import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from fedtp_jax import load_config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,6 +40,28 @@ def test_the_example_prints_what_the_readme_shows():
         assert re.sub(number, "", line).split() == re.sub(number, "", wanted).split()
     # other processors and versions round differently, which early rounds amplify: the end must agree
     assert float(actual[-1].split()[3]) == pytest.approx(float(expected[-1].split()[3]), abs=0.04)
+
+
+@pytest.mark.slow
+def test_the_example_with_own_data_runs():
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (60, 8, 8, 1)).astype(np.uint8), random.integers(0, 3, 60)
+    names = {"x": x, "y": y, "hospital": np.repeat(["north", "south", "east"], 20)}
+    exec(blocks("python")[1], names)
+    assert len(names["result"].clients) == 3
+
+
+def test_the_command_lines_are_valid():
+    lines = [
+        line
+        for block in blocks("text")
+        for line in block.splitlines()
+        if line.startswith("fedtp run configs")
+    ]
+    assert len(lines) == 3
+    for line in lines:
+        _, _, file, *overrides = shlex.split(line)
+        load_config(ROOT / file, overrides)
 
 
 def test_links_lead_somewhere():
