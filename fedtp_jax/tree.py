@@ -46,9 +46,10 @@ def assign_roles(paths: Sequence[str], rules: Sequence[tuple[Role, Sequence[str]
                 ) from None
             if not found:
                 words = {word for path in paths for word in path.split("/")}
+                alike = sorted({re.sub(r"_\d+/", "_*/", path) for path in paths})
                 raise UserError(
                     f"method.{role}: {pattern!r} matches no leaf of the model{nearest(pattern, words)}; "
-                    f"the leaves are {', '.join(paths)}"
+                    f"the leaves are {', '.join(alike)}"
                 )
     roles: dict[str, Role] = {}
     for path in paths:

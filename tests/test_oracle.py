@@ -170,7 +170,7 @@ def test_evaluation_equals_plain_prediction(layout):
     assert accuracy.pooled == sums.correct.sum() / sums.examples.sum()
 
 
-def test_one_compile_per_program_and_no_transfer_in_a_round():
+def test_one_compile_per_program():
     sim, _, _ = simulator("fedtp", devices=2)
     state, _ = run_engine(sim, sim.init())
     sim.evaluate(state)

@@ -130,10 +130,10 @@ class Partition(NamedTuple):
                     f"partition: {split} indices run from {shards.indices.min()} to {shards.indices.max()}, "
                     f"but {data.name} has {split} examples 0 to {count - 1}"
                 )
-            for client, indices in enumerate(shards):
-                if len(np.unique(indices)) < len(indices):
-                    raise UserError(
-                        f"partition: client {client} lists a {split} example twice; list each once"
-                    )
+            client = np.repeat(np.arange(len(shards)), shards.sizes)
+            pairs, times = np.unique(client * count + shards.indices, return_counts=True)
+            if (times > 1).any():
+                twice = pairs[times > 1][0] // count
+                raise UserError(f"partition: client {twice} lists a {split} example twice; list each once")
         if not len(self.train.indices):
             raise UserError("partition: no client has a training example; check the partition's settings")
