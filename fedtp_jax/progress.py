@@ -19,7 +19,9 @@ class RunDisplay:
     """
 
     def __init__(self, console: Console, rounds: int, silent: bool) -> None:
-        self.console, self.silent = console, silent
+        self.console = console
+        self._live_shown = console.is_terminal and not silent
+        self._lines_shown = not console.is_terminal and not silent
         self._stopping = False
         self._live = Progress(
             TextColumn("round"),
@@ -28,19 +30,20 @@ class RunDisplay:
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=silent or not console.is_terminal,
         )
         self._task = self._live.add_task("rounds", total=rounds, status="compiling")
 
     def __enter__(self) -> "RunDisplay":
         self._before = [signal.signal(number, self._stop) for number in SIGNALS]
-        self._live.start()
+        if self._live_shown:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        if self._live_shown:
+            self._live.stop()
         for number, handler in zip(SIGNALS, self._before, strict=True):
             signal.signal(number, handler)
 
@@ -59,7 +62,7 @@ class RunDisplay:
             f"occupancy {result.occupancy:.2f}"
         )
         self._live.update(self._task, completed=progress.round, status=status)
-        if progress.evaluated and not self.silent and not self.console.is_terminal:
+        if progress.evaluated and self._lines_shown:
             line = f"round {progress.round}/{progress.rounds}  {status}"
             self.console.print(line, highlight=False, soft_wrap=True)
         if self._stopping:
