@@ -142,7 +142,7 @@ class Result:
         config = settings.load_config(run.config)
         checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
         try:
-            task = read_task(checkpoints, run.path)
+            task = task_of(read_meta(checkpoints, run.path))
             like = jax.eval_shape(task.build(config)[1].init, jax.random.key(0))
             rounds, state = read_newest(checkpoints, like, run.path)
         finally:
@@ -195,9 +195,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def read_task(checkpoints: Checkpoints, path: Path) -> TaskShape:
-    """The task of a run's folder, from the newest checkpoint that tells it."""
-    meta = read_meta(checkpoints, path)
+def task_of(meta: dict[str, Any]) -> TaskShape:
+    """The task that a checkpoint was saved for."""
     saved: dict[str, Any] = meta["task"]
     fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
     return TaskShape(**fields)

@@ -28,7 +28,7 @@ from fedtp_jax.result import (
     machine,
     read_meta,
     read_newest,
-    read_task,
+    task_of,
     write_header,
 )
 from fedtp_jax.rounds import RoundResult, Simulator
@@ -146,13 +146,13 @@ class _Run:
         like = jax.eval_shape(self.method.init, jax.random.key(0))
         checkpoints = Checkpoints(folder.checkpoints, self.config.checkpoint.keep)
         try:
-            partitions.save(self.partition, folder.partition)
             if not checkpoints.steps():
                 warnings.warn(
                     f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=4
                 )
                 folder.metrics.keep_rounds(0)
                 folder.timing.keep_rounds(0)
+                partitions.save(self.partition, folder.partition)
                 return self.simulator.init()
             meta = read_meta(checkpoints, folder.path)
             there = settings.differences(settings.from_dict(meta["config"]), self.config)
@@ -161,7 +161,7 @@ class _Run:
                     f"{folder.path}: was run with another configuration ({'; '.join(there)}); "
                     "resume it with the one it was started with, or start a new run"
                 )
-            task = read_task(checkpoints, folder.path)
+            task = task_of(meta)
             for field in ("data", "partition"):
                 here, saved = getattr(self.task, field), getattr(task, field)
                 if here != saved:
@@ -181,11 +181,11 @@ class _Run:
                     stacklevel=4,
                 )
             self.done, state = read_newest(checkpoints, like, folder.path)
-            checkpoints.forget_after(self.done)
+            folder.metrics.keep_rounds(self.done)
+            folder.timing.keep_rounds(self.done, required=False)
+            checkpoints.forget_after(self.done)  # last: what refuses to resume must change nothing
         finally:
             checkpoints.close()
-        folder.metrics.keep_rounds(self.done)
-        folder.timing.keep_rounds(self.done, required=False)
         self.rows = folder.metrics.rows()
         return self.simulator.place(state)
 

@@ -194,8 +194,11 @@ def test_resume_refuses_other_data_and_another_partition(tmp_path):
     x[3] -= 1
     lists["train"]["0"] = lists["train"]["0"][1:]
     file.write_text(json.dumps(lists))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with pytest.raises(UserError, match="was run on another partition"):
         simulate(settings, data=from_arrays(x, y), out=tmp_path / "run", resume=True)
+    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert after == before  # a refused resume changes nothing
 
 
 def test_personal_rows_resume_on_two_devices(tmp_path):

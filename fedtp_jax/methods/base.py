@@ -59,11 +59,10 @@ class Upload(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Per client: new personal leaves, p_k * (sent - returned) of the generated ones, 1 if excluded."""
+    """Per client: its new personal leaves, and p_k * (sent - returned) of the generated ones."""
 
     personal: Leaves
     cotangent: Leaves
-    excluded: jax.Array
 
 
 class Method(NamedTuple):
@@ -199,7 +198,7 @@ def local_training(task: Task, roles: Mapping[str, Role], proximal: float) -> Cl
         )
         sent = tree.select(row.leaves, roles, "generated")
         cotangent = {p: jnp.where(good, weight * (sent[p] - leaves[p]), 0.0) for p in sent}
-        return upload, Kept(tree.select(leaves, roles, "personal"), cotangent, excluded)
+        return upload, Kept(tree.select(leaves, roles, "personal"), cotangent)
 
     return ClientWork(start, step, finish)
 
