@@ -6,13 +6,16 @@ and each name has its own fields. Python builds the tree directly, YAML files an
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
-# Self-attention's projections to queries, keys and values, and the classifier, by this package's leaf names.
+# Self-attention's projections to queries, keys and values, the classifier, and the normalisation layers, by
+# this package's leaf names.
 QKV = (r"(^|/)(query|key|value)/kernel$",)
 HEAD = (r"(^|/)head/",)
+NORMS = (r"norm[^/]*/",)
 
 
 def option(default: T, help: str, **bounds: Any) -> T:
@@ -197,19 +200,73 @@ class Vit:
 
 MODELS: dict[str, type] = {"vit": Vit}
 
+# ----------------------------------------------------------------------------------------- optimizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """Any optimizer of optax by its name there, with its own arguments; its learning rate stands beside it."""
+
+    name: str = "sgd"
+    arguments: Mapping[str, float | int | bool] = dataclasses.field(default_factory=dict)
+
+
+def optimizer(name: str, help: str, **arguments: float | int | bool) -> Any:
+    """A field that is an Optimizer, by default optax's `name` with `arguments`."""
+    return dataclasses.field(
+        default_factory=lambda: Optimizer(name, arguments), metadata={"help": help, "optimizer": True}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The learning rate stays."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from the learning rate down to `final` times it in the last round."""
+
+    final: float = option(0.0, "factor that is reached in the last round", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential:
+    """The learning rate times `decay` from round to round."""
+
+    decay: float = option(0.99, "factor from one round to the next", gt=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """The learning rate times `factor` after every `every` rounds."""
+
+    every: int = option(50, "rounds between two steps", ge=1)
+    factor: float = option(0.5, "factor of a step", gt=0)
+
+
+SCHEDULES: dict[str, type] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "exponential": Exponential,
+    "step": Step,
+}
+
 # -------------------------------------------------------------------------------------------- method
 
 
 @dataclasses.dataclass(frozen=True)
 class Hypernetwork:
-    """The server's hypernetwork: client embedding -> generated leaves, with its own SGD."""
+    """The server's hypernetwork: client embedding -> generated leaves, with its own optimizer."""
 
     embedding: int = option(128, "size E of a client's embedding", ge=1)
     hidden: int = option(150, "width of the trunk", ge=1)
     layers: int = option(3, "hidden layers of the trunk", ge=0)
     learning_rate: float | None = option(None, "its learning rate; default: training.learning_rate", gt=0)
-    momentum: float = option(0.9, "its momentum, kept from round to round", ge=0, lt=1)
     weight_decay: float = option(1e-3, "its L2 decay, added to the gradient", ge=0)
+    optimizer: Optimizer = optimizer(
+        "sgd", "its optimizer, whose state is kept from round to round", momentum=0.9
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,10 +294,50 @@ class FedPer:
 
 
 @dataclasses.dataclass(frozen=True)
+class FedBN:
+    """Clients keep their own normalisation layers, the rest is averaged (Li et al., 2021)."""
+
+    personal: tuple[str, ...] = option(NORMS, "regular expressions on leaf paths that stay with the client")
+    statistics: Literal["local", "aggregate"] = option(
+        "local", "batch norm's running statistics; the authors of FedTP aggregate them"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Vanilla:
     """Clients keep their own query, key and value projections (FedTP's "vanilla personalization")."""
 
     personal: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that stay with the client")
+
+
+@dataclasses.dataclass(frozen=True)
+class FedRod:
+    """Two predictors: a shared one, class-balanced, and a personal head beside it (Chen & Chao, 2022)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FedProto:
+    """Clients share only the mean features of each class (Tan et al., 2022)."""
+
+    weight: float = option(0.1, "weight lambda of the distance to the prototypes", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PFedMe:
+    """Personal models near the shared one, by Moreau envelopes (Dinh et al., 2020)."""
+
+    inner_steps: int = option(5, "K: steps of the personal model on each batch", ge=1)
+    penalty: float = option(15.0, "lambda: how strongly it is held near the shared one", gt=0)
+    outer_learning_rate: float | None = option(
+        None, "eta: of the shared model; default: training.learning_rate", gt=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PFedHN:
+    """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
+
+    hypernetwork: Hypernetwork = section(Hypernetwork, "the server's hypernetwork")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,29 +349,95 @@ class FedTP:
     hypernetwork: Hypernetwork = section(Hypernetwork, "the server's hypernetwork")
 
 
+@dataclasses.dataclass(frozen=True)
+class FedTPPer(FedTP):
+    """FedTP and FedPer: generated attention, and the client's own classifier head."""
+
+    personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
+
+
+@dataclasses.dataclass(frozen=True)
+class FedTPRod(FedTP):
+    """FedTP and FedRod: generated attention, and FedRod's two predictors."""
+
+
 METHODS: dict[str, type] = {
     "fedavg": FedAvg,
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "fedbn": FedBN,
     "vanilla": Vanilla,
+    "fedrod": FedRod,
+    "fedproto": FedProto,
+    "pfedme": PFedMe,
+    "pfedhn": PFedHN,
     "fedtp": FedTP,
+    "fedtp_per": FedTPPer,
+    "fedtp_rod": FedTPRod,
 }
 
 # ------------------------------------------------------------------------------------------ the rest
 
 
 @dataclasses.dataclass(frozen=True)
+class RoleRates:
+    """Learning rates of the leaves of one role, where they shall differ from training.learning_rate."""
+
+    shared: float | None = option(None, "of shared leaves; default: training.learning_rate", ge=0)
+    personal: float | None = option(None, "of personal leaves; default: training.learning_rate", ge=0)
+    generated: float | None = option(
+        None, "of generated leaves, at the client; default: training.learning_rate", ge=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
-    """Rounds, cohort and the clients' SGD."""
+    """Rounds, cohort and the clients' optimizer."""
 
     rounds: int = option(100, "communication rounds", ge=1)
     cohort_size: int = option(5, "clients K that train in a round, drawn without replacement", ge=1)
+    held_out: int = option(0, "clients, drawn at random, that never train: for `fedtp novel`", ge=0)
     local_epochs: int = option(1, "passes of a client over its train shard in a round", ge=1)
+    local_steps: int | None = option(
+        None, "local steps of every client in a round, in place of local_epochs", ge=1
+    )
     batch_size: int = option(32, "examples in a local step; the last batch of an epoch may be smaller", ge=1)
     learning_rate: float = option(0.01, "the clients' learning rate", gt=0)
-    momentum: float = option(0.9, "the clients' momentum, from zero in every round", ge=0, lt=1)
-    weight_decay: float = option(1e-5, "L2 decay, added to the gradient of every leaf", ge=0)
+    role_learning_rates: RoleRates = section(RoleRates, "learning rates of single roles")
+    schedule: Any = section(Constant, "the clients' learning rate over the rounds", SCHEDULES)
+    weight_decay: float = option(1e-5, "L2 decay, added to the gradient of every parameter", ge=0)
+    clip_norm: float | None = option(
+        None, "largest norm of a client's gradient over all leaves; longer ones are scaled down", gt=0
+    )
+    optimizer: Optimizer = optimizer(
+        "sgd", "the clients' optimizer, starting anew in every round", momentum=0.9
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """What the server does with the cohort's mean of the shared leaves.
+
+    The round's change (old - mean) is the gradient of an optimizer: sgd with learning rate 1 takes the mean
+    (FedAvg), sgd with momentum is FedAvgM, adam and yogi are FedAdam and FedYogi (Reddi et al., 2021).
+    """
+
+    learning_rate: float = option(1.0, "the server's learning rate", gt=0)
+    optimizer: Optimizer = optimizer("sgd", "the server's optimizer, whose state is kept from round to round")
+
+
+@dataclasses.dataclass(frozen=True)
+class Knn:
+    """Predictions mixed with those of nearest neighbours among the client's own train features.
+
+    weight * p_knn + (1 - weight) * softmax(model), with p_knn by exp(-d^2 / dim) of the features' squared
+    distances (Khandelwal et al., 2020; FedTP, section III).
+    """
+
+    weight: float = option(0.0, "share of the neighbours in the prediction; 0: none", ge=0, le=1)
+    neighbors: int = option(10, "how many nearest neighbours", ge=1)
+    capacity: float = option(1.0, "share of a client's train examples that are kept, at random", gt=0, le=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,6 +447,7 @@ class Evaluation:
     every: int = option(10, "rounds between evaluations; the last round is always evaluated", ge=1)
     last: int = option(5, "the headline is mean +- std over this many last evaluations", ge=1)
     batch_size: int = option(256, "examples in an evaluation step", ge=1)
+    knn: Knn = section(Knn, "nearest neighbours at prediction time")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,11 +478,17 @@ class SimulationConfig:
     """One simulation: data, who holds it, the model, the method, and how long."""
 
     seed: int = option(0, "seeds everything: initial values, cohorts, batch order, dropout", ge=0, lt=2**31)
+    compat: Literal["none", "reference"] = option(
+        "none",
+        "reference: where the authors' code departs from the paper, do as it does (text Transformer without "
+        "causal mask, noisy images clamped at 0, neighbours' distances divided by 128)",
+    )
     data: Any = section(Digits, "the data set", DATASETS)
     partition: Any = section(Dirichlet, "who holds which examples", PARTITIONS)
     model: Any = section(Vit, "the network", MODELS)
     method: Any = section(FedTP, "the federated method", METHODS)
     training: Training = section(Training, "the rounds")
+    server: Server = section(Server, "the server")
     evaluation: Evaluation = section(Evaluation, "the evaluations")
     engine: Engine = section(Engine, "the machine")
     checkpoint: Checkpoint = section(Checkpoint, "checkpoints")
@@ -331,8 +501,8 @@ def default_of(field: "dataclasses.Field[Any]") -> Any:
 
 
 def name_of(part: object) -> str:
-    """The name by which `part` (of data, partition, model or method) is chosen, such as 'dirichlet'."""
-    for kinds in (DATASETS, PARTITIONS, MODELS, METHODS):
+    """The name by which `part` (data, partition, model, method, schedule) is chosen, such as 'dirichlet'."""
+    for kinds in (DATASETS, PARTITIONS, MODELS, METHODS, SCHEDULES):
         for name, kind in kinds.items():
             if type(part) is kind:
                 return name

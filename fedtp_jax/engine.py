@@ -18,31 +18,71 @@ from jax.sharding import PartitionSpec as P
 from fedtp_jax import tree
 from fedtp_jax.errors import UserError
 from fedtp_jax.schedule import Tables
+from fedtp_jax.tree import Leaves
 
 AXIS = "clients"
+NOISE = 1  # word that parts the key of a step's noise from those of its dropout
 
 
 class Batch(NamedTuple):
-    """One local step's examples: x [B, ...] normalised, y [B], mask [B] 1.0 where the example is real."""
+    """One local step's examples.
+
+    x [B, ...] normalised (text: [B, T] codes), y [B] (text: [B, T]), mask [B] 1.0 where the example is real,
+    step: number of the client's local step.
+    """
 
     x: jax.Array
     y: jax.Array
     mask: jax.Array
+    step: jax.Array
 
 
 class DeviceExamples(NamedTuple):
-    """All examples of a split, resident on every device: x [M, ...] as stored, y [M]."""
+    """Examples resident on every device: x [M, ...] as stored, y [M]."""
 
     x: jax.Array
     y: jax.Array
     mean: jax.Array
     std: jax.Array
 
-    def batch(self, positions: jax.Array, valid: jax.Array) -> Batch:
-        """The examples at `positions` [L, B], of which the first `valid` [L] are real; normalised here."""
-        mask = jnp.arange(positions.shape[-1]) < valid[..., None]
-        x = normalize(self.x[positions], self.mean, self.std)
-        return Batch(x, self.y[positions], mask.astype(jnp.float32))
+    def pick(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(inputs, labels) of the examples at `positions` [L, B]; normalised here."""
+        return normalize(self.x[positions], self.mean, self.std), self.y[positions]
+
+
+class DeviceWindows(NamedTuple):
+    """Windows of a text resident on every device: text [chars] codes, start [M], offsets 0 to T."""
+
+    text: jax.Array
+    start: jax.Array
+    offsets: jax.Array
+
+    def pick(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(codes, next codes), both [L, B, T], of the windows at `positions` [L, B]."""
+        codes = self.text[self.start[positions][..., None] + self.offsets].astype(jnp.int32)
+        return codes[..., :-1], codes[..., 1:]
+
+
+class Facts(NamedTuple):
+    """What the host tells of each client, beside its batches; leading axis [K] outside the work.
+
+    weight: p_k, its share in the cohort's mean; last_pass: local step with which its last pass over its
+    examples begins; rate: the round's factor on the learning rate; noise: standard deviation of the noise on
+    its inputs; class_counts [C]: examples it holds of each class (C = 0 where the work does not ask).
+    """
+
+    weight: jax.Array
+    last_pass: jax.Array
+    rate: jax.Array
+    noise: jax.Array
+    class_counts: jax.Array
+
+
+class Row(NamedTuple):
+    """What one client has that others do not: its own leaves, and facts."""
+
+    leaves: Leaves
+    facts: Facts
 
 
 def normalize(x: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
@@ -56,13 +96,28 @@ class ClientWork(NamedTuple):
     """What one client does. No axis of clients appears in these functions: they read like the paper.
 
     start(shared, row, key) -> carry: before the first local step.
-    step(shared, carry, batch, key) -> carry: one local step; `key` is of (seed, round, client, step) alone.
-    finish(shared, carry, row) -> (to_sum, to_keep): to_sum is summed over clients, to_keep stored.
+    step(shared, row, carry, batch, key) -> carry: one local step; `key` is of (seed, round, client, step)
+      alone.
+    finish(shared, row, carry) -> (to_sum, to_keep): to_sum is summed over clients, to_keep stored.
     """
 
-    start: Callable[[Any, Any, jax.Array], Any]
-    step: Callable[[Any, Any, Batch, jax.Array], Any]
-    finish: Callable[[Any, Any, Any], tuple[Any, Any]]
+    start: Callable[[Any, Row, jax.Array], Any]
+    step: Callable[[Any, Row, Any, Batch, jax.Array], Any]
+    finish: Callable[[Any, Row, Any], tuple[Any, Any]]
+
+
+def with_noise(work: ClientWork, clamp: bool) -> ClientWork:
+    """`work` on inputs with the client's Gaussian noise, drawn anew at each step.
+
+    `clamp` cuts the noisy inputs to [0, 255], as the authors' code does though they are normalised by then.
+    """
+
+    def step(shared: Any, row: Row, carry: Any, batch: Batch, key: jax.Array) -> Any:
+        draw = jax.random.normal(jax.random.fold_in(key, NOISE), batch.x.shape)
+        x = batch.x + row.facts.noise * draw
+        return work.step(shared, row, carry, batch._replace(x=jnp.clip(x, 0, 255) if clamp else x), key)
+
+    return work._replace(step=step)
 
 
 def open_mesh(devices: int | Literal["auto"]) -> Mesh:
@@ -102,7 +157,7 @@ def run(
     work: ClientWork,
     mesh: Mesh,
     tables: Tables,
-    examples: DeviceExamples,
+    examples: DeviceExamples | DeviceWindows,
     shared: Any,
     rows: Any,
     keys: jax.Array,
@@ -112,14 +167,14 @@ def run(
     Args:
       tables: from `schedule.build_schedule`, for D devices of C slots.
       shared: what all clients read; one copy per device.
-      rows: tree of [D * C, ...], what each slot's client owns.
+      rows: a Row whose leaves are [D * C, ...], of each slot's client.
       keys: [D * C] a JAX key per slot.
 
     Returns:
       (sum over clients of to_sum, to_keep [D * C, ...] with zeros in empty slots).
     """
 
-    def on_device(tables: Tables, examples: DeviceExamples, shared: Any, rows: Any, keys: jax.Array) -> Any:
+    def on_device(tables: Tables, examples: Any, shared: Any, rows: Any, keys: jax.Array) -> Any:
         tables = Tables(*(table[0] for table in tables))
         total, kept = _run_lanes(work, tables, examples, shared, rows, keys)
         return jax.lax.psum(total, AXIS), kept
@@ -134,11 +189,11 @@ def run(
 
 
 def _run_lanes(
-    work: ClientWork, tables: Tables, examples: DeviceExamples, shared: Any, rows: Any, keys: jax.Array
+    work: ClientWork, tables: Tables, examples: Any, shared: Any, rows: Any, keys: jax.Array
 ) -> tuple[Any, Any]:
     """One device's segments: start lanes, run ticks without a branch, flush lanes."""
     start = jax.vmap(work.start, in_axes=(None, 0, 0))
-    step = jax.vmap(work.step, in_axes=(None, 0, 0, 0))
+    step = jax.vmap(work.step, in_axes=(None, 0, 0, 0, 0))
     finish = jax.vmap(work.finish, in_axes=(None, 0, 0))
     slots = len(keys)
 
@@ -149,18 +204,20 @@ def _run_lanes(
         carry = tree.where_rows(tables.starts[s], start(shared, row, key), carry)
 
         def tick(t: jax.Array, carry: Any) -> Any:
-            batch = examples.batch(tables.positions[t], tables.valid[t])
-            return step(shared, carry, batch, jax.vmap(jax.random.fold_in)(key, tables.step[t]))
+            positions, number = tables.positions[t], tables.step[t]
+            mask = jnp.arange(positions.shape[-1]) < tables.valid[t][:, None]
+            batch = Batch(*examples.pick(positions), mask.astype(jnp.float32), number)
+            return step(shared, row, carry, batch, jax.vmap(jax.random.fold_in)(key, number))
 
         carry = jax.lax.fori_loop(tables.bounds[s], tables.bounds[s + 1], tick, carry)
-        to_sum, to_keep = finish(shared, carry, row)
+        to_sum, to_keep = finish(shared, row, carry)
         ended = tree.where_rows(ends, to_sum, jax.tree.map(jnp.zeros_like, to_sum))
         total = tree.add(total, jax.tree.map(lambda leaf: leaf.sum(0), ended))
         return carry, total, tree.put_rows(kept, jnp.where(ends, slot, slots), to_keep)
 
     some = jnp.zeros(tables.slot.shape[-1], jnp.int32)
     lanes = jax.eval_shape(lambda: start(shared, tree.take_rows(rows, some), keys[some]))
-    sums, keeps = jax.eval_shape(lambda carry: finish(shared, carry, tree.take_rows(rows, some)), lanes)
+    sums, keeps = jax.eval_shape(lambda carry: finish(shared, tree.take_rows(rows, some), carry), lanes)
     state = (
         jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), lanes),
         jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), sums),

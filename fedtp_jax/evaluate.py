@@ -1,81 +1,128 @@
 """Every client on its own whole test shard, with the variables it would run, through the lane engine."""
 
-import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from fedtp_jax.engine import Batch, ClientWork
-from fedtp_jax.methods.base import Method, Row
+from fedtp_jax import rng
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.engine import Batch, ClientWork, Row
+from fedtp_jax.knn import REFERENCE_SCALE, neighbor_work
+from fedtp_jax.methods.base import Output
+from fedtp_jax.metrics import Sums, score
+from fedtp_jax.schedule import Batches, Layout, join_batches, split_batches, steps_of
 from fedtp_jax.tree import Leaves
+from fedtp_jax.waves import Prepared, Wave
+from fedtp_jax.workbench import Workbench, make_facts, row_bytes
+
+Variables = Callable[[Any, jax.Array], tuple[Leaves, Leaves]]
+Predict = Callable[..., Output]
 
 
-class Sums(NamedTuple):
-    """Of one client's test examples: how many are right, the sum of their losses, their number."""
-
-    correct: jax.Array
-    loss: jax.Array
-    examples: jax.Array
-
-
-def evaluation_work(method: Method) -> ClientWork:
+def evaluation_work(predict: Predict) -> ClientWork:
     """Count right predictions; keeps Sums per client, sums nothing."""
 
-    def start(shared: Leaves, row: Row, key: jax.Array) -> tuple[Leaves, Sums]:
-        return row.leaves, Sums(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+    def start(shared: Leaves, row: Row, key: jax.Array) -> Sums:
+        return Sums.zero()
 
-    def step(shared: Leaves, carry: tuple[Leaves, Sums], batch: Batch, key: jax.Array) -> tuple[Leaves, Sums]:
-        own, sums = carry
-        logits = method.predict({**shared, **own}, batch.x)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
-        right = (jnp.argmax(logits, -1) == batch.y) & jnp.isfinite(losses)  # argmax of NaNs is class 0
-        new = Sums(
-            jnp.sum(jnp.where(right, batch.mask, 0.0)), jnp.sum(losses * batch.mask), jnp.sum(batch.mask)
-        )
-        return own, jax.tree.map(jnp.add, sums, new)
+    def step(shared: Leaves, row: Row, carry: Sums, batch: Batch, key: jax.Array) -> Sums:
+        logits = predict({**shared, **row.leaves}, batch.x).logits
+        return jax.tree.map(jax.numpy.add, carry, score(logits, batch))
 
-    def finish(shared: Leaves, carry: tuple[Leaves, Sums], row: Row) -> tuple[None, Sums]:
-        return None, carry[1]
+    def finish(shared: Leaves, row: Row, carry: Sums) -> tuple[None, Sums]:
+        return None, carry
 
     return ClientWork(start, step, finish)
 
 
-@dataclasses.dataclass(frozen=True)
-class Accuracy:
-    """One evaluation. Fractions; client statistics are over clients that hold test examples.
+class Evaluator:
+    """Evaluates clients, each on its own test shard, in one program.
 
-    Attributes:
-      pooled: right predictions / test examples over all clients.
-      client_mean, client_std: of the clients' accuracies, each client counting once (population std).
-      worst_decile: mean accuracy of the worst tenth of clients (rounded up).
-      loss: cross-entropy by example.
-      clients, clients_without_test: how many counted and how many could not be.
+    Args:
+      bench: the devices and the examples.
+      variables: (state, ids) -> (shared, rows): what clients run.
+      predict: (leaves, inputs) -> Output.
+      clients: [K] ids of those to evaluate; those without test examples are left out.
+      like: a state, or its shapes.
+      feature_size: F, asked only where nearest neighbours take part.
     """
 
-    pooled: float
-    client_mean: float
-    client_std: float
-    worst_decile: float
-    loss: float
-    clients: int
-    clients_without_test: int
+    def __init__(
+        self,
+        bench: Workbench,
+        variables: Variables,
+        predict: Predict,
+        clients: np.ndarray,
+        like: Any,
+        feature_size: Callable[[], int],
+    ) -> None:
+        self.bench, self.variables = bench, variables
+        self.settings = bench.config.evaluation
+        self.clients = clients[bench.partition.test.sizes[clients] > 0]
+        self._prepared: Prepared | None = None
+        knn, kept, extra = self.settings.knn, 0, 0
+        self.work = evaluation_work(predict)
+        if knn.weight:
+            kept, size = int(self._kept(bench.partition.train.sizes[self.clients]).max()), feature_size()
+            scale = REFERENCE_SCALE if bench.config.compat == "reference" else None
+            extra = 4 * kept * size
+            self.work = neighbor_work(predict, knn, max(kept, 1), size, scale)
+        self._row_bytes = row_bytes(variables, state=like) + extra
+        batch = min(self.settings.batch_size, max(int(bench.partition.test.sizes[clients].max()), kept))
+        self.layout = bench.plan(
+            self._steps(batch), len(self.clients), batch, self._row_bytes, lambda layout: self._bytes(like, layout)
+        )
 
+    def __call__(self, state: Any) -> Sums:
+        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
+        if self._prepared is None:
+            self._prepared = self._prepare()
+        bench = self.bench
+        result = np.zeros((3, bench.num_clients))
+        for wave, ids in zip(self._prepared.waves, self._prepared.ids, strict=True):
+            sums = bench.programs("evaluate", self._wave, state, wave, bench.examples)
+            sits = ids < bench.num_clients
+            result[:, ids[sits]] = np.stack(jax.device_get(sums))[:, sits]
+        return Sums(*result)  # type: ignore[arg-type]
 
-def summarize(sums: Sums) -> Accuracy:
-    """The statistics of per-client sums [N] (NumPy, float64)."""
-    correct, loss, examples = (np.asarray(part, np.float64) for part in sums)
-    tested = examples > 0
-    each = np.sort(correct[tested] / examples[tested])
-    decile = each[: -(-len(each) // 10)]
-    return Accuracy(
-        pooled=float(correct.sum() / examples.sum()),
-        client_mean=float(each.mean()),
-        client_std=float(each.std()),
-        worst_decile=float(decile.mean()),
-        loss=float(loss.sum() / examples.sum()),
-        clients=int(tested.sum()),
-        clients_without_test=int((~tested).sum()),
-    )
+    def stored_positions(self, client: int) -> np.ndarray:
+        """Positions of the train examples that `client` keeps for its neighbours, in the order of its shard."""
+        shard = self.bench.train_positions(client)
+        kept = int(self._kept(np.array(len(shard))))
+        if kept == len(shard):
+            return shard
+        draw = rng.generator(self.bench.config.seed, rng.Purpose.NEIGHBORS, client)
+        return shard[np.sort(draw.choice(len(shard), kept, replace=False))]
+
+    def _kept(self, sizes: np.ndarray) -> np.ndarray:
+        return np.minimum(np.ceil(sizes * self.settings.knn.capacity), sizes).astype(np.int64)
+
+    def _steps(self, batch: int) -> np.ndarray:
+        steps = steps_of(self.bench.partition.test.sizes[self.clients], batch)
+        if self.settings.knn.weight:
+            steps = steps + steps_of(self._kept(self.bench.partition.train.sizes[self.clients]), batch)
+        return np.asarray(steps)
+
+    def _batches(self, client: int) -> Batches:
+        batch = self.layout.batch
+        tested = split_batches(self.bench.test_positions(client), batch)
+        if not self.settings.knn.weight:
+            return tested
+        return join_batches([split_batches(self.stored_positions(client), batch), tested])
+
+    def _prepare(self) -> Prepared:
+        batches = [self._batches(int(k)) for k in self.clients]
+        facts = make_facts(self.clients, batches, noise=self.bench.noise(self.clients))
+        return self.bench.lay_out(self.clients, batches, facts, self.layout, self._row_bytes)
+
+    def _bytes(self, like: Any, layout: Layout) -> int:
+        state, wave = self.bench.abstract(like, layout)
+        return self.bench.programs.num_bytes("evaluate", self._wave, state, wave, self.bench.examples)
+
+    def _wave(self, state: Any, wave: Wave, examples: Any) -> Sums:
+        shared, rows = self.variables(state, wave.ids)
+        key = rng.key(self.bench.config.seed, rng.Purpose.EVALUATION)
+        sums: Sums = self.bench.run(self.work, wave, examples, shared, rows, key)[1]
+        return sums

@@ -127,7 +127,10 @@ class CsvLog:
         if not self.path.exists():
             return []
         with self.path.open(encoding="utf-8", newline="") as file:
-            return [{name: _number(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+            return [
+                {name: cell if name == "name" else _number(cell) for name, cell in row.items()}
+                for row in csv.DictReader(file)
+            ]
 
 
 def _number(cell: str) -> int | float | None:

@@ -1,5 +1,6 @@
 """A run's tables: the rows of metrics.csv and timing.csv, clients.csv, and the report's headline."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from fedtp_jax import settings
 from fedtp_jax.config import name_of
 from fedtp_jax.data.federated import Partition
-from fedtp_jax.evaluate import Accuracy, Sums
+from fedtp_jax.metrics import Accuracy, Sums
 from fedtp_jax.folder import RunFolder, describe_environment
 from fedtp_jax.result import Result
 from fedtp_jax.rounds import RoundResult
@@ -22,6 +23,8 @@ def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> d
         "clients": result.clients,
         "excluded": result.excluded,
         "examples": result.examples,
+        "bytes_down": result.bytes_down,
+        "bytes_up": result.bytes_up,
         "train_loss": result.train_loss,
         "test_accuracy": a and a.pooled,
         "test_client_mean": a and a.client_mean,
@@ -48,13 +51,14 @@ def timing_row(
     }
 
 
-def clients_table(sums: Sums, partition: Partition) -> pd.DataFrame:
-    """clients.csv: a row per client, NaN where a client holds no test examples."""
+def clients_table(sums: Sums, partition: Partition, names: Sequence[str] = ()) -> pd.DataFrame:
+    """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none."""
     correct, loss, examples = (np.asarray(part) for part in sums)
     tested = np.where(examples > 0, examples, np.nan)
     return pd.DataFrame(
         {
             "client": np.arange(partition.num_clients),
+            **({"name": list(names)} if names else {}),
             "train_examples": partition.train.sizes,
             "test_examples": partition.test.sizes,
             "test_correct": correct.astype(np.int64),

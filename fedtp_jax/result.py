@@ -14,14 +14,23 @@ from fedtp_jax import engine, settings, tree
 from fedtp_jax.checkpoint import Checkpoints
 from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
-from fedtp_jax.data.federated import Partition
+from fedtp_jax.data.federated import Dataset, Partition
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import CsvLog, RunFolder, describe_environment, write_atomically, write_csv, write_json
 from fedtp_jax.methods import make_method
 from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.models import make_model
 
-WHOLE_NUMBERS = {"round", "clients", "excluded", "examples", "clients_tested", "clients_without_test"}
+WHOLE_NUMBERS = {
+    "round",
+    "clients",
+    "excluded",
+    "examples",
+    "bytes_down",
+    "bytes_up",
+    "clients_tested",
+    "clients_without_test",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,22 +38,47 @@ class TaskShape:
     """What must be known of the data to build the model and the method without the data.
 
     `data` and `partition` are fingerprints: a run is only continued on the very same examples. `mean` and
-    `std` normalise inputs on their last axis, uint8 ones after division by 255.
+    `std` normalise inputs on their last axis, uint8 ones after division by 255; text enters as it is.
     """
 
     input_shape: tuple[int, ...]
+    is_text: bool
     num_classes: int
     num_clients: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    class_weights: tuple[float, ...] | None
     data: str
     partition: str
 
-    def build(self, config: SimulationConfig) -> tuple[Any, Method]:
-        """(model, method) of `config` for this task."""
-        model = make_model(config.model, tuple(self.input_shape), self.num_classes)
-        task = Task(model, tuple(self.input_shape), self.num_clients, config.training)
-        return model, make_method(config.method, task)
+    @classmethod
+    def of(cls, data: Dataset, partition: Partition) -> "TaskShape":
+        """What must be known of these."""
+        return cls(
+            data.input_shape,
+            data.is_text,
+            data.num_classes,
+            partition.num_clients,
+            tuple(float(value) for value in data.mean),
+            tuple(float(value) for value in data.std),
+            data.class_weights,
+            data.fingerprint(),
+            partition.fingerprint(),
+        )
+
+    def build(self, config: SimulationConfig) -> tuple[Task, Method]:
+        """(task, method) of `config` for this data."""
+        causal = config.compat != "reference"
+        task = Task(
+            make_model(config.model, self.input_shape, self.num_classes, causal),
+            jax.ShapeDtypeStruct((1, *self.input_shape), jnp.int32 if self.is_text else jnp.float32),
+            self.num_classes,
+            self.num_clients,
+            config.training,
+            config.server,
+            self.class_weights,
+        )
+        return task, make_method(config.method, task)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +87,12 @@ class Result:
 
     Attributes:
       config: the configuration it ran with.
-      history: a row per round: round, clients, excluded, examples, train_loss, and for evaluated rounds
-        test_accuracy (pooled over examples), test_client_mean, test_client_std, test_worst_decile, test_loss,
+      history: a row per round: round, clients, excluded, examples, bytes_down and bytes_up (of the whole
+        cohort), train_loss, and for evaluated rounds test_accuracy (pooled over examples), test_client_mean, test_client_std, test_worst_decile, test_loss,
         clients_tested, clients_without_test. Accuracies are fractions.
-      clients: a row per client of the last evaluation (empty before the first): client, train_examples,
-        test_examples, test_correct, test_accuracy, test_loss (NaN without test examples).
+      clients: a row per client of the last evaluation (empty before the first): client, name (where the data
+        name groups), train_examples, test_examples, test_correct, test_accuracy, test_loss (NaN without test
+        examples, and for clients that are held out).
       state: shared leaves, personal rows [N, ...], the hypernetwork and its optimizer.
       partition: who held which examples.
       task: shapes and fingerprints of the data.
@@ -96,32 +131,44 @@ class Result:
         }
 
     @functools.cached_property
-    def _built(self) -> tuple[Any, Method]:
+    def _built(self) -> tuple[Task, Method]:
         return self.task.build(self.config)
 
     @property
     def model(self) -> Any:
         """The Flax module that `variables` belong to."""
-        return self._built[0]
+        return self._built[0].model
 
     def variables(self, client: int) -> dict[str, Any]:
         """The Flax variables that `client` would run now, for `result.model.apply(variables, inputs)`.
 
-        The model takes normalised inputs; `predict` takes them as they are.
+        The model takes normalised inputs; `predict` takes them as they are, and heeds what a method has beside
+        the model (FedRod's personal head, FedProto's prototypes).
         """
+        return tree.unflatten(self._leaves(client))
+
+    def predict(self, client: int, x: np.ndarray) -> jax.Array:
+        """Logits [B, classes] by `client`'s own leaves for inputs [B, ...] as the data set holds them.
+
+        For text x [B, T] are codes of characters and logits are [B, T, classes]. Nearest neighbours, which need
+        the client's examples, take no part.
+        """
+        x = np.asarray(x)
+        if x.shape[1:] != self.task.input_shape:
+            one = ", ".join(map(str, self.task.input_shape))
+            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}]")
+        inputs = jnp.asarray(x, jnp.int32) if self.task.is_text else self._normalized(x)
+        return self._built[1].predict(self._leaves(client), inputs).logits
+
+    def _normalized(self, x: np.ndarray) -> jax.Array:
+        return engine.normalize(jnp.asarray(x), jnp.array(self.task.mean), jnp.array(self.task.std))
+
+    def _leaves(self, client: int) -> tree.Leaves:
         if not isinstance(client, int | np.integer) or not 0 <= client < self.task.num_clients:
             last = self.task.num_clients - 1
             raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
         shared, rows = self._built[1].variables(self.state, jnp.array([client]))
-        return tree.unflatten({**shared, **{path: leaf[0] for path, leaf in rows.items()}})
-
-    def predict(self, client: int, x: np.ndarray) -> jax.Array:
-        """Logits [B, classes] of `client`'s own model for inputs [B, ...] as the data set holds them."""
-        if x.shape[1:] != self.task.input_shape:
-            one = ", ".join(map(str, self.task.input_shape))
-            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}]")
-        inputs = engine.normalize(jnp.asarray(x), jnp.array(self.task.mean), jnp.array(self.task.std))
-        return jnp.asarray(self.model.apply(self.variables(client), inputs))
+        return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
 
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""

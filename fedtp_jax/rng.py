@@ -19,6 +19,10 @@ class Purpose(enum.IntEnum):
     COHORT = 3
     BATCHES = 4
     CLIENT = 5  # dropout and other noise inside a client's local steps
+    EVALUATION = 6  # noise on the inputs of an evaluation
+    NEIGHBORS = 7  # which examples a client keeps for its nearest neighbours
+    HELD_OUT = 8  # which clients never train
+    NOVEL = 9  # batches and noise of the clients met after training
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

@@ -9,7 +9,7 @@ import dataclasses
 import heapq
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,10 +30,15 @@ class Layout:
 
 
 class Batches(NamedTuple):
-    """The local steps of one client: positions [steps, B] int32 of examples, valid [steps] of them real."""
+    """The local steps of one client.
+
+    positions [steps, B] int32 of examples, of which valid [steps] are real; last_pass: the step with which its
+    last pass begins.
+    """
 
     positions: np.ndarray
     valid: np.ndarray
+    last_pass: int = 0
 
 
 class Tables(NamedTuple):
@@ -74,10 +79,30 @@ def sample_cohort(seed: int, round: int, candidates: np.ndarray, size: int) -> n
     return np.sort(rng.choice(candidates, size=size, replace=False))
 
 
-def shuffled_batches(shard: np.ndarray, epochs: int, batch: int, rng: np.random.Generator) -> Batches:
-    """`epochs` passes over `shard`, each in a fresh order; the last batch of an epoch may be smaller."""
-    parts = [split_batches(rng.permutation(shard), batch) for _ in range(epochs)]
-    return Batches(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+def shuffled_batches(
+    shard: np.ndarray, epochs: int, batch: int, rng: np.random.Generator, steps: int | None = None
+) -> Batches:
+    """`epochs` passes over `shard`, each in a fresh order, or passes without end cut after `steps` steps.
+
+    The last batch of a pass may be smaller.
+    """
+    in_pass = steps_of(len(shard), batch)
+    passes = epochs if steps is None else math.ceil(steps / in_pass)
+    whole = join_batches([split_batches(rng.permutation(shard), batch) for _ in range(passes)])
+    if steps is None:
+        return whole
+    return Batches(whole.positions[:steps], whole.valid[:steps], max(steps - in_pass, 0))
+
+
+def join_batches(parts: Sequence[Batches]) -> Batches:
+    """Batches one after the other; the last of the parts is the last pass."""
+    positions, valid = (np.concatenate(arrays) for arrays in zip(*(part[:2] for part in parts), strict=True))
+    return Batches(positions, valid, len(valid) - len(parts[-1].valid))
+
+
+def steps_of(examples: Any, batch: int) -> Any:
+    """Batches in a pass over so many examples; number or array."""
+    return -(-examples // batch)
 
 
 def split_batches(order: np.ndarray, batch: int) -> Batches:
@@ -86,7 +111,7 @@ def split_batches(order: np.ndarray, batch: int) -> Batches:
     The last one is filled up with the client's own examples, masked out: another client's might hold
     a NaN, which no mask takes back.
     """
-    steps = math.ceil(len(order) / batch)
+    steps = steps_of(len(order), batch)
     positions = np.resize(np.asarray(order, np.int32), steps * batch)
     valid = np.minimum(batch, len(order) - batch * np.arange(steps)).astype(np.int32)
     return Batches(positions.reshape(steps, batch), valid)

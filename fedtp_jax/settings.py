@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from fedtp_jax import config
-from fedtp_jax.config import SimulationConfig, default_of, name_of
+from fedtp_jax.config import Optimizer, SimulationConfig, default_of, name_of
 from fedtp_jax.errors import UserError, nearest
 
 _BOUNDS = {
@@ -71,21 +71,28 @@ def to_yaml(settings: SimulationConfig) -> str:
 def checked(settings: SimulationConfig) -> SimulationConfig:
     """A configuration made in Python, held to the same rules as one from a file."""
     for name, kinds in _NAMED.items():
-        if type(getattr(settings, name)) not in kinds.values():
+        owner = settings.training if name == "schedule" else settings
+        if type(getattr(owner, name)) not in kinds.values():
             allowed = ", ".join(f"config.{kind.__name__}()" for kind in kinds.values())
-            raise UserError(f"{name}: got {_show(getattr(settings, name))}, expected one of {allowed}")
+            raise UserError(f"{name}: got {_show(getattr(owner, name))}, expected one of {allowed}")
     return from_dict(to_dict(settings))
 
 
 def _check(settings: SimulationConfig) -> None:
     """Raise UserError for a value out of bounds or fields that contradict each other."""
     _check_bounds(settings, "")
-    clients = getattr(settings.partition, "clients", None)
-    cohort = settings.training.cohort_size
-    if clients is not None and cohort > clients:
+    clients, training = getattr(settings.partition, "clients", None), settings.training
+    cohort, held_out = training.cohort_size, training.held_out
+    if clients is not None and cohort > clients - held_out:
+        less = f" - training.held_out = {clients} - {held_out}" if held_out else f" = {clients}"
         raise UserError(
-            f"training.cohort_size: {cohort} is more than partition.clients = {clients}; "
-            f"use at most {clients}, or more clients"
+            f"training.cohort_size: {cohort} is more than partition.clients{less}; "
+            f"use at most {max(clients - held_out, 0)}, or more clients"
+        )
+    if training.local_steps is not None and training.local_epochs != 1:
+        raise UserError(
+            f"training.local_steps: {training.local_steps}, but training.local_epochs is "
+            f"{training.local_epochs} too; give one of them"
         )
     for section, field in (("data", "file"), ("partition", "file")):
         part = getattr(settings, section)
@@ -138,18 +145,20 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         inner = tree.setdefault(word, {})
         if inner is None:
             inner = tree[word] = {}
-        elif isinstance(inner, str) and depth == 0 and word in _NAMED:  # the short form, "method: fedavg"
+        elif isinstance(inner, str) and word in (*_NAMED, "optimizer"):  # the short form, "method: fedavg"
             inner = tree[word] = {"name": inner}
         if not isinstance(inner, dict):
             raise UserError(f"{field}: {'.'.join(path[: depth + 1])} is a value, not a section")
         tree = inner
-    if last == "name" and len(path) == 1 and tree.get("name") != value:
-        _drop_foreign_options(tree, path[0], value)
+    if last == "name" and path and tree.get("name") != value:
+        _drop_foreign_options(tree, path[-1], value)
     tree[last] = value
 
 
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
     """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
+    if field == "optimizer":
+        section.clear()
     kinds = _NAMED.get(field)
     if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):
         return  # the wrong name is reported later
@@ -179,6 +188,8 @@ def _build(kind: type, values: Any, where: str) -> Any:
         if field.metadata.get("kinds"):
             default = name_of(default_of(field))
             built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
+        elif field.metadata.get("optimizer"):
+            built[name] = _build_optimizer(value, dotted, default_of(field))
         elif dataclasses.is_dataclass(hints[name]):
             built[name] = _build(typing.cast(type, hints[name]), {} if value is None else value, dotted + ".")
         else:
@@ -207,6 +218,21 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
                 f"{where}.{option}: a field of {', '.join(owners)}, but {where}.name is {name!r} ({allowed})"
             )
     return _build(kinds[name], options, where + ".")
+
+
+def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer:
+    """{name: adam, b1: 0.9}, or the name alone; arguments without a name change those of the default."""
+    if isinstance(values, str):
+        values = {"name": values}
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: got {_show(values)}, expected the name of an optax optimizer, or a section")
+    arguments = dict(values)
+    named = "name" in arguments
+    name = _convert(str, arguments.pop("name", default.name), where + ".name")
+    for argument, value in arguments.items():
+        if not isinstance(value, bool | int):
+            arguments[argument] = _convert(float, value, f"{where}.{argument}")
+    return Optimizer(name, arguments if named else {**default.arguments, **arguments})
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -268,6 +294,8 @@ def describe(kind: Any) -> str:
 def _check_bounds(part: Any, where: str) -> None:
     for field in dataclasses.fields(part):
         value, dotted = getattr(part, field.name), where + field.name
+        if isinstance(value, Optimizer):
+            continue  # optax knows its bounds
         if dataclasses.is_dataclass(value):
             _check_bounds(value, dotted + ".")
             continue
@@ -279,6 +307,8 @@ def _check_bounds(part: Any, where: str) -> None:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Optimizer):
+        return {"name": value.name, **value.arguments}
     if dataclasses.is_dataclass(value):
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         named = any(type(value) in kinds.values() for kinds in _NAMED.values())
@@ -305,4 +335,5 @@ _NAMED = {
     "partition": config.PARTITIONS,
     "model": config.MODELS,
     "method": config.METHODS,
+    "schedule": config.SCHEDULES,
 }

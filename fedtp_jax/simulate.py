@@ -17,7 +17,7 @@ from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.errors import UserError
-from fedtp_jax.evaluate import Accuracy, Sums, summarize
+from fedtp_jax.metrics import Accuracy, Sums, summarize
 from fedtp_jax.folder import RunFolder, write_csv
 from fedtp_jax.methods.base import State
 from fedtp_jax.records import clients_table, history_row, report_run, timing_row
@@ -113,17 +113,10 @@ class _Run:
         mesh = engine.open_mesh(config.engine.devices)
         self.config = config
         self.partition = partitions.make_partition(config.partition, data, config.seed)
-        self.task = TaskShape(
-            data.input_shape,
-            data.num_classes,
-            self.partition.num_clients,
-            tuple(float(value) for value in data.mean),
-            tuple(float(value) for value in data.std),
-            data.fingerprint(),
-            self.partition.fingerprint(),
-        )
-        self.method = self.task.build(config)[1]
-        self.simulator = Simulator(config, self.method, data, self.partition, mesh)
+        self.task = TaskShape.of(data, self.partition)
+        task, self.method = self.task.build(config)
+        self.simulator = Simulator(config, task, self.method, data, self.partition, mesh)
+        self.names = data.group_names if isinstance(config.partition, Natural) else ()
         self.counts = self.partition.train.class_counts(data.train.y, data.num_classes)
         self.done = 0
         self.rows: list[dict[str, Any]] = []
@@ -253,7 +246,7 @@ class _Run:
 
     def _clients(self) -> pd.DataFrame:
         assert self.sums is not None
-        return clients_table(self.sums, self.partition)
+        return clients_table(self.sums, self.partition, self.names)
 
     def _finish(self) -> Result:
         if self.sums is None:  # resumed after the last round

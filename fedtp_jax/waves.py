@@ -8,15 +8,16 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from fedtp_jax.engine import Facts
 from fedtp_jax.schedule import Batches, Layout, Tables, build_schedule
 
 
 class Wave(NamedTuple):
-    """A wave on the devices. ids, weights: [D * C] per slot; an empty slot has id N and weight 0."""
+    """A wave on the devices. ids [D * C] and facts [D * C, ...] per slot; an empty one has id N, zero facts."""
 
     tables: Tables
     ids: jax.Array
-    weights: jax.Array
+    facts: Facts
 
 
 class Prepared(NamedTuple):
@@ -36,13 +37,13 @@ class Prepared(NamedTuple):
 def prepare_waves(
     cohort: np.ndarray,
     batches: list[Batches],
-    weights: np.ndarray,
+    facts: Facts,
     layout: Layout,
     wave_size: int,
     num_clients: int,
     sharding: NamedSharding,
 ) -> Prepared:
-    """Waves of at most `wave_size` clients of `cohort` [K], with their local steps and weights [K]."""
+    """Waves of at most `wave_size` clients of `cohort` [K], with their local steps and facts [K, ...] (NumPy)."""
     begin = time.perf_counter()
     waves, ids, useful, executed = [], [], 0, 0
     for first in range(0, len(cohort), wave_size):
@@ -50,12 +51,18 @@ def prepare_waves(
         schedule = build_schedule(batches[part], layout)
         sits = schedule.position >= 0
         slot_ids = np.where(sits, cohort[part][schedule.position], num_clients).astype(np.int32)
-        slot_weights = np.where(sits, weights[part][schedule.position], 0.0).astype(np.float32)
-        waves.append(Wave(*jax.device_put((schedule.tables, slot_ids, slot_weights), sharding)))
+        slot_facts = jax.tree.map(lambda fact, s=schedule, p=part: _by_slot(fact[p], s.position), facts)
+        waves.append(Wave(*jax.device_put((schedule.tables, slot_ids, slot_facts), sharding)))
         ids.append(slot_ids)
         useful += schedule.useful_steps
         executed += schedule.executed_steps
     return Prepared(waves, ids, len(cohort), useful, executed, time.perf_counter() - begin)
+
+
+def _by_slot(values: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """[K, ...] values of clients -> [D * C, ...] by slot, 0 where nobody sits."""
+    sits = (position >= 0).reshape(-1, *[1] * (values.ndim - 1))
+    return np.where(sits, values[position], 0).astype(values.dtype)
 
 
 class Preparer(Protocol):

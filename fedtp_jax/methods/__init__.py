@@ -6,16 +6,27 @@ from typing import Any
 from fedtp_jax import config
 from fedtp_jax.methods.base import Method, Task
 from fedtp_jax.methods.fedavg import fedavg, fedprox
+from fedtp_jax.methods.fedproto import fedproto
+from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
-from fedtp_jax.methods.personal import local, personal
+from fedtp_jax.methods.personal import fedbn, local, personal
+from fedtp_jax.methods.pfedhn import pfedhn
+from fedtp_jax.methods.pfedme import pfedme
 
 FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedAvg: fedavg,
     config.FedProx: fedprox,
     config.Local: local,
     config.FedPer: personal,
+    config.FedBN: fedbn,
     config.Vanilla: personal,
+    config.FedRod: fedrod,
+    config.FedProto: fedproto,
+    config.PFedMe: pfedme,
+    config.PFedHN: pfedhn,
     config.FedTP: fedtp,
+    config.FedTPPer: fedtp,
+    config.FedTPRod: fedtp_rod,
 }
 
 

@@ -1,12 +1,6 @@
-"""What a method is, and how one is built from the roles of the model's leaves (shared, personal, generated).
+"""What a method is: a record of pure functions over a state, and the task it is made for."""
 
-| role | who stores it | what the server does with it |
-|---|---|---|
-| shared | one copy on the server | weighted mean over the cohort |
-| personal | N rows, one per client, never uploaded | the cohort's rows are put back |
-| generated | nobody: hypernetwork(client id) | one vjp with cotangents p_k * (sent_k - returned_k) |
-"""
-
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,11 +12,10 @@ import optax
 from fedtp_jax import config, tree
 from fedtp_jax.engine import Batch, ClientWork
 from fedtp_jax.errors import UserError
-from fedtp_jax.models.hypernetwork import Hypernetwork
-from fedtp_jax.rng import Purpose
 from fedtp_jax.tree import Leaves, Role
 
-Rule = tuple[Role, tuple[str, ...]]
+EMBEDDING = "client/embedding"  # path of a client's embedding among what it owns
+STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that no gradient reaches
 
 
 class State(NamedTuple):
@@ -32,20 +25,14 @@ class State(NamedTuple):
       shared: {path: leaf} one copy.
       personal: {path: [N, ...]} a row per client.
       generator: the hypernetwork's parameters, {} where nothing is generated.
-      generator_opt: its optimizer's state.
+      generator_opt, server_opt: states of its optimizer and of the server's.
     """
 
     shared: Leaves
     personal: Leaves
     generator: Leaves
     generator_opt: Any
-
-
-class Row(NamedTuple):
-    """What one client receives that others do not: its own leaves, its weight p_k in the mean."""
-
-    leaves: Leaves
-    weight: jax.Array
+    server_opt: Any
 
 
 class Upload(NamedTuple):
@@ -65,184 +52,126 @@ class Kept(NamedTuple):
     cotangent: Leaves
 
 
+class Output(NamedTuple):
+    """A model's logits [B, classes] (text: [B, T, classes]), features [B, F] or None, new running statistics."""
+
+    logits: jax.Array
+    features: Any
+    statistics: Leaves
+
+
 class Method(NamedTuple):
     """A method as pure functions; `ids` are client ids [K], the client axis of rows is K too.
 
     Attributes:
-      roles: {path: role} of every leaf of the model.
+      roles: {path: role} of every leaf that clients train or run.
       init: key -> State.
-      variables: (state, ids) -> (shared, {path: [K, ...]}): what these clients would run now. The one answer
-        to that question, for evaluation, export and new clients.
+      own: (state, ids) -> {path: [K, ...]}: what belongs to each client: personal leaves, its embedding.
+      realize: (generator, own) -> {path: [K, ...]}: the leaves that come of it.
       send: (state, ids) -> (shared, {path: [K, ...]}): what these clients start a round from.
       work: the local training.
       receive: (state, ids, kept) -> (state, gradient of the generator): after a wave of clients.
       aggregate: (state, upload, gradient) -> State: after the round's last wave.
-      predict: (leaves, inputs [B, ...]) -> logits [B, classes].
+      predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
+      class_counts: whether the local training asks how many examples of each class a client holds.
     """
 
     roles: Mapping[str, Role]
     init: Callable[[jax.Array], State]
-    variables: Callable[[State, jax.Array], tuple[Leaves, Leaves]]
+    own: Callable[[State, jax.Array], Leaves]
+    realize: Callable[[Leaves, Leaves], Leaves]
     send: Callable[[State, jax.Array], tuple[Leaves, Leaves]]
     work: ClientWork
     receive: Callable[[State, jax.Array, Kept], tuple[State, Leaves]]
     aggregate: Callable[[State, Upload, Leaves], State]
-    predict: Callable[[Leaves, jax.Array], jax.Array]
+    predict: Callable[..., Output]
+    class_counts: bool = False
+
+    def variables(self, state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
+        """(shared, {path: [K, ...]}): what these clients would run now.
+
+        The one answer to that question, for evaluation, export and new clients.
+        """
+        return state.shared, self.realize(state.generator, self.own(state, ids))
 
 
 class Task(NamedTuple):
-    """What a method is built for: the model, its inputs' shape without batch, N clients, the clients' SGD."""
+    """What a method is built for.
+
+    Attributes:
+      model: a Flax module with `__call__(inputs, train)` and perhaps `mask`.
+      example: shape and dtype of a batch of one input, [1, ...].
+      num_classes, num_clients: C and N.
+      training, server: the clients' and the server's settings.
+      class_weights: [C] weights of the training loss, or None.
+    """
 
     model: nn.Module
-    input_shape: tuple[int, ...]
+    example: jax.ShapeDtypeStruct
+    num_classes: int
     num_clients: int
     training: config.Training
+    server: config.Server = config.Server()
+    class_weights: tuple[float, ...] | None = None
 
+    def leaf_shapes(self) -> dict[str, Any]:
+        """{path: ShapeDtypeStruct} of the model's variables, without computing them."""
+        variables = jax.eval_shape(self.model.init, jax.random.key(0), self.example)
+        if not set(variables) <= {"params", "batch_stats"}:
+            raise UserError(
+                f"model: its init returns the collections {sorted(variables)}, but only 'params' and "
+                "'batch_stats' can be federated; keep no other state in the model"
+            )
+        if "batch_stats" in variables and not self._takes_mask:
+            raise UserError(
+                "model: keeps running statistics, but its __call__ has no argument `mask` [B] to tell real "
+                "examples from padding; add one and hand it to the batch norm layers"
+            )
+        return tree.flatten(variables)
 
-def sgd(learning_rate: float, momentum: float, weight_decay: float) -> optax.GradientTransformation:
-    """SGD as PyTorch defines it: decay joins the gradient before the momentum; no dampening, no Nesterov."""
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate, momentum=momentum or None)
-    )
+    def feature_size(self, method: str) -> int:
+        """F, the size of the model's features; UserError if it gives no feature vector per example."""
+        leaves = self.leaf_shapes()
+        features = jax.eval_shape(lambda w, x: self.forward(w, x).features, leaves, self.example)
+        if features is None or features.ndim != 2:
+            gives = "none" if features is None else "one for each position of a text"
+            raise UserError(
+                f"{method}: needs one feature vector per example, but the model gives {gives}; choose vit, cnn "
+                "or cnn_bn, or in a model of your own self.sow('intermediates', 'features', x) with x [B, F]"
+            )
+        return int(features.shape[-1])
 
-
-def cross_entropy(logits: jax.Array, batch: Batch) -> jax.Array:
-    """Mean over the batch's real examples; a batch without any gives 0."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
-    return jnp.sum(losses * batch.mask) / jnp.maximum(jnp.sum(batch.mask), 1.0)
-
-
-def role_method(
-    task: Task,
-    rules: list[Rule],
-    hypernetwork: config.Hypernetwork = config.Hypernetwork(),
-    proximal: float = 0.0,
-) -> Method:
-    """The method that `rules` describe (first match wins); `proximal` is FedProx's mu, on shared leaves."""
-    shapes = _leaf_shapes(task)
-    roles = tree.assign_roles(list(shapes), rules)
-    generator = _Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
-
-    def init(key: jax.Array) -> State:
-        example = jnp.zeros((1, *task.input_shape))
-        leaves = tree.flatten(task.model.init(jax.random.fold_in(key, Purpose.MODEL), example))
-        personal = tree.select(leaves, roles, "personal")
-        rows = {p: jnp.broadcast_to(leaf, (task.num_clients, *leaf.shape)) for p, leaf in personal.items()}
-        phi = generator.init(jax.random.fold_in(key, Purpose.HYPERNETWORK))
-        return State(tree.select(leaves, roles, "shared"), rows, phi, generator.optimizer.init(phi))
-
-    def variables(state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
-        return state.shared, {**tree.take_rows(state.personal, ids), **generator.apply(state.generator, ids)}
-
-    def receive(state: State, ids: jax.Array, kept: Kept) -> tuple[State, Leaves]:
-        state = state._replace(personal=tree.put_rows(state.personal, ids, kept.personal))
-        return state, generator.gradient(state.generator, ids, kept.cotangent)
-
-    def aggregate(state: State, upload: Upload, gradient: Leaves) -> State:
-        whole = 1.0 / upload.weight  # 1 up to rounding, unless clients were excluded
-        updates, opt = generator.optimizer.update(
-            tree.scale(gradient, whole), state.generator_opt, state.generator
+    def forward(
+        self, leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
+    ) -> Output:
+        """The model on x [B, ...]; with a key in training (dropout, batch statistics), else in evaluation."""
+        own = tree.unflatten({p: w for p, w in leaves.items() if p.startswith(("params/", STATISTICS))})
+        options: dict[str, Any] = {"mask": mask} if self._takes_mask else {}
+        rngs = {} if key is None else {"dropout": key}
+        mutable = ["intermediates", "batch_stats"] if key is not None else ["intermediates"]
+        logits, new = self.model.apply(
+            own, x, train=key is not None, rngs=rngs, mutable=mutable, **options
         )
-        phi = optax.apply_updates(state.generator, updates)
-        return state._replace(shared=tree.scale(upload.shared, whole), generator=phi, generator_opt=opt)
+        features = new.get("intermediates", {}).get("features", (None,))[0]
+        statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}
+        return Output(jnp.asarray(logits), features, statistics)
 
-    def predict(leaves: Leaves, inputs: jax.Array) -> jax.Array:
-        return jnp.asarray(task.model.apply(tree.unflatten(leaves), inputs, train=False))
+    def cross_entropy(self, logits: jax.Array, batch: Batch) -> jax.Array:
+        """Mean over the batch's real examples (text: and positions); a batch without any gives 0.
 
-    work = local_training(task, roles, proximal)
-    return Method(roles, init, variables, variables, work, receive, aggregate, predict)
+        With class weights a plain mean too: not divided by the weights, as in the authors' code.
+        """
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
+        if self.class_weights is not None:
+            losses = losses * jnp.asarray(self.class_weights, jnp.float32)[batch.y]
+        return masked_mean(losses, batch.mask)
 
-
-class _TrainCarry(NamedTuple):
-    leaves: Leaves
-    opt: Any
-    loss: jax.Array
-    examples: jax.Array
-
-
-def local_training(task: Task, roles: Mapping[str, Role], proximal: float) -> ClientWork:
-    """Local SGD on all leaves from (shared, row), with a fresh optimizer."""
-    settings = task.training
-    optimizer = sgd(settings.learning_rate, settings.momentum, settings.weight_decay)
-
-    def loss(leaves: Leaves, shared: Leaves, batch: Batch, key: jax.Array) -> jax.Array:
-        logits = task.model.apply(tree.unflatten(leaves), batch.x, train=True, rngs={"dropout": key})
-        value = cross_entropy(jnp.asarray(logits), batch)
-        if proximal:
-            value += proximal / 2 * sum(jnp.sum((leaves[p] - shared[p]) ** 2) for p in shared)
-        return value
-
-    def start(shared: Leaves, row: Row, key: jax.Array) -> _TrainCarry:
-        leaves = {**shared, **row.leaves}
-        return _TrainCarry(leaves, optimizer.init(leaves), jnp.zeros(()), jnp.zeros(()))
-
-    def step(shared: Leaves, carry: _TrainCarry, batch: Batch, key: jax.Array) -> _TrainCarry:
-        value, gradient = jax.value_and_grad(loss)(carry.leaves, shared, batch, key)
-        updates, opt = optimizer.update(gradient, carry.opt, carry.leaves)
-        count = jnp.sum(batch.mask)
-        leaves = optax.apply_updates(carry.leaves, updates)
-        return _TrainCarry(leaves, opt, carry.loss + count * value, carry.examples + count)
-
-    def finish(shared: Leaves, carry: _TrainCarry, row: Row) -> tuple[Upload, Kept]:
-        good = tree.all_finite((carry.leaves, carry.loss))
-        start_leaves = {**shared, **row.leaves}
-        leaves = jax.tree.map(lambda new, old: jnp.where(good, new, old), carry.leaves, start_leaves)
-        weight = jnp.where(good, row.weight, 0.0)
-        excluded = jnp.where(good, 0.0, 1.0)
-        upload = Upload(
-            shared=tree.scale(tree.select(leaves, roles, "shared"), weight),
-            weight=weight,
-            loss=jnp.where(good, carry.loss, 0.0),
-            examples=jnp.where(good, carry.examples, 0.0),
-            excluded=excluded,
-        )
-        sent = tree.select(row.leaves, roles, "generated")
-        cotangent = {p: jnp.where(good, weight * (sent[p] - leaves[p]), 0.0) for p in sent}
-        return upload, Kept(tree.select(leaves, roles, "personal"), cotangent)
-
-    return ClientWork(start, step, finish)
+    @property
+    def _takes_mask(self) -> bool:
+        return "mask" in inspect.signature(type(self.model).__call__).parameters
 
 
-class _Generator:
-    """The hypernetwork on flat leaves, its gradient and its optimizer; generates nothing without shapes."""
-
-    def __init__(self, task: Task, shapes: dict[str, tuple[int, ...]], settings: config.Hypernetwork) -> None:
-        self.shapes = shapes
-        self.num_clients = task.num_clients
-        self.optimizer = optax.identity()
-        if not shapes:
-            return
-        rate = settings.learning_rate or task.training.learning_rate
-        self.optimizer = sgd(rate, settings.momentum, settings.weight_decay)
-        self.module = Hypernetwork(
-            shapes, task.num_clients, settings.embedding, settings.hidden, settings.layers
-        )
-
-    def init(self, key: jax.Array) -> Leaves:
-        return tree.flatten(self.module.init(key, jnp.zeros(1, jnp.int32))) if self.shapes else {}
-
-    def apply(self, phi: Leaves, ids: jax.Array) -> Leaves:
-        """{path: [K, ...]}; an id of an empty slot (N) is generated like client N - 1 and used by nobody."""
-        if not self.shapes:
-            return {}
-        known = jnp.minimum(ids, self.num_clients - 1)
-        generated: Any = self.module.apply(tree.unflatten(phi), known)
-        return dict(generated)
-
-    def gradient(self, phi: Leaves, ids: jax.Array, cotangent: Leaves) -> Leaves:
-        """sum_k J_k^T cotangent_k in one vjp; by linearity the sum of the clients' vjps."""
-        if not self.shapes:
-            return {}
-        return jax.vjp(lambda phi: self.apply(phi, ids), phi)[1](cotangent)[0]
-
-
-def _leaf_shapes(task: Task) -> dict[str, Any]:
-    """{path: ShapeDtypeStruct} of the model's variables, without computing them."""
-    example = jax.ShapeDtypeStruct((1, *task.input_shape), jnp.float32)
-    variables = jax.eval_shape(task.model.init, jax.random.key(0), example)
-    if set(variables) != {"params"}:
-        raise UserError(
-            f"model: its init returns the collections {sorted(variables)}, but only 'params' can be "
-            "federated; replace layers that keep running statistics, such as BatchNorm by LayerNorm"
-        )
-    return tree.flatten(variables)
+def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of values [B, ...] over the real examples; 0 without any."""
+    each = values.reshape(len(values), -1).mean(-1)
+    return jnp.sum(each * mask) / jnp.maximum(jnp.sum(mask), 1.0)

@@ -5,14 +5,18 @@ IEEE TNNLS 2023, arXiv 2211.01572, section III.
 """
 
 from fedtp_jax import config
-from fedtp_jax.methods.base import Method, Rule, Task, role_method
+from fedtp_jax.methods.base import Method, Task
+from fedtp_jax.methods.roles import Rule, role_method
 
 
 def fedtp(settings: config.FedTP, task: Task) -> Method:
-    """W_k = h(z_k; phi) for `settings.generated`; phi steps along sum_k p_k J_k^T (W_k - W_k')."""
-    rules: list[Rule] = [
-        ("generated", settings.generated),
-        ("personal", settings.personal),
-        ("shared", (".",)),
-    ]
-    return role_method(task, rules, settings.hypernetwork)
+    """W_k = h(z_k; phi) for `settings.generated`; phi steps along sum_k p_k J_k^T (W_k - W_k').
+
+    With a personal head it is FedTP-Per.
+    """
+    return role_method(task, fedtp_rules(settings), settings.hypernetwork)
+
+
+def fedtp_rules(settings: config.FedTP) -> list[Rule]:
+    """Generated leaves, personal ones, and the rest shared."""
+    return [("generated", settings.generated), ("personal", settings.personal), ("shared", (".",))]

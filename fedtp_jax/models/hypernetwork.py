@@ -10,7 +10,7 @@ from fedtp_jax.models.layers import dense
 
 
 class Hypernetwork(nn.Module):
-    """Client ids [K] -> a value for every generated leaf, {path: [K, *shape]}.
+    """Client ids [K], or embeddings [K, E] -> a value for every generated leaf, {path: [K, *shape]}.
 
     An embedding of size E for each of N clients, a trunk of linear layers, one linear head per leaf.
     It knows only the leaves' shapes, so it serves any model and any set of leaves.
@@ -28,10 +28,12 @@ class Hypernetwork(nn.Module):
     layers: int = 3
 
     @nn.compact
-    def __call__(self, ids: jax.Array) -> dict[str, jax.Array]:
+    def __call__(
+        self, ids: jax.Array | None = None, embeddings: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
         unit = nn.initializers.normal(1.0)
         table = self.param("embedding", unit, (self.num_clients, self.embedding))
-        x = dense(self.hidden, self.embedding, "trunk_0")(table[ids])
+        x = dense(self.hidden, self.embedding, "trunk_0")(table[ids] if embeddings is None else embeddings)
         for layer in range(self.layers):  # no activation after the last, as in the authors' code
             x = dense(self.hidden, self.hidden, f"trunk_{layer + 1}")(jax.nn.relu(x))
         return {

@@ -1,0 +1,99 @@
+"""FedProto: clients keep their models and share the mean features of each class.
+
+Tan, Long, Liu, Zhou, Lu, Jiang, Zhang: FedProto: Federated Prototype Learning across Heterogeneous Clients.
+AAAI 2022, arXiv 2105.00243, algorithm 1.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedtp_jax import config
+from fedtp_jax.engine import Batch, ClientWork, Row
+from fedtp_jax.methods.base import Kept, Method, Output, State, Task, Upload, masked_mean
+from fedtp_jax.methods.local_training import Carry, local_training
+from fedtp_jax.methods.roles import role_method
+from fedtp_jax.tree import Leaves
+
+PROTOTYPES = "prototypes/mean"  # [C, F], zero where nobody has the class
+CLIENTS = "prototypes/clients"  # [C] how many clients' means it is made of
+
+
+class _Carry(NamedTuple):
+    trained: Carry
+    sums: jax.Array  # [C, F] features of the last pass, by class
+    counts: jax.Array  # [C]
+
+
+def fedproto(settings: config.FedProto, task: Task) -> Method:
+    """Local loss + weight * |prototype of the class - features|^2; the nearest prototype is the prediction.
+
+    Every model starts from common initial values. A class that no client of a cohort has keeps its prototype.
+    """
+    size = task.feature_size("method fedproto")
+    method = role_method(task, [("personal", (".",))])
+    nobody = {PROTOTYPES: jnp.zeros((task.num_classes, size)), CLIENTS: jnp.zeros(task.num_classes)}
+
+    def init(key: jax.Array) -> State:
+        return method.init(key)._replace(shared=nobody)
+
+    def send(state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
+        return state.shared, method.own(state, ids)
+
+    def aggregate(state: State, upload: Upload, gradient: Leaves) -> State:
+        """The mean of the clients' prototypes, every client that has the class counting once."""
+        clients = upload.shared[CLIENTS]
+        mean = upload.shared[PROTOTYPES] / jnp.maximum(clients, 1.0)[:, None]
+        known = clients > 0
+        shared = {
+            PROTOTYPES: jnp.where(known[:, None], mean, state.shared[PROTOTYPES]),
+            CLIENTS: jnp.where(known, clients, state.shared[CLIENTS]),
+        }
+        return state._replace(shared=shared)
+
+    def predict(
+        leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
+    ) -> Output:
+        output = task.forward(leaves, x, mask, key)
+        distances = prototype_distances(output.features, leaves)
+        return output._replace(logits=-distances)
+
+    work = _prototype_work(task, method, settings.weight)
+    return method._replace(init=init, send=send, work=work, aggregate=aggregate, predict=predict)
+
+
+def prototype_distances(features: jax.Array, leaves: Leaves) -> jax.Array:
+    """[B, C] mean squared distances of features [B, F] to the prototypes; infinite to unknown ones."""
+    distances = jnp.mean((features[:, None] - leaves[PROTOTYPES]) ** 2, axis=-1)
+    return jnp.where(leaves[CLIENTS] > 0, distances, jnp.inf)
+
+
+def _prototype_work(task: Task, method: Method, weight: float) -> ClientWork:
+    def objective(
+        task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
+    ) -> jax.Array:
+        known = (shared[CLIENTS] > 0)[batch.y]
+        pull = jnp.where(known[:, None], shared[PROTOTYPES][batch.y] - output.features, 0.0)
+        return task.cross_entropy(output.logits, batch) + weight * masked_mean(pull**2, batch.mask)
+
+    steps = local_training(task, method.roles, objective)
+
+    def start(shared: Leaves, row: Row, key: jax.Array) -> _Carry:
+        empty = jnp.zeros_like(shared[PROTOTYPES]), jnp.zeros_like(shared[CLIENTS])
+        return _Carry(steps.start({}, row, key), *empty)
+
+    def step(shared: Leaves, row: Row, carry: _Carry, batch: Batch, key: jax.Array) -> _Carry:
+        trained, output = steps.step(shared, row, carry.trained, batch, key)
+        counted = batch.mask * (batch.step >= row.facts.last_pass)
+        classes = jax.nn.one_hot(batch.y, len(carry.counts)) * counted[:, None]
+        return _Carry(trained, carry.sums + classes.T @ output.features, carry.counts + classes.sum(0))
+
+    def finish(shared: Leaves, row: Row, carry: _Carry) -> tuple[Upload, Kept]:
+        upload, kept = steps.finish({}, row, carry.trained)
+        has = (carry.counts > 0) & (upload.excluded == 0)
+        mean = carry.sums / jnp.maximum(carry.counts, 1.0)[:, None]
+        sums = {PROTOTYPES: jnp.where(has[:, None], mean, 0.0), CLIENTS: has.astype(jnp.float32)}
+        return upload._replace(shared=sums), kept
+
+    return ClientWork(start, step, finish)

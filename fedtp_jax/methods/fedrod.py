@@ -1,0 +1,79 @@
+"""FedRod: a shared, class-balanced predictor and a personal head on the same features.
+
+Chen, Chao: On Bridging Generic and Personalized Federated Learning for Image Classification. ICLR 2022,
+arXiv 2107.00778, sections 4.2 and 4.3 (balanced softmax after Ren et al., arXiv 2007.10740).
+FedTP with it: Li et al., arXiv 2211.01572 ("FedTP-Rod" in the authors' code).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from fedtp_jax import config
+from fedtp_jax.engine import Batch, Row
+from fedtp_jax.methods.base import Method, Output, Task
+from fedtp_jax.methods.fedtp import fedtp_rules
+from fedtp_jax.methods.roles import Rule, role_method
+from fedtp_jax.models.layers import uniform_fan_in
+from fedtp_jax.tree import Leaves
+
+KERNEL, BIAS = "personal_head/kernel", "personal_head/bias"
+
+
+def fedrod(settings: config.FedRod, task: Task) -> Method:
+    """The whole model is shared and trained on the balanced loss; the personal head learns what it misses."""
+    return _with_personal_head("fedrod", task, [("shared", (".",))])
+
+
+def fedtp_rod(settings: config.FedTPRod, task: Task) -> Method:
+    """FedRod with generated self-attention."""
+    return _with_personal_head("fedtp_rod", task, fedtp_rules(settings), settings.hypernetwork)
+
+
+def _with_personal_head(
+    name: str, task: Task, rules: list[Rule], hypernetwork: config.Hypernetwork = config.Hypernetwork()
+) -> Method:
+    size = task.feature_size(f"method {name}")
+    init = uniform_fan_in(size)
+    method = role_method(
+        task,
+        rules,
+        hypernetwork,
+        balanced_objective,
+        head_step,
+        extra={
+            KERNEL: lambda key: init(jax.random.fold_in(key, 0), (size, task.num_classes)),
+            BIAS: lambda key: init(jax.random.fold_in(key, 1), (task.num_classes,)),
+        },
+    )
+
+    def predict(
+        leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
+    ) -> Output:
+        output = task.forward(leaves, x, mask, key)
+        return output._replace(logits=output.logits + output.features @ leaves[KERNEL] + leaves[BIAS])
+
+    return method._replace(predict=predict, class_counts=True)
+
+
+def balanced_objective(
+    task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
+) -> jax.Array:
+    """Cross-entropy of generic logits + log(share of the class at the client); absent classes count -inf."""
+    counts = row.facts.class_counts
+    return task.cross_entropy(output.logits + jnp.log(counts / jnp.sum(counts)), batch)
+
+
+def head_step(task: Task, leaves: Leaves, output: Output, row: Row, batch: Batch) -> Leaves:
+    """Plain SGD on the personal head alone, on the features and generic logits from before the step."""
+    logits, features = jax.lax.stop_gradient((output.logits, output.features))
+    training = task.training
+    rate = training.role_learning_rates.personal
+    rate = training.learning_rate if rate is None else rate
+
+    def loss(head: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return task.cross_entropy(logits + features @ head[0] + head[1], batch)
+
+    head = leaves[KERNEL], leaves[BIAS]
+    gradient = jax.grad(loss)(head)
+    new = [w - rate * row.facts.rate * g for w, g in zip(head, gradient, strict=True)]
+    return dict(zip((KERNEL, BIAS), new, strict=True))

@@ -1,0 +1,85 @@
+"""pFedMe: every client's personal model is held near the shared one by a Moreau envelope.
+
+Dinh, Tran, Nguyen: Personalized Federated Learning with Moreau Envelopes. NeurIPS 2020, arXiv 2006.08848,
+algorithm 1. Its beta is the server's learning rate.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedtp_jax import config
+from fedtp_jax.engine import Batch, ClientWork, Row
+from fedtp_jax.methods.base import STATISTICS, Kept, Method, Output, State, Task, Upload
+from fedtp_jax.methods.local_training import Carry, local_training
+from fedtp_jax.methods.roles import role_method
+from fedtp_jax.tree import Leaves
+
+
+class _Carry(NamedTuple):
+    theta: Carry
+    w: Leaves
+
+
+def pfedme(settings: config.PFedMe, task: Task) -> Method:
+    """On each batch theta ~ argmin loss(theta) + lambda/2 |theta - w|^2, then w -= lambda * eta * (w - theta).
+
+    w is shared; theta, which starts from w in every round (as in the authors' code), is what clients run.
+    """
+    method = role_method(task, [("shared", (".",))])
+
+    def init(key: jax.Array) -> State:
+        state = method.init(key)
+        n = task.num_clients
+        return state._replace(
+            personal={p: jnp.broadcast_to(leaf, (n, *leaf.shape)) for p, leaf in state.shared.items()}
+        )
+
+    def send(state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
+        return state.shared, {}
+
+    return method._replace(init=init, send=send, work=_envelope_work(settings, task, method))
+
+
+def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> ClientWork:
+    eta = settings.outer_learning_rate or task.training.learning_rate
+
+    def objective(
+        task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
+    ) -> jax.Array:
+        parameters = [path for path in shared if path.startswith("params/")]
+        distance = sum(jnp.sum((leaves[p] - shared[p]) ** 2) for p in parameters)
+        pull = settings.penalty / 2 * distance
+        # its gradient counts, its value does not: the training loss stays that of the model
+        return task.cross_entropy(output.logits, batch) + pull - jax.lax.stop_gradient(pull)
+
+    steps = local_training(task, method.roles, objective)
+
+    def start(shared: Leaves, row: Row, key: jax.Array) -> _Carry:
+        return _Carry(steps.start(shared, row, key), shared)
+
+    def step(shared: Leaves, row: Row, carry: _Carry, batch: Batch, key: jax.Array) -> _Carry:
+        def inner(i: jax.Array, theta: Carry) -> Carry:
+            return steps.step(carry.w, row, theta, batch, jax.random.fold_in(key, i))[0]
+
+        theta, k = jax.lax.fori_loop(0, settings.inner_steps, inner, carry.theta), settings.inner_steps
+        theta = theta._replace(  # the batch was seen once, however many steps it served
+            loss=carry.theta.loss + (theta.loss - carry.theta.loss) / k,
+            examples=carry.theta.examples + (theta.examples - carry.theta.examples) / k,
+        )
+        rate = settings.penalty * eta * row.facts.rate
+
+        def outer(path: str, w: jax.Array) -> jax.Array:
+            return theta.leaves[path] if path.startswith(STATISTICS) else w - rate * (w - theta.leaves[path])
+
+        return _Carry(theta, {path: outer(path, w) for path, w in carry.w.items()})
+
+    def finish(shared: Leaves, row: Row, carry: _Carry) -> tuple[Upload, Kept]:
+        # w follows theta in every step, so it tells whether both are finite
+        upload, _ = steps.finish(shared, row, carry.theta._replace(leaves=carry.w))
+        good = upload.excluded == 0
+        theta = {path: jnp.where(good, leaf, shared[path]) for path, leaf in carry.theta.leaves.items()}
+        return upload, Kept(theta, {})
+
+    return ClientWork(start, step, finish)

@@ -1,0 +1,118 @@
+"""How a method is built from the roles of the model's leaves (shared, personal, generated).
+
+| role | who stores it | what the server does with it |
+|---|---|---|
+| shared | one copy on the server | weighted mean over the cohort, or a server optimizer's step towards it |
+| personal | N rows, one per client, never uploaded | the cohort's rows are put back |
+| generated | nobody: hypernetwork(client's embedding) | one vjp with cotangents p_k * (sent_k - returned_k) |
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedtp_jax import config, tree
+from fedtp_jax.errors import UserError
+from fedtp_jax.methods.base import EMBEDDING, STATISTICS, Kept, Method, State, Task, Upload
+from fedtp_jax.methods.generator import Generator
+from fedtp_jax.methods.local_training import After, Objective, local_training, plain_objective
+from fedtp_jax.optimizers import make_optimizer
+from fedtp_jax.rng import Purpose
+from fedtp_jax.tree import Leaves, Role
+
+Rule = tuple[Role, tuple[str, ...]]
+
+
+def role_method(
+    task: Task,
+    rules: list[Rule],
+    hypernetwork: config.Hypernetwork = config.Hypernetwork(),
+    objective: Objective = plain_objective,
+    after: After | None = None,
+    extra: Mapping[str, Callable[[jax.Array], jax.Array]] | None = None,
+) -> Method:
+    """The method that `rules` describe (first match wins).
+
+    `objective` and `after` are local_training's; `extra` maps paths of personal leaves beside the model's to
+    how one client's is initialised from a key.
+    """
+    shapes, extra = task.leaf_shapes(), extra or {}
+    roles = tree.assign_roles(list(shapes), rules)
+    for path, role in roles.items():
+        if role == "generated" and path.startswith(STATISTICS):
+            raise UserError(
+                f"method.generated: matches {path!r}, a running statistic, which cannot be generated; "
+                "write an expression that starts with ^params/"
+            )
+    generator = Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
+    server = _Server(task.server, {path for path, role in roles.items() if role == "shared"})
+
+    def init(key: jax.Array) -> State:
+        model_key = jax.random.fold_in(key, Purpose.MODEL)
+        leaves = tree.flatten(task.model.init(model_key, jnp.zeros(task.example.shape, task.example.dtype)))
+        rows = {
+            p: jnp.broadcast_to(leaves[p], (task.num_clients, *leaves[p].shape))
+            for p in roles
+            if roles[p] == "personal"
+        }
+        keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(jnp.arange(task.num_clients))
+        rows |= {path: jax.vmap(make)(keys) for path, make in extra.items()}
+        shared = {p: leaves[p] for p in roles if roles[p] == "shared"}
+        phi = generator.init(jax.random.fold_in(key, Purpose.HYPERNETWORK))
+        return State(shared, rows, phi, generator.optimizer.init(phi), server.init(shared))
+
+    def own(state: State, ids: jax.Array) -> Leaves:
+        return {**tree.take_rows(state.personal, ids), **generator.embeddings(state.generator, ids)}
+
+    def realize(phi: Leaves, own: Leaves) -> Leaves:
+        personal = {path: rows for path, rows in own.items() if path != EMBEDDING}
+        return {**personal, **(generator.apply(phi, own[EMBEDDING]) if EMBEDDING in own else {})}
+
+    def send(state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
+        return state.shared, realize(state.generator, own(state, ids))
+
+    def receive(state: State, ids: jax.Array, kept: Kept) -> tuple[State, Leaves]:
+        state = state._replace(personal=tree.put_rows(state.personal, ids, kept.personal))
+        return state, generator.gradient(state.generator, ids, kept.cotangent)
+
+    def aggregate(state: State, upload: Upload, gradient: Leaves) -> State:
+        whole = 1.0 / upload.weight  # 1 up to rounding, unless clients were excluded
+        phi, phi_opt = generator.step(state.generator, state.generator_opt, tree.scale(gradient, whole))
+        shared, opt = server.step(state.shared, state.server_opt, tree.scale(upload.shared, whole))
+        return state._replace(shared=shared, server_opt=opt, generator=phi, generator_opt=phi_opt)
+
+    roles = {**roles, **dict.fromkeys(extra, "personal")}
+    work = local_training(task, roles, objective, after).work
+    return Method(roles, init, own, realize, send, work, receive, aggregate, task.forward)
+
+
+class _Server:
+    """What becomes of the shared leaves: the mean, or an optimizer's step along old - mean."""
+
+    def __init__(self, settings: config.Server, shared: set[str]) -> None:
+        self.optimizer: optax.GradientTransformation | None = None
+        self.parameters = {path for path in shared if path.startswith("params/")}
+        if settings != config.Server():
+            self.optimizer = make_optimizer(settings.optimizer, "server.optimizer", settings.learning_rate)
+            if not self.parameters:
+                raise UserError(
+                    "server.optimizer: this method shares no parameters, so the server has nothing to "
+                    "optimize; leave the section server out, or choose another method"
+                )
+
+    def init(self, shared: Leaves) -> Any:
+        return self.optimizer.init(self._own(shared)) if self.optimizer else ()
+
+    def step(self, shared: Leaves, opt: Any, mean: Leaves) -> tuple[Leaves, Any]:
+        """New shared leaves and optimizer state; running statistics always take the mean."""
+        if not self.optimizer:
+            return mean, opt
+        old = self._own(shared)
+        updates, opt = self.optimizer.update({p: old[p] - mean[p] for p in old}, opt, old)
+        return {**mean, **optax.apply_updates(old, updates)}, opt
+
+    def _own(self, leaves: Leaves) -> Leaves:
+        return {path: leaf for path, leaf in leaves.items() if path in self.parameters}

@@ -1,0 +1,257 @@
+"""Clients met after training: what they reach at once, by fitting what is theirs, and by training everything.
+
+Li et al.: FedTP, arXiv 2211.01572, section IV (generalization to novel clients); the embedding is fitted with
+the hypernetwork frozen, as Shamsian et al. do in pFedHN, arXiv 2103.04628, section 4.3.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from fedtp_jax import rng, tree
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.engine import Batch, ClientWork, Row
+from fedtp_jax.errors import UserError
+from fedtp_jax.evaluate import Evaluator, Predict
+from fedtp_jax.methods.base import EMBEDDING, STATISTICS, Method, State, Task, masked_mean
+from fedtp_jax.metrics import Sums
+from fedtp_jax.optimizers import make_optimizer
+from fedtp_jax.schedule import shuffled_batches, steps_of
+from fedtp_jax.tree import Leaves
+from fedtp_jax.workbench import Workbench, make_facts
+
+MODES = {
+    "zero_shot": "the mean client's leaves, nothing trained",
+    "fit": "only what belongs to a client (its embedding, its personal leaves), from the mean client's",
+    "fine_tune": "all leaves, from the mean client's",
+    "local": "all leaves, from initial values, with nothing of the federation",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Adaptation:
+    """How novel clients train.
+
+    Attributes:
+      epochs: passes over a client's train shard.
+      learning_rate: of leaves; None: training.learning_rate.
+      embedding_learning_rate: of a client's embedding; None: the hypernetwork's.
+    """
+
+    epochs: int = 10
+    learning_rate: float | None = None
+    embedding_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.epochs) is not int or self.epochs < 1:
+            raise UserError(f"epochs: got {self.epochs!r}, expected a whole number of at least 1")
+        for field in ("learning_rate", "embedding_learning_rate"):
+            rate = getattr(self, field)
+            if rate is not None and not 0 < rate < np.inf:
+                raise UserError(f"{field}: got {rate!r}, expected a number greater than 0")
+
+
+class Start(NamedTuple):
+    """Where a mode starts: leaves [..] that stay, leaves that are trained, and how both make a client's own."""
+
+    fixed: Any
+    trained: Leaves
+    leaves_of: Callable[[Any, Leaves], Leaves]
+    predict: Predict
+
+
+class Adapted(NamedTuple):
+    """A mode's outcome: per-client sums [M], each client's leaves by `leaves(client)`, numbers trained."""
+
+    sums: Sums
+    leaves: Callable[[int], Leaves]
+    trained_parameters: int
+
+
+class NovelClients:
+    """Adapts a trained state to M novel clients, all of them at once through the lane engine.
+
+    Args:
+      config, task, method, state: of the training.
+      trained: ids of the clients that trained, over whom the mean client is taken.
+      data, partition: the novel clients' examples.
+      mesh: the devices.
+    """
+
+    def __init__(
+        self,
+        config: SimulationConfig,
+        task: Task,
+        method: Method,
+        state: State,
+        trained: np.ndarray,
+        data: Dataset,
+        partition: Partition,
+        mesh: Mesh,
+    ) -> None:
+        self.config, self.task, self.method, self.state, self.trained = config, task, method, state, trained
+        self.bench = Workbench(config, data, partition, mesh)
+        self.clients = np.arange(partition.num_clients)
+        if not (partition.train.sizes.all() and partition.test.sizes.any()):
+            raise UserError("clients: every novel client needs train examples, and one at least test examples")
+
+    def starts(self) -> dict[str, Start]:
+        """The modes that the method has, and where they start."""
+        method, task = self.method, self.task
+        mean = jax.tree.map(lambda rows: rows.mean(0), method.own(self.state, jnp.asarray(self.trained)))
+        fixed = (self.state.shared, self.state.generator)
+
+        def own_leaves(fixed: Any, own: Leaves) -> Leaves:
+            shared, phi = fixed
+            rows = method.realize(phi, {path: leaf[None] for path, leaf in own.items()})
+            return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
+
+        def same(fixed: Any, leaves: Leaves) -> Leaves:
+            return {**fixed, **leaves}
+
+        zero_shot = own_leaves(fixed, mean)
+        beside = {p: w for p, w in zero_shot.items() if p.startswith("prototypes/")}
+        everything = {p: w for p, w in zero_shot.items() if p not in beside}
+        key = rng.key(self.config.seed, rng.Purpose.MODEL)
+        fresh = tree.flatten(task.model.init(key, jnp.zeros(task.example.shape, task.example.dtype)))
+        starts = {
+            "zero_shot": Start(fixed, mean, own_leaves, method.predict),
+            "fit": Start(fixed, mean, own_leaves, method.predict),
+            "fine_tune": Start(beside, everything, same, method.predict),
+            "local": Start({}, fresh, same, task.forward),
+        }
+        if not mean:
+            del starts["fit"]
+        return starts
+
+    def adapt(self, mode: str, start: Start, settings: Adaptation) -> Adapted:
+        """Train the clients as `mode` says, and evaluate them."""
+        count = len(self.clients)
+        rows = {p: jnp.broadcast_to(leaf, (count, *leaf.shape)) for p, leaf in start.trained.items()}
+        if mode != "zero_shot":
+            rows = self._train(mode, start, rows, settings)
+        rows = jax.device_put(rows, self.bench.replicated)
+
+        def variables(state: Any, ids: jax.Array) -> tuple[Leaves, Leaves]:
+            fixed, rows = state
+            own = tree.take_rows(rows, ids)
+            return {}, jax.vmap(start.leaves_of, in_axes=(None, 0))(fixed, own)
+
+        state = (jax.device_put(start.fixed, self.bench.replicated), rows)
+        evaluate = Evaluator(
+            self.bench,
+            variables,
+            start.predict,
+            self.clients,
+            state,
+            lambda: self.task.feature_size("evaluation.knn"),
+        )
+
+        def leaves(client: int) -> Leaves:
+            return start.leaves_of(start.fixed, {path: leaf[client] for path, leaf in rows.items()})
+
+        size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(STATISTICS))
+        return Adapted(evaluate(state), leaves, 0 if mode == "zero_shot" else size)
+
+    def _train(self, mode: str, start: Start, rows: Leaves, settings: Adaptation) -> Mapping[str, np.ndarray]:
+        """The trained leaves [M, ...] of every client."""
+        bench, seed = self.bench, self.config.seed
+        sizes = bench.partition.train.sizes
+        batch = min(self.config.training.batch_size, int(sizes.max()))
+        batches = [
+            shuffled_batches(
+                bench.train_positions(int(k)),
+                settings.epochs,
+                batch,
+                rng.generator(seed, rng.Purpose.NOVEL, int(k)),
+            )
+            for k in self.clients
+        ]
+        work = adaptation_work(self.config, self.task, start, settings)
+        size = tree.num_bytes(start.trained)
+        steps = settings.epochs * steps_of(sizes, batch)
+        layout = bench.plan(steps, len(self.clients), batch, size, lambda layout: 0)
+        facts = make_facts(self.clients, batches, rate=1.0, noise=bench.noise(self.clients))
+        prepared = bench.lay_out(self.clients, batches, facts, layout, size)
+
+        def train(fixed: Any, rows: Leaves, wave: Any, examples: Any) -> Leaves:
+            key = rng.key(seed, rng.Purpose.NOVEL)
+            kept: Leaves = bench.run(work, wave, examples, fixed, tree.take_rows(rows, wave.ids), key)[1]
+            return kept
+
+        result = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in rows.items()}
+        placed = jax.device_put((start.fixed, rows), bench.replicated)
+        for wave, ids in zip(prepared.waves, prepared.ids, strict=True):
+            kept = jax.device_get(bench.programs(f"adapt {mode}", train, *placed, wave, bench.examples))
+            sits = ids < len(self.clients)
+            for path, leaf in kept.items():
+                result[path][ids[sits]] = leaf[sits]
+        return result
+
+
+def adaptation_work(
+    config: SimulationConfig, task: Task, start: Start, settings: Adaptation
+) -> ClientWork:
+    """Optimizer steps of one novel client on what is trained, by the cross-entropy of its own predictions.
+
+    Examples to which it gives no probability (FedProto: of classes without a prototype) do not count. Numbers
+    that are not finite leave the client with what it started from.
+    """
+    training = config.training
+    rate = settings.learning_rate or training.learning_rate
+    hypernetwork = getattr(config.method, "hypernetwork", None)
+    embedding_rate = settings.embedding_learning_rate or (hypernetwork and hypernetwork.learning_rate) or rate
+    optimizer = make_optimizer(
+        training.optimizer, "training.optimizer", rate, training.weight_decay, training.clip_norm
+    )
+
+    def parameters(leaves: Leaves) -> Leaves:
+        return {path: leaf for path, leaf in leaves.items() if not path.startswith(STATISTICS)}
+
+    def begin(fixed: Any, row: Row, key: jax.Array) -> tuple[Leaves, Any]:
+        return row.leaves, optimizer.init(parameters(row.leaves))
+
+    def step(
+        fixed: Any, row: Row, carry: tuple[Leaves, Any], batch: Batch, key: jax.Array
+    ) -> tuple[Leaves, Any]:
+        own, opt = carry
+
+        def loss(trained: Leaves) -> tuple[jax.Array, Leaves]:
+            leaves = start.leaves_of(fixed, {**own, **trained})
+            output = start.predict(leaves, batch.x, batch.mask, key)
+            losses = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch.y)
+            return masked_mean(jnp.where(jnp.isinf(losses), 0.0, losses), batch.mask), output.statistics
+
+        trained = parameters(own)
+        gradient, statistics = jax.grad(loss, has_aux=True)(trained)
+        updates, opt = optimizer.update(gradient, opt, trained)
+        if EMBEDDING in updates:
+            updates = {**updates, EMBEDDING: updates[EMBEDDING] * (embedding_rate / rate)}
+        statistics = {path: leaf for path, leaf in statistics.items() if path in own}
+        return {**own, **optax.apply_updates(trained, updates), **statistics}, opt
+
+    def finish(fixed: Any, row: Row, carry: tuple[Leaves, Any]) -> tuple[None, Leaves]:
+        good = tree.all_finite(carry[0])
+        return None, {path: jnp.where(good, leaf, row.leaves[path]) for path, leaf in carry[0].items()}
+
+    return ClientWork(begin, step, finish)
+
+
+def modes_to_run(asked: Sequence[str] | None, starts: Mapping[str, Start], method: str) -> list[str]:
+    """The modes asked for, all that the method has by default; UserError for one that it has not."""
+    for mode in asked or ():
+        if mode not in MODES:
+            raise UserError(f"modes: got {mode!r}, expected some of {', '.join(MODES)}")
+        if mode not in starts:
+            raise UserError(
+                f"modes: {method} leaves nothing to a client, so there is nothing to {mode}; "
+                f"choose some of {', '.join(starts)}"
+            )
+    return list(asked or starts)

@@ -1,0 +1,161 @@
+"""The devices with all examples on them, where any per-client work is planned, laid out and run."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from fedtp_jax import engine, tree
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.data.federated import Dataset, Partition, Windows
+from fedtp_jax.engine import Facts
+from fedtp_jax.errors import UserError
+from fedtp_jax.programs import Programs
+from fedtp_jax.schedule import Batches, Layout, auto_lanes, build_schedule, plan_layout
+from fedtp_jax.waves import Prepared, Wave, prepare_waves
+
+ROWS_LIMIT = 2**30  # bytes that the rows of one wave may take, by `engine.wave_size: auto`
+
+
+class Workbench:
+    """Examples of N clients on the devices of a mesh.
+
+    Positions of examples count through the train examples and on through the test examples, so that one job
+    may read both.
+
+    Args:
+      config: the simulation's settings.
+      data, partition: the examples and who holds them.
+      mesh: the devices.
+    """
+
+    def __init__(self, config: SimulationConfig, data: Dataset, partition: Partition, mesh: Mesh) -> None:
+        if data.is_text and partition.noise is not None:
+            raise UserError(
+                "partition.name: feature_noise adds noise to images or other numbers, but the data is text; "
+                "choose another partition"
+            )
+        self.config, self.partition, self.mesh = config, partition, mesh
+        self.programs = Programs()
+        self.replicated, self.per_device = engine.replicated(mesh), engine.per_device(mesh)
+        self.examples = self._put_examples(data)
+        self._first_test = len(data.train)
+
+    @property
+    def num_clients(self) -> int:
+        return self.partition.num_clients
+
+    def train_positions(self, client: int) -> np.ndarray:
+        """Positions of the train examples of `client`."""
+        return self.partition.train[client]
+
+    def test_positions(self, client: int) -> np.ndarray:
+        """Positions of the test examples of `client`."""
+        return self.partition.test[client] + self._first_test
+
+    def _put_examples(self, data: Dataset) -> engine.DeviceExamples | engine.DeviceWindows:
+        a, b = data.train, data.test
+        if isinstance(a, Windows) and isinstance(b, Windows):
+            start = np.concatenate([a.start, b.start + len(a.text)]).astype(np.int32)
+            windows = np.concatenate([a.text, b.text]), start, np.arange(a.length + 1, dtype=np.int32)
+            return engine.DeviceWindows(*jax.device_put(windows, self.replicated))
+        x, y = np.concatenate([a.x, b.x]), np.concatenate([a.y, b.y]).astype(np.int32)
+        scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
+        return engine.DeviceExamples(*jax.device_put((x, y, *scale), self.replicated))
+
+    # ----------------------------------------------------------------------------------------- planning
+
+    def plan(
+        self, steps: np.ndarray, clients: int, batch: int, row_bytes: int, bytes_of: Callable[[Layout], int]
+    ) -> Layout:
+        """A layout for any `clients` of those whose local steps are `steps` [N'], in waves that fit.
+
+        `row_bytes` is what one client's rows take. `engine.lanes: auto` takes as many lanes as the work fills
+        and, by `bytes_of` a layout's compiled program, as the device's memory holds.
+        """
+        devices, size = self.mesh.size, min(clients, self.wave_size(row_bytes))
+        longest, setting = np.sort(steps)[::-1][:size], self.config.engine.lanes
+        auto = auto_lanes(float(steps.mean()) * size, int(steps.max()), devices, self.on_accelerator)
+        lanes = min(auto if setting == "auto" else setting, -(-size // devices))
+        layout = plan_layout(longest, devices, lanes, batch)
+        while setting == "auto" and layout.lanes > 1 and bytes_of(layout) > self.memory():
+            layout = plan_layout(longest, devices, -(-layout.lanes // 2), batch)
+        return layout
+
+    def wave_size(self, row_bytes: int) -> int:
+        """How many clients may be on the devices at once."""
+        setting = self.config.engine.wave_size
+        return max(self.mesh.size, ROWS_LIMIT // max(row_bytes, 1)) if setting == "auto" else setting
+
+    @property
+    def on_accelerator(self) -> bool:
+        return bool(self.mesh.devices.flat[0].platform != "cpu")
+
+    def memory(self) -> float:
+        """Bytes of one device, infinite where it does not tell; a tenth is left to the compiler."""
+        stats = self.mesh.devices.flat[0].memory_stats() or {}
+        return float(0.9 * stats.get("bytes_limit", np.inf))
+
+    def abstract(self, state: Any, layout: Layout, classes: int = 0) -> tuple[Any, Wave]:
+        """Shapes and placement of a program's state and wave, without their values."""
+        tables = build_schedule([], layout).tables
+        ids = np.zeros(layout.devices * layout.slots, np.int32)
+        wave = Wave(tables, ids, make_facts(ids, [], classes=classes))  # type: ignore[arg-type]
+        return _on(self.replicated, state), _on(self.per_device, wave)
+
+    # ------------------------------------------------------------------------------------------- running
+
+    def lay_out(
+        self, cohort: np.ndarray, batches: Sequence[Batches], facts: Facts, layout: Layout, row_bytes: int
+    ) -> Prepared:
+        """The waves for `cohort` [K], with its local steps and facts [K, ...]."""
+        size = min(len(cohort), self.wave_size(row_bytes))
+        return prepare_waves(cohort, list(batches), facts, layout, size, self.num_clients, self.per_device)
+
+    def noise(self, cohort: np.ndarray) -> np.ndarray:
+        """[K] standard deviations of the noise on the clients' inputs."""
+        noise = self.partition.noise
+        return np.zeros(len(cohort), np.float32) if noise is None else noise[cohort]
+
+    def run(
+        self, work: engine.ClientWork, wave: Wave, examples: Any, shared: Any, rows: Any, key: jax.Array
+    ) -> Any:
+        """`engine.run` on a wave; traceable. `key` is of the round."""
+        if self.partition.noise is not None:
+            work = engine.with_noise(work, clamp=self.config.compat == "reference")
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(wave.ids)
+        row = engine.Row(rows, wave.facts)
+        return engine.run(work, self.mesh, wave.tables, examples, shared, row, keys)
+
+
+def make_facts(
+    cohort: np.ndarray,
+    batches: Sequence[Batches],
+    weight: Any = 0.0,
+    rate: float = 0.0,
+    noise: Any = 0.0,
+    class_counts: np.ndarray | None = None,
+    classes: int = 0,
+) -> Facts:
+    """Facts [K, ...] of the clients of `cohort`; numbers count for all of them alike."""
+
+    def each(value: Any, dtype: type) -> np.ndarray:
+        return np.broadcast_to(np.asarray(value, dtype), len(cohort)).copy()
+
+    last_pass: Any = [part.last_pass for part in batches] if len(batches) else 0
+    counts = np.zeros((len(cohort), classes), np.float32) if class_counts is None else class_counts
+    parts = each(weight, np.float32), each(last_pass, np.int32), each(rate, np.float32)
+    return Facts(*parts, each(noise, np.float32), counts.astype(np.float32))  # type: ignore[arg-type]
+
+
+def row_bytes(*functions: Callable[[Any, jax.Array], tuple[Any, Any]], state: Any) -> int:
+    """The most bytes that one client's rows take in any of `functions`: (state, ids) -> (shared, rows)."""
+    one = jax.ShapeDtypeStruct((1,), np.int32)
+    return max(tree.num_bytes(jax.eval_shape(function, state, one)[1]) for function in functions)
+
+
+def _on(sharding: NamedSharding, arrays: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arrays)
