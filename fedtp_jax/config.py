@@ -63,7 +63,7 @@ class Cifar100(Cifar10):
 
 @dataclasses.dataclass(frozen=True)
 class Npz:
-    """Your own arrays in an .npz file: x, y (and x_test, y_test, clients, clients_test)."""
+    """Your own arrays in an .npz file: x, y (and x_test, y_test, groups, groups_test)."""
 
     file: str | None = option(None, "path of the .npz file")
 
@@ -117,7 +117,7 @@ class Pathological:
 
 @dataclasses.dataclass(frozen=True)
 class Natural:
-    """Clients as the data names them: from_arrays(..., clients=...) or the clients column of an .npz file."""
+    """Every group that the data names is a client: from_arrays(..., groups=...) or groups in an .npz file."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,10 +32,10 @@ OWN = {
 }
 
 
-def dataset(train, test, clients=None, clients_test=None):
+def dataset(train, test, groups=None, groups_test=None):
     """A data set with these labels; its inputs are empty, for a partition looks at labels alone."""
     parts = [Examples(np.zeros((len(y), 0), np.float32), np.asarray(y, np.int32)) for y in (train, test)]
-    parts = [Examples(p.x, p.y, c) for p, c in zip(parts, (clients, clients_test), strict=True)]
+    parts = [Examples(p.x, p.y, c) for p, c in zip(parts, (groups, groups_test), strict=True)]
     return Dataset("toy", *parts, num_classes=int(parts[0].y.max()) + 1)
 
 
@@ -228,7 +228,7 @@ def test_pathological_pairs_of_classes_vary():
     assert len(pairs) > 40  # of 45
 
 
-def test_natural_follows_the_columns():
+def test_natural_follows_the_groups():
     data = dataset([0, 1, 0, 1], [0, 1], np.array([2, 0, 2, 0]), np.array([1, 0]))
     assert lists(make_partition(cfg.Natural(), data, seed=0)) == [[[1, 3], [], [0, 2]], [[1], [0], []]]
 
@@ -275,12 +275,12 @@ def test_hundred_thousand_clients(config):
             balanced(),
             [r"120 clients hold class 0", r"only 100 train examples"],
         ),
-        (cfg.Natural(), balanced(), [r"does not say which client each train example"]),
-        (cfg.Natural(), dataset([0, 1], [0], np.array([0, 1])), [r"which client each test example"]),
+        (cfg.Natural(), balanced(), [r"does not say which group each train example"]),
+        (cfg.Natural(), dataset([0, 1], [0], np.array([0, 1])), [r"which group each test example"]),
         (
             cfg.Natural(),
             dataset([0, 1], [0], np.array([0, 3]), np.array([0])),
-            [r"2 clients of toy are numbered 0 to 3", r"without gaps"],
+            [r"2 groups of toy are numbered 0 to 3", r"without gaps"],
         ),
         (cfg.PartitionFile(), balanced(), [r"partition.file: no file given"]),
         (cfg.PartitionFile("absent.json"), balanced(), [r"no file absent.json"]),

@@ -16,11 +16,15 @@ from fedtp_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """x: [M, ...] uint8 or float32; y: [M] int32 labels; client: [M] client of each example, or None."""
+    """Inputs, labels and, where the data names them, groups.
+
+    x: [M, ...] uint8 or float32; y: [M] int32 labels; group: [M] int32, who each example belongs to (writer,
+    role, hospital, device), or None.
+    """
 
     x: np.ndarray = dataclasses.field(repr=False)
     y: np.ndarray = dataclasses.field(repr=False)
-    client: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    group: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -31,7 +35,8 @@ class Dataset:
     """Train and test examples of one task, in the canonical order of their source.
 
     uint8 images enter the model as (x / 255 - mean) / std, float inputs as (x - mean) / std, both on the
-    last axis.
+    last axis. `group_names` are the groups' names as text, in the order of their numbers; empty where the
+    data names none.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Dataset:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     source: str = ""
+    group_names: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

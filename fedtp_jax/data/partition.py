@@ -157,20 +157,20 @@ def _deal_classes(rng: np.random.Generator, clients: int, per_client: int, class
 
 
 def natural(config: cfg.Natural, data: Dataset, seed: int) -> Partition:
-    """Clients as the data's own columns name them, 0 to N - 1; a client may lack train or test examples."""
+    """Every group of the data is a client, by its number 0 to N - 1; it may lack train or test examples."""
     columns = []
     for name, split in (("train", data.train), ("test", data.test)):
-        if split.client is None and len(split):
+        if split.group is None and len(split):
             raise UserError(
-                f"partition natural: {data.name} does not say which client each {name} example belongs to; "
-                "give from_arrays clients and clients_test (or the .npz file its columns), or choose "
+                f"partition natural: {data.name} does not say which group each {name} example belongs to; "
+                "give from_arrays groups and groups_test (or the .npz file its columns), or choose "
                 "another partition"
             )
-        columns.append(np.zeros(0, np.int64) if split.client is None else split.client.astype(np.int64))
+        columns.append(np.zeros(0, np.int64) if split.group is None else split.group.astype(np.int64))
     ids = np.unique(np.concatenate(columns))
     if not np.array_equal(ids, np.arange(len(ids))):
         raise UserError(
-            f"partition natural: {len(ids)} clients of {data.name} are numbered {ids.min()} to "
+            f"partition natural: {len(ids)} groups of {data.name} are numbered {ids.min()} to "
             f"{ids.max()}; number them 0 to {len(ids) - 1} without gaps"
         )
     return Partition(*(by_owner(column, len(ids)) for column in columns))
