@@ -116,6 +116,43 @@ class Pathological:
 
 
 @dataclasses.dataclass(frozen=True)
+class Superclass:
+    """CIFAR-100: every client holds the five classes of one superclass, each shared evenly by its holders."""
+
+    clients: int = option(20, "number of clients N; 20 or more", ge=1)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pachinko:
+    """CIFAR-100: equal shards, each drawn from the client's own tree of superclasses and classes."""
+
+    clients: int = option(20, "number of clients N", ge=1)
+    alpha: float = option(0.3, "Dirichlet concentration over the superclasses", gt=0)
+    beta: float = option(10.0, "Dirichlet concentration over the classes of a superclass", gt=0)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """Labels alike, sizes different: shares of the examples drawn from Dirichlet(alpha), test like train."""
+
+    clients: int = option(20, "number of clients N", ge=1)
+    alpha: float = option(1.0, "concentration; small = sizes differ much", gt=0)
+    min_size: int = option(10, "train examples that every client gets; the rest is shared by draw", ge=0)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNoise:
+    """Equal random shares, and Gaussian noise of std noise * k / (N - 1) on client k's normalised inputs."""
+
+    clients: int = option(20, "number of clients N", ge=1)
+    noise: float = option(1.0, "std of the last client's noise; the first client has none", ge=0)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Natural:
     """Every group that the data names is a client: from_arrays(..., groups=...) or groups in an .npz file."""
 
@@ -170,6 +207,10 @@ PARTITIONS: dict[str, type] = {
     "iid": Iid,
     "dirichlet": Dirichlet,
     "pathological": Pathological,
+    "superclass": Superclass,
+    "pachinko": Pachinko,
+    "quantity": Quantity,
+    "feature_noise": FeatureNoise,
     "natural": Natural,
     "file": PartitionFile,
     "homo": Homo,

@@ -113,7 +113,10 @@ def test_diverging_run_exits_with_1(file, capsys):
         ("methods", ["fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp"]),
         ("models", ["vit"]),
         ("datasets", ["digits", "fashion_mnist", "mnist", "cifar10", "cifar100", "npz", "arrays"]),
-        ("partitions", ["iid", "dirichlet", "pathological", "natural", "file", "noniid-labeluni"]),
+        (
+            "partitions",
+            ["iid", "dirichlet", "pathological", "pachinko", "natural", "file", "noniid-labeluni"],
+        ),
     ],
 )
 def test_list_explains_every_name(what, names, capsys):

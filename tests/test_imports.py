@@ -11,6 +11,8 @@ ROOT = Path(fedtp_jax.__file__).parent
 LAYERS = [
     ["errors", "config", "programs"],
     ["rng", "tree", "settings", "data.federated"],
+    ["data.recipes"],
+    ["data.superclass_recipes"],
     ["data.reference_partition", "data.archives", "data.arrays", "data.tfds", "data.cifar"],
     ["data.sources", "data.partition"],
     ["data.prepare"],

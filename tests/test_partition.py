@@ -13,7 +13,8 @@ import pytest
 from fedtp_jax import config as cfg
 from fedtp_jax.data.federated import Dataset, Examples
 from fedtp_jax.data.partition import load, make_partition, save
-from fedtp_jax.data.reference_partition import FINE_LABELS, RECIPES
+from fedtp_jax.data.reference_partition import RECIPES
+from fedtp_jax.data.superclass_recipes import FINE_LABELS
 from fedtp_jax.errors import UserError
 
 HERE = Path(__file__).parent
@@ -45,11 +46,11 @@ def balanced(train=1000, test=200, classes=10):
 
 
 def lists(partition):
-    return [[part.tolist() for part in shards] for shards in partition]
+    return [[part.tolist() for part in shards] for shards in partition[:2]]
 
 
 def assert_covers(partition, data):
-    for shards, split in zip(partition, (data.train, data.test), strict=True):
+    for shards, split in zip(partition[:2], (data.train, data.test), strict=True):
         np.testing.assert_array_equal(np.sort(shards.indices), np.arange(len(split)))
 
 
@@ -78,7 +79,7 @@ def test_parity_of_recipe(case, golden):
     recipe = RECIPES[about["partition"]]
     partition = recipe(numpy, python, labels["train"], labels["test"], about["clients"], about["beta"])
 
-    for split, shards in zip(labels, partition, strict=True):
+    for split, shards in zip(labels, partition[:2], strict=True):
         expected = {
             key: golden[f"{case}/{split}/{key}"] for key in ("sizes", "first20", "class_counts", "sha256")
         }
@@ -176,7 +177,7 @@ def test_own_recipe_gives_every_example_once_and_follows_its_seed(name):
 @pytest.mark.parametrize("clients", [1, 7, 150, 1000])
 def test_iid_shares_are_equal(clients):
     data = balanced()
-    for shards in make_partition(cfg.Iid(clients=clients), data, seed=0):
+    for shards in make_partition(cfg.Iid(clients=clients), data, seed=0)[:2]:
         assert np.ptp(shards.sizes) <= 1
 
 
