@@ -138,7 +138,7 @@ class Partition(NamedTuple):
         return digest.hexdigest()[:16]
 
     def check(self, data: Dataset) -> None:
-        """Raise UserError unless every index exists in `data`, once at most per client; noise must be stds."""
+        """Raise UserError unless indices exist in `data`, once at most per client, and noise is lawful."""
         for split, shards, count in (
             ("train", self.train, len(data.train)),
             ("test", self.test, len(data.test)),
