@@ -66,7 +66,7 @@ class Cifar100(Cifar10):
 
 @dataclasses.dataclass(frozen=True)
 class Npz:
-    """Your own arrays in an .npz file: x, y (and x_test, y_test, clients, clients_test)."""
+    """Your own arrays in an .npz file: x, y (and x_test, y_test, groups, groups_test)."""
 
     file: str | None = option(None, "path of the .npz file")
 
@@ -119,8 +119,45 @@ class Pathological:
 
 
 @dataclasses.dataclass(frozen=True)
+class Superclass:
+    """CIFAR-100: every client holds the five classes of one superclass, each shared evenly by its holders."""
+
+    clients: int = option(20, "number of clients N; 20 or more", ge=1)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pachinko:
+    """CIFAR-100: equal shards, each drawn from the client's own tree of superclasses and classes."""
+
+    clients: int = option(20, "number of clients N", ge=1)
+    alpha: float = option(0.3, "Dirichlet concentration over the superclasses", gt=0)
+    beta: float = option(10.0, "Dirichlet concentration over the classes of a superclass", gt=0)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """Labels alike, sizes different: shares of the examples drawn from Dirichlet(alpha), test like train."""
+
+    clients: int = option(20, "number of clients N", ge=1)
+    alpha: float = option(1.0, "concentration; small = sizes differ much", gt=0)
+    min_size: int = option(10, "train examples that every client gets; the rest is shared by draw", ge=0)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNoise:
+    """Equal random shares, and Gaussian noise of std noise * k / (N - 1) on client k's normalised inputs."""
+
+    clients: int = option(20, "number of clients N", ge=1)
+    noise: float = option(1.0, "std of the last client's noise; the first client has none", ge=0)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Natural:
-    """Clients as the data names them: from_arrays(..., clients=...) or the clients column of an .npz file."""
+    """Every group that the data names is a client: from_arrays(..., groups=...) or groups in an .npz file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +210,10 @@ PARTITIONS: dict[str, type] = {
     "iid": Iid,
     "dirichlet": Dirichlet,
     "pathological": Pathological,
+    "superclass": Superclass,
+    "pachinko": Pachinko,
+    "quantity": Quantity,
+    "feature_noise": FeatureNoise,
     "natural": Natural,
     "file": PartitionFile,
     "homo": Homo,

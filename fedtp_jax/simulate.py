@@ -98,10 +98,10 @@ def simulate(
         )
     else:
         config = dataclasses.replace(config, data=Arrays())
-    if data.train.client is not None and not isinstance(config.partition, Natural):
+    if data.train.group is not None and not isinstance(config.partition, Natural):
         raise UserError(
-            f"partition.name: {name_of(config.partition)!r} would ignore the clients that the data name; "
-            "use partition.name=natural, or leave the clients out of the data"
+            f"partition.name: {name_of(config.partition)!r} would ignore the groups that the data name; "
+            "use partition.name=natural, or leave the groups out of the data"
         )
     return _Run(config, data, None if out is None else Path(out), resume).loop(on_round)
 

@@ -113,7 +113,10 @@ def test_diverging_run_exits_with_1(file, capsys):
         ("methods", ["fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp"]),
         ("models", ["vit"]),
         ("datasets", ["digits", "fashion_mnist", "mnist", "cifar10", "cifar100", "npz", "arrays"]),
-        ("partitions", ["iid", "dirichlet", "pathological", "natural", "file", "noniid-labeluni"]),
+        (
+            "partitions",
+            ["iid", "dirichlet", "pathological", "pachinko", "natural", "file", "noniid-labeluni"],
+        ),
     ],
 )
 def test_list_explains_every_name(what, names, capsys):
@@ -144,7 +147,7 @@ def test_partition_shows_a_table_and_saves_lists_and_picture(file, tmp_path, cap
 def test_own_npz(file, capsys, tmp_path):
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (60, 8, 8)).astype(np.uint8), random.integers(0, 3, 60)
-    np.savez(tmp_path / "mine.npz", x=x, y=y, clients=np.arange(60) // 10)
+    np.savez(tmp_path / "mine.npz", x=x, y=y, groups=np.arange(60) // 10)
     code, _, err = fedtp(
         capsys,
         "run",

@@ -13,7 +13,8 @@ import pytest
 from fedtp_jax import config as cfg
 from fedtp_jax.data.federated import Dataset, Examples
 from fedtp_jax.data.partition import load, make_partition, save
-from fedtp_jax.data.reference_partition import FINE_LABELS, RECIPES
+from fedtp_jax.data.reference_partition import RECIPES
+from fedtp_jax.data.superclass_recipes import FINE_LABELS, _draw
 from fedtp_jax.errors import UserError
 
 HERE = Path(__file__).parent
@@ -29,13 +30,18 @@ OWN = {
     "iid": cfg.Iid(clients=7),
     "dirichlet": cfg.Dirichlet(clients=7, alpha=0.5, min_size=10),
     "pathological": cfg.Pathological(clients=7, classes_per_client=3),
+    "quantity": cfg.Quantity(clients=7),
+    "feature_noise": cfg.FeatureNoise(clients=7),
+    "superclass": cfg.Superclass(clients=23),
+    "pachinko": cfg.Pachinko(clients=7),
 }
+HUNDRED = ("superclass", "pachinko")  # recipes for CIFAR-100's classes
 
 
-def dataset(train, test, clients=None, clients_test=None):
+def dataset(train, test, groups=None, groups_test=None):
     """A data set with these labels; its inputs are empty, for a partition looks at labels alone."""
     parts = [Examples(np.zeros((len(y), 0), np.float32), np.asarray(y, np.int32)) for y in (train, test)]
-    parts = [Examples(p.x, p.y, c) for p, c in zip(parts, (clients, clients_test), strict=True)]
+    parts = [Examples(p.x, p.y, c) for p, c in zip(parts, (groups, groups_test), strict=True)]
     return Dataset("toy", *parts, num_classes=int(parts[0].y.max()) + 1)
 
 
@@ -45,11 +51,11 @@ def balanced(train=1000, test=200, classes=10):
 
 
 def lists(partition):
-    return [[part.tolist() for part in shards] for shards in partition]
+    return [[part.tolist() for part in shards] for shards in partition[:2]]
 
 
 def assert_covers(partition, data):
-    for shards, split in zip(partition, (data.train, data.test), strict=True):
+    for shards, split in zip(partition[:2], (data.train, data.test), strict=True):
         np.testing.assert_array_equal(np.sort(shards.indices), np.arange(len(split)))
 
 
@@ -78,7 +84,7 @@ def test_parity_of_recipe(case, golden):
     recipe = RECIPES[about["partition"]]
     partition = recipe(numpy, python, labels["train"], labels["test"], about["clients"], about["beta"])
 
-    for split, shards in zip(labels, partition, strict=True):
+    for split, shards in zip(labels, partition[:2], strict=True):
         expected = {
             key: golden[f"{case}/{split}/{key}"] for key in ("sizes", "first20", "class_counts", "sha256")
         }
@@ -163,9 +169,9 @@ def test_reference_recipe_refuses(config, data, patterns):
 
 @pytest.mark.parametrize("name", OWN)
 def test_own_recipe_gives_every_example_once_and_follows_its_seed(name):
-    data, config = balanced(), OWN[name]
+    data, config = balanced(6000, 1200, 100) if name in HUNDRED else balanced(), OWN[name]
     partition = make_partition(config, data, seed=1)
-    assert partition.num_clients == 7
+    assert partition.num_clients == config.clients
     assert_covers(partition, data)
     assert lists(make_partition(config, data, seed=1)) == lists(partition)
     assert lists(make_partition(config, data, seed=2)) != lists(partition)
@@ -176,7 +182,7 @@ def test_own_recipe_gives_every_example_once_and_follows_its_seed(name):
 @pytest.mark.parametrize("clients", [1, 7, 150, 1000])
 def test_iid_shares_are_equal(clients):
     data = balanced()
-    for shards in make_partition(cfg.Iid(clients=clients), data, seed=0):
+    for shards in make_partition(cfg.Iid(clients=clients), data, seed=0)[:2]:
         assert np.ptp(shards.sizes) <= 1
 
 
@@ -228,13 +234,223 @@ def test_pathological_pairs_of_classes_vary():
     assert len(pairs) > 40  # of 45
 
 
-def test_natural_follows_the_columns():
+@pytest.mark.parametrize(
+    "clients, alpha, min_size",
+    [(7, 1.0, 10), (7, 1e-6, 0), (97, 1e-6, 10), (97, 1e6, 10), (100, 0.5, 10), (1, 1.0, 10), (997, 1.0, 0)],
+)
+def test_quantity_sizes(clients, alpha, min_size):
+    data = balanced(1000, 211)
+    for seed in range(3):
+        partition = make_partition(cfg.Quantity(clients, alpha, min_size), data, seed)
+        assert_covers(partition, data)
+        assert partition.train.sizes.min() >= min_size
+        assert np.abs(partition.test.sizes - partition.train.sizes * 0.211).max() < 1
+    if alpha == 1e-6:
+        assert partition.train.sizes.max() > min_size + 0.9 * (1000 - clients * min_size), (
+            "nearly all is one's"
+        )
+    if alpha == 1e6:
+        assert np.ptp(partition.train.sizes) <= 2
+
+
+def test_quantity_shares_follow_alpha_and_labels_are_alike():
+    data = balanced(100_000, 1_000)
+    for alpha in (0.5, 5.0):
+        train = make_partition(cfg.Quantity(clients=400, alpha=alpha, min_size=50), data, seed=0).train
+        # N - 1 of N times the variance of N p, p ~ Dirichlet(alpha * 1_N), is about 1 / alpha.
+        assert np.std((train.sizes - 50) / 200) == pytest.approx(alpha**-0.5, rel=0.15)
+    counts = make_partition(cfg.Quantity(clients=10, min_size=5000), data, seed=0).train.class_counts(
+        data.train.y, 10
+    )
+    np.testing.assert_allclose(counts / counts.sum(1, keepdims=True), 0.1, atol=0.02)
+
+
+def test_feature_noise_is_iid_with_noise_that_grows_from_client_to_client():
+    data = balanced()
+    partition = make_partition(cfg.FeatureNoise(clients=5, noise=2.0), data, seed=3)
+    assert lists(partition) == lists(make_partition(cfg.Iid(clients=5), data, seed=3))
+    assert partition.noise.dtype == np.float32
+    assert partition.noise.tolist() == [0, 0.5, 1, 1.5, 2]
+    assert make_partition(cfg.FeatureNoise(clients=1), data, seed=3).noise.tolist() == [0]
+    assert make_partition(cfg.Iid(clients=5), data, seed=3).noise is None
+
+
+def test_noise_enters_the_fingerprint():
+    data = balanced()
+    prints = {
+        make_partition(config, data, seed=0).fingerprint()
+        for config in (
+            cfg.Iid(5),
+            cfg.FeatureNoise(5, 0.0),
+            cfg.FeatureNoise(5, 1.0),
+            cfg.FeatureNoise(5, 2.0),
+        )
+    }
+    assert len(prints) == 4
+
+
+def test_fingerprints_stay_what_they_are():
+    data = dataset([0, 1, 0, 1], [0, 1], np.array([1, 0, 1, 0]), np.array([1, 0]))
+    assert make_partition(cfg.Natural(), data, seed=0).fingerprint() == "ff464457450b7386"
+
+
+@pytest.mark.parametrize(
+    "noise, pattern",
+    [
+        ([0, 1, 2], r"noise of shape \(3,\) for 2 clients"),
+        ([[0, 1]], r"noise of shape \(1, 2\) for 2 clients"),
+        ([0, -1], r"partition.noise: client 1 gets noise of std -1.0; choose a finite"),
+        ([np.nan, 1], r"client 0 gets noise of std nan"),
+        ([0, np.inf], r"client 1 gets noise of std inf"),
+    ],
+)
+def test_unlawful_noise_is_refused(noise, pattern):
+    data = balanced()
+    partition = make_partition(cfg.Iid(clients=2), data, seed=0)
+    with pytest.raises(UserError, match=pattern):
+        partition._replace(noise=np.array(noise, np.float32)).check(data)
+
+
+# ---------------------------------------------------------------------------- CIFAR-100's superclasses
+
+
+def of_superclass(counts):
+    """[N, 20, 5] from class counts [N, 100]."""
+    return counts[:, np.array(FINE_LABELS)]
+
+
+@pytest.mark.parametrize("clients", [20, 23, 97, 100, 500])
+def test_superclass_counts(clients):
+    data = balanced(50_000, 10_000, 100)
+    for seed in range(2):
+        partition = make_partition(cfg.Superclass(clients=clients), data, seed)
+        assert_covers(partition, data)
+        train, test = (
+            of_superclass(shards.class_counts(split.y, 100))
+            for shards, split in zip(partition[:2], (data.train, data.test), strict=True)
+        )
+        held = train.any(axis=2)
+        np.testing.assert_array_equal(held.sum(1), 1)
+        assert np.ptp(held.sum(0)) <= 1
+        for counts in (train, test):
+            np.testing.assert_array_equal(counts.any(axis=2), held)
+            for coarse in range(20):
+                own = counts[held[:, coarse], coarse]
+                assert np.ptp(own, axis=0).max() <= 1
+                assert own.min() > 0
+
+
+def test_superclasses_are_dealt_at_random():
+    data = balanced(10_000, 2_000, 100)
+    held = [
+        of_superclass(
+            make_partition(cfg.Superclass(clients=30), data, seed).train.class_counts(data.train.y, 100)
+        )
+        .any(axis=2)
+        .argmax(axis=1)
+        for seed in range(4)
+    ]
+    assert len({tuple(one) for one in held}) == 4
+    assert len({tuple(np.bincount(one)) for one in held}) == 4, "other superclasses have two holders"
+
+
+@pytest.mark.parametrize(
+    "clients, alpha, beta",
+    [
+        (1, 0.3, 10.0),
+        (20, 0.3, 10.0),
+        (97, 0.3, 10.0),
+        (100, 1e-300, 1e-6),
+        (100, 1e6, 1e6),
+        (500, 0.3, 1e-6),
+        (6000, 0.3, 10.0),
+    ],
+)
+def test_pachinko_shares(clients, alpha, beta):
+    data = balanced(6_000, 1_300, 100)
+    for seed in range(3):
+        partition = make_partition(cfg.Pachinko(clients, alpha, beta), data, seed)
+        assert_covers(partition, data)
+        assert np.ptp(partition.train.sizes) <= 1
+        train = partition.train.class_counts(data.train.y, 100)
+        test = partition.test.class_counts(data.test.y, 100)
+        assert np.abs(test - train * 13 / 60).max() < 1
+
+
+def test_pachinko_of_unequal_classes():
+    rng = np.random.default_rng(0)
+    y = np.concatenate([np.arange(100), (100 * rng.random(5000) ** 3).astype(int)])
+    y_test = np.concatenate([np.full(400, 7), np.arange(50)])
+    data = dataset(rng.permutation(y), y_test)
+    partition = make_partition(cfg.Pachinko(clients=37), data, seed=0)
+    assert_covers(partition, data)
+    assert np.ptp(partition.train.sizes) <= 1
+
+
+def test_pachinko_spreads_about_as_the_authors_recipe():
+    """At beta 0.3 and 100 clients theirs gives 8 to 75 classes, mean 53; 2 to 19 superclasses, mean 13.7."""
+    data = balanced(50_000, 10_000, 100)
+    for seed in range(3):
+        train = make_partition(cfg.Pachinko(clients=100), data, seed).train.class_counts(data.train.y, 100)
+        classes, superclasses = (train > 0).sum(1), of_superclass(train).any(axis=2).sum(1)
+        assert classes.mean() == pytest.approx(53, abs=4)
+        assert superclasses.mean() == pytest.approx(13.7, abs=1)
+        assert classes.min() < 25 and 70 < classes.max() < 90
+        assert superclasses.min() < 8 and superclasses.max() >= 17
+
+
+def test_pachinko_spread_follows_alpha_and_beta():
+    data = balanced(50_000, 10_000, 100)
+
+    def spread(**settings):
+        config = cfg.Pachinko(clients=100, **settings)
+        train = make_partition(config, data, seed=0).train.class_counts(data.train.y, 100)
+        return (train > 0).sum(1).mean(), of_superclass(train).any(axis=2).sum(1).mean()
+
+    assert spread(alpha=1e-6, beta=1e3) == pytest.approx((5, 1), abs=0.2)
+    assert spread(alpha=1e6, beta=1e6) == pytest.approx((100, 20), abs=4)
+    classes, superclasses = spread(alpha=1e6, beta=1e-3)
+    assert classes < 35 and superclasses > 18
+
+
+def test_pachinko_draws_as_one_by_one():
+    """Batches have the distribution of single draws that renormalise whenever something is used up."""
+    rng = np.random.default_rng(0)
+    weights, left = np.array([0.6, 0.3, 0.1, 0.0]), np.array([3, 4, 2, 5])
+
+    def one_by_one():
+        taken = np.zeros(4, int)
+        for _ in range(8):
+            p = np.where(taken < left, weights, 0)
+            taken[rng.choice(4, p=p / p.sum())] += 1
+        return taken
+
+    with np.errstate(divide="ignore"):
+        logs = np.log(weights)
+    batch = _draw(rng, np.full(20_000, 8), np.tile(logs, (20_000, 1)), np.tile(left, (20_000, 1)))
+    single = np.array([one_by_one() for _ in range(4_000)])
+    np.testing.assert_array_equal(batch.sum(1), 8)
+    np.testing.assert_allclose(batch.mean(0), single.mean(0), atol=0.05)
+    np.testing.assert_allclose(np.cov(batch.T), np.cov(single.T), atol=0.05)
+
+
+# ------------------------------------------------------------------------------------ natural, errors
+
+
+def test_natural_follows_the_groups():
     data = dataset([0, 1, 0, 1], [0, 1], np.array([2, 0, 2, 0]), np.array([1, 0]))
     assert lists(make_partition(cfg.Natural(), data, seed=0)) == [[[1, 3], [], [0, 2]], [[1], [0], []]]
 
 
 @pytest.mark.parametrize(
-    "config", [cfg.Iid(clients=100_000), cfg.Dirichlet(clients=100_000, min_size=0)], ids=["iid", "dirichlet"]
+    "config",
+    [
+        cfg.Iid(clients=100_000),
+        cfg.Dirichlet(clients=100_000, min_size=0),
+        cfg.Quantity(clients=100_000, min_size=1),
+        cfg.FeatureNoise(clients=100_000),
+    ],
+    ids=["iid", "dirichlet", "quantity", "feature_noise"],
 )
 def test_hundred_thousand_clients(config):
     data = balanced(200_000, 20_000)
@@ -275,12 +491,39 @@ def test_hundred_thousand_clients(config):
             balanced(),
             [r"120 clients hold class 0", r"only 100 train examples"],
         ),
-        (cfg.Natural(), balanced(), [r"does not say which client each train example"]),
-        (cfg.Natural(), dataset([0, 1], [0], np.array([0, 1])), [r"which client each test example"]),
+        (cfg.Quantity(clients=101), balanced(), [r"need 1010 train examples", r"lower partition.min_size"]),
+        (cfg.Quantity(alpha=float("inf")), balanced(), [r"partition.alpha", r"between 1e-3 and 1e6"]),
+        (cfg.FeatureNoise(noise=1e39), balanced(), [r"partition.noise: client 7 .* std inf"]),
+        (
+            cfg.Superclass(),
+            balanced(),
+            [r"superclass: made for CIFAR-100's 100 classes", r"toy has 10 classes"],
+        ),
+        (
+            cfg.Superclass(clients=19),
+            balanced(5000, 1000, 100),
+            [r"partition.clients: 19 clients", r"20 superclasses to nobody", r"clients to 20 or more"],
+        ),
+        (
+            cfg.Superclass(clients=300),
+            balanced(1000, 200, 100),
+            [r"15 clients hold class 0", r"only 10 train examples", r"lower partition.clients"],
+        ),
+        (cfg.Pachinko(), balanced(), [r"pachinko: made for CIFAR-100's 100 classes", r"toy has 10 classes"]),
+        (cfg.Pachinko(clients=5001), balanced(5000, 1000, 100), [r"5001 clients", r"only 5000 train"]),
+        (cfg.Pachinko(alpha=float("inf")), balanced(5000, 1000, 100), [r"partition.alpha: Dirichlet\(inf"]),
+        (cfg.Pachinko(beta=1e-320), balanced(5000, 1000, 100), [r"partition.beta: .* between 1e-3 and 1e6"]),
+        (
+            cfg.Pachinko(),
+            dataset([*range(30), *range(31, 100)], [30, 30, 1]),
+            [r"toy has 2 test but no train examples of class 30"],
+        ),
+        (cfg.Natural(), balanced(), [r"does not say which group each train example"]),
+        (cfg.Natural(), dataset([0, 1], [0], np.array([0, 1])), [r"which group each test example"]),
         (
             cfg.Natural(),
             dataset([0, 1], [0], np.array([0, 3]), np.array([0])),
-            [r"2 clients of toy are numbered 0 to 3", r"without gaps"],
+            [r"2 groups of toy are numbered 0 to 3", r"without gaps"],
         ),
         (cfg.PartitionFile(), balanced(), [r"partition.file: no file given"]),
         (cfg.PartitionFile("absent.json"), balanced(), [r"no file absent.json"]),
@@ -306,6 +549,28 @@ def test_saved_partition_comes_back(saved):
     assert [other.name for other in path.parent.iterdir()] == [path.name]
     again = make_partition(cfg.PartitionFile(str(path)), balanced(), seed=5)
     assert lists(again) == lists(partition) and again.fingerprint() == partition.fingerprint()
+
+
+def test_saved_noise_comes_back_and_is_watched(tmp_path):
+    partition, path = make_partition(OWN["feature_noise"], balanced(), seed=0), tmp_path / "partition.npz"
+    save(partition, path)
+    again = make_partition(cfg.PartitionFile(str(path)), balanced(), seed=5)
+    np.testing.assert_array_equal(again.noise, partition.noise)
+    assert lists(again) == lists(partition) and again.fingerprint() == partition.fingerprint()
+    with np.load(path) as file:
+        arrays = dict(file)
+    louder = arrays["noise"] * 2
+    for changed in (
+        arrays | {"noise": louder},
+        arrays | {"noise": louder.astype("U")},
+        without(arrays, "noise"),
+    ):
+        np.savez(path, **changed)
+        assert_refuses(cfg.PartitionFile(str(path)), balanced(), r"was changed after it was saved")
+
+
+def without(arrays, name):
+    return {key: value for key, value in arrays.items() if key != name}
 
 
 @pytest.mark.parametrize(

@@ -303,15 +303,15 @@ def test_own_arrays_with_clients_of_unequal_data():
     random = np.random.default_rng(0)
     x = random.normal(size=(90, 4, 4, 1)).astype(np.float32)
     y = random.integers(0, 3, 90)
-    clients = np.repeat(["ann", "bob", "cy"], [60, 20, 10])
-    data = from_arrays(x, y, clients=clients, num_classes=3)
+    hospitals = np.repeat(["ann", "bob", "cy"], [60, 20, 10])
+    data = from_arrays(x, y, groups=hospitals, num_classes=3)
     settings = dataclasses.replace(
         TINY, partition=config.Natural(), training=dataclasses.replace(TINY.training, rounds=2)
     )
     result = simulate(settings, data=data)
     assert len(result.clients) == 3
     assert isinstance(result.config.data, config.Arrays)
-    with pytest.raises(UserError, match=r"partition\.name: 'pathological' would ignore the clients"):
+    with pytest.raises(UserError, match=r"partition\.name: 'pathological' would ignore the groups"):
         simulate(TINY, data=data)
 
 
@@ -319,11 +319,9 @@ def test_clients_without_test_data_are_counted_and_left_out():
     random = np.random.default_rng(0)
     x = random.normal(size=(40, 4, 4, 1)).astype(np.float32)
     y = random.integers(0, 2, 40)
-    clients = np.repeat([0, 1, 2, 3], 10)
-    tested = clients < 3
-    data = from_arrays(
-        x, y, x[tested], y[tested], clients=clients, clients_test=clients[tested], num_classes=2
-    )
+    groups = np.repeat([0, 1, 2, 3], 10)
+    tested = groups < 3
+    data = from_arrays(x, y, x[tested], y[tested], groups=groups, groups_test=groups[tested], num_classes=2)
     settings = dataclasses.replace(
         TINY, partition=config.Natural(), training=dataclasses.replace(TINY.training, rounds=2)
     )

@@ -648,7 +648,7 @@ def test_from_arrays_holds_out_by_label():
     assert (len(data.train), len(data.test)) == (32, 8)
     assert np.bincount(data.test.y).tolist() == [2, 2, 2, 2]
     assert data.num_classes == 4
-    assert data.train.client is None
+    assert data.train.group is None and data.group_names == ()
     assert data.train.y.dtype == np.int32
     np.testing.assert_allclose(data.mean, (data.train.x / 255).mean((0, 1, 2)))
     np.testing.assert_allclose(data.std, (data.train.x / 255).std((0, 1, 2)))
@@ -662,22 +662,42 @@ def test_from_arrays_holds_out_by_label():
     assert from_arrays(X, Y, seed=1).fingerprint() != data.fingerprint()
 
 
-def test_from_arrays_holds_out_by_client():
-    clients = np.array(["b", "a", "c", "a"] * 10)
-    data = from_arrays(X, Y, clients=clients, test_fraction=0.3)
-    assert np.bincount(data.test.client).tolist() == [6, 3, 3]
-    assert np.bincount(data.train.client).tolist() == [14, 7, 7]
-    assert data.train.client.dtype == np.int32
-    single = from_arrays(X[:6], Y[:6], clients=[5, 5, 5, 5, 5, 9], test_fraction=0.9)
-    assert single.train.client.tolist() == [0, 1], "every client keeps an example to train on"
+def test_from_arrays_holds_out_by_group():
+    groups = np.array(["b", "a", "c", "a"] * 10)
+    data = from_arrays(X, Y, groups=groups, test_fraction=0.3)
+    assert np.bincount(data.test.group).tolist() == [6, 3, 3]
+    assert np.bincount(data.train.group).tolist() == [14, 7, 7]
+    assert data.train.group.dtype == np.int32
+    assert data.group_names == ("a", "b", "c")
+    single = from_arrays(X[:6], Y[:6], groups=[5, 5, 5, 5, 5, 9], test_fraction=0.9)
+    assert single.train.group.tolist() == [0, 1], "every group keeps an example to train on"
 
 
 def test_from_arrays_with_test_examples():
-    data = from_arrays(X, Y, X[:3], Y[:3], clients=[3] * 20 + [1] * 20, clients_test=[7, 3, 1], num_classes=9)
-    assert data.train.client.tolist() == [1] * 20 + [0] * 20
-    assert data.test.client.tolist() == [2, 1, 0]
+    data = from_arrays(X, Y, X[:3], Y[:3], groups=[3] * 20 + [1] * 20, groups_test=[17, 3, 1], num_classes=9)
+    assert data.train.group.tolist() == [1] * 20 + [0] * 20
+    assert data.test.group.tolist() == [2, 1, 0]
+    assert data.group_names == ("1", "3", "17")
     assert data.num_classes == 9
     np.testing.assert_array_equal(data.train.x, X)
+
+
+@pytest.mark.parametrize(
+    ("groups", "groups_test", "names"),
+    [
+        (np.array(["ö"] * 40), np.array([b"o"] * 3), ("o", "ö")),
+        (np.array(["ö".encode(), b"\xff"] * 20), np.array(["ö"] * 3), ("\\xff", "ö")),
+        (np.array([2**60 + 1] * 40, np.uint64), np.array([2**60] * 3), (str(2**60), str(2**60 + 1))),
+        (
+            np.array([2**64 - 1] * 40, np.uint64),
+            np.array([2**63] * 3, np.uint64),
+            (str(2**63), str(2**64 - 1)),
+        ),
+    ],
+)
+def test_from_arrays_keeps_the_names_of_groups(groups, groups_test, names):
+    data = from_arrays(X, Y, X[:3], Y[:3], groups=groups, groups_test=groups_test)
+    assert data.group_names == names
 
 
 def test_from_arrays_keeps_floats_and_adds_a_channel():
@@ -717,13 +737,13 @@ def nan_at(index: int) -> np.ndarray:
         ({"x_test": X[:, :5], "y_test": Y}, "^x_test: examples of shape"),
         ({"x_test": X.astype(np.float32), "y_test": Y}, "^x_test: .*float32"),
         ({"x_test": X, "y_test": Y[:3]}, "^y_test: 3 labels for 40 examples in x_test"),
-        ({"x_test": X, "y_test": Y, "clients": Y}, "^clients_test: missing"),
-        ({"x_test": X, "y_test": Y, "clients_test": Y}, "^clients: missing"),
-        ({"x_test": X, "y_test": Y, "clients": Y, "clients_test": Y.astype(str)}, "^clients_test: holds"),
-        ({"clients": Y, "clients_test": Y}, "^clients_test: given without x_test"),
-        ({"clients": Y[:5]}, "^clients: 5 entries for 40 examples"),
-        ({"clients": Y.astype(float)}, "^clients: .*float64; expected"),
-        ({"clients": [None, *Y[1:]]}, "^clients: .*none missing"),
+        ({"x_test": X, "y_test": Y, "groups": Y}, "^groups_test: missing"),
+        ({"x_test": X, "y_test": Y, "groups_test": Y}, "^groups: missing"),
+        ({"x_test": X, "y_test": Y, "groups": Y, "groups_test": Y.astype(str)}, "^groups_test: holds"),
+        ({"groups": Y, "groups_test": Y}, "^groups_test: given without x_test"),
+        ({"groups": Y[:5]}, "^groups: 5 entries for 40 examples"),
+        ({"groups": Y.astype(float)}, "^groups: .*float64; expected"),
+        ({"groups": [None, *Y[1:]]}, "^groups: .*none missing"),
         ({"test_fraction": 1}, "^test_fraction: 1; expected"),
         ({"test_fraction": 0.01}, "^test_fraction: .*holds out none"),
         ({"mean": (0.1, 0.2)}, "^mean: .*one number or 3"),
@@ -740,11 +760,12 @@ def test_from_arrays_refuses(arguments, message):
 
 def test_npz(tmp_path):
     file = tmp_path / "letters.npz"
-    np.savez_compressed(file, x=X, y=Y, x_test=X[:4], y_test=Y[:4], clients=Y, clients_test=Y[:4])
+    np.savez_compressed(file, x=X, y=Y, x_test=X[:4], y_test=Y[:4], groups=Y, groups_test=Y[:4])
     data = load(cfg.Npz(file=str(file)))
     assert (data.name, data.source) == ("letters", str(file))
     np.testing.assert_array_equal(data.train.x, X)
-    assert data.test.client.tolist() == [0, 1, 2, 3]
+    assert data.test.group.tolist() == [0, 1, 2, 3]
+    assert data.group_names == ("0", "1", "2", "3")
     np.savez(file, x=X, y=Y)
     assert load(cfg.Npz(file=str(file))).fingerprint() == from_arrays(X, Y).fingerprint()
 

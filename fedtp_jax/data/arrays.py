@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from fedtp_jax.data.federated import Dataset, Examples
 from fedtp_jax.errors import UserError, nearest
 
-_NPZ_KEYS = ("x", "y", "x_test", "y_test", "clients", "clients_test")
+_NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test")
 
 
 def from_arrays(
@@ -22,8 +22,8 @@ def from_arrays(
     x_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
     *,
-    clients: ArrayLike | None = None,
-    clients_test: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    groups_test: ArrayLike | None = None,
     test_fraction: float = 0.2,
     num_classes: int | None = None,
     mean: float | Sequence[float] | None = None,
@@ -42,11 +42,11 @@ def from_arrays(
         x_test: [M', ...] test examples of x's dtype and shape. Without them, test_fraction of the
             examples is held out of x.
         y_test: [M'] their labels; exactly when x_test is given.
-        clients: [M] who owns each example (device, writer, hospital, ...): integers or strings, for
-            partition `natural`. The sorted distinct values of clients and clients_test become clients
-            0 to N - 1; integers 0 to N - 1 stay what they are.
-        clients_test: [M'] the same for x_test; exactly when x_test and clients are given.
-        test_fraction: share of each client's examples (without clients: of each label's) that is held out
+        groups: [M] who each example belongs to (writer, role, hospital, device): integers or strings. With
+            partition `natural` every group is a client. The sorted distinct values of groups and groups_test
+            become groups 0 to N - 1 (integers 0 to N - 1 stay what they are) and are kept as group_names.
+        groups_test: [M'] the same for x_test; exactly when x_test and groups are given.
+        test_fraction: share of each group's examples (without groups: of each label's) that is held out
             when there is no x_test, rounded to whole examples; at least one of each stays for training. Both
             parts keep the order of x.
         num_classes: number of classes; default: the largest label + 1.
@@ -57,7 +57,7 @@ def from_arrays(
         seed: seeds the choice of the held-out examples, and nothing else.
 
     Returns:
-        Dataset with x in uint8 or float32, y in int32 and, if given, clients in int32.
+        Dataset with x in uint8 or float32, y in int32 and, if given, groups in int32.
 
     Raises:
         UserError: shapes, lengths, dtypes or labels do not fit, an array is empty, or x holds NaN or
@@ -65,23 +65,23 @@ def from_arrays(
     """
     x, y = _inputs("x", x), _labels("y", y)
     _same_length("x", x, "y", y)
-    owner = _column("clients", clients, len(x))
+    group = _column("groups", groups, len(x))
     if (x_test is None) != (y_test is None):
         missing, given = ("y_test", "x_test") if y_test is None else ("x_test", "y_test")
         raise UserError(f"{missing}: missing although {given} is given; give both or neither")
     if x_test is None or y_test is None:
-        if clients_test is not None:
+        if groups_test is not None:
             raise UserError(
-                "clients_test: given without x_test; leave it out, the held-out examples follow clients"
+                "groups_test: given without x_test; leave it out, the held-out examples follow groups"
             )
-        owner = None if owner is None else np.unique(owner, return_inverse=True)[1].astype(np.int32)
-        held_out = _held_out(y if owner is None else owner, test_fraction, seed)
+        (group,), group_names = ((None,), ()) if group is None else _numbered(group)
+        held_out = _held_out(y if group is None else group, test_fraction, seed)
         train, test = (
-            Examples(x[rows], y[rows], None if owner is None else owner[rows])
+            Examples(x[rows], y[rows], None if group is None else group[rows])
             for rows in (~held_out, held_out)
         )
     else:
-        train, test = _given_test(Examples(x, y, owner), x_test, y_test, clients_test)
+        train, test, group_names = _given_test(Examples(x, y, group), x_test, y_test, groups_test)
     classes = _num_classes(y, test.y, num_classes)
     default_mean, default_std = _pixel_statistics(train.x) if x.dtype == np.uint8 else ((0.0,), (1.0,))
     return Dataset(
@@ -92,11 +92,12 @@ def from_arrays(
         default_mean if mean is None else _per_channel("mean", mean, x.shape[-1]),
         default_std if std is None else _per_channel("std", std, x.shape[-1]),
         source="arrays",
+        group_names=group_names,
     )
 
 
 def read_npz(file: str | None) -> Dataset:
-    """The arrays x, y and optional x_test, y_test, clients, clients_test of an .npz file, as from_arrays.
+    """The arrays x, y and optional x_test, y_test, groups, groups_test of an .npz file, as from_arrays.
 
     Raises:
         UserError: no such file, not an .npz file, pickled (object) arrays, unknown keys, or arrays that do
@@ -146,9 +147,9 @@ def _load_npz(path: Path) -> dict[str, Any]:
 
 
 def _given_test(
-    train: Examples, x_test: ArrayLike, y_test: ArrayLike, clients_test: ArrayLike | None
-) -> tuple[Examples, Examples]:
-    """Train and test with matching inputs, and clients numbered over both."""
+    train: Examples, x_test: ArrayLike, y_test: ArrayLike, groups_test: ArrayLike | None
+) -> tuple[Examples, Examples, tuple[str, ...]]:
+    """Train and test with matching inputs and groups numbered over both, and the groups' names."""
     x, y = _inputs("x_test", x_test), _labels("y_test", y_test)
     _same_length("x_test", x, "y_test", y)
     if x.shape[1:] != train.x.shape[1:] or x.dtype != train.x.dtype:
@@ -156,19 +157,19 @@ def _given_test(
             f"x_test: examples of shape {x.shape[1:]} {x.dtype}, but those of x are {train.x.shape[1:]} "
             f"{train.x.dtype}; bring both to one shape and dtype"
         )
-    owner = _column("clients_test", clients_test, len(x))
-    if train.client is None and owner is None:
-        return train, Examples(x, y)
-    if train.client is None or owner is None:
-        missing, given = ("clients_test", "clients") if owner is None else ("clients", "clients_test")
+    group = _column("groups_test", groups_test, len(x))
+    if (train.group is None) != (group is None):
+        missing, given = ("groups_test", "groups") if group is None else ("groups", "groups_test")
         raise UserError(f"{missing}: missing although {given} and x_test are given; give both or neither")
-    if (train.client.dtype.kind in "US") != (owner.dtype.kind in "US"):
+    if train.group is None or group is None:
+        return train, Examples(x, y), ()
+    if train.group.dtype.kind != group.dtype.kind:
         raise UserError(
-            f"clients_test: holds {owner.dtype}, but clients holds {train.client.dtype}; "
-            "use the same names in both"
+            f"groups_test: holds {group.dtype}, but groups holds {train.group.dtype}; use the same names in "
+            "both"
         )
-    ids = np.unique(np.concatenate([train.client, owner]), return_inverse=True)[1].astype(np.int32)
-    return Examples(train.x, train.y, ids[: len(train)]), Examples(x, y, ids[len(train) :])
+    (first, second), names = _numbered(train.group, group)
+    return Examples(train.x, train.y, first), Examples(x, y, second), names
 
 
 def _array(field: str, value: ArrayLike) -> np.ndarray:
@@ -220,7 +221,7 @@ def _labels(field: str, value: ArrayLike) -> np.ndarray:
 
 
 def _column(field: str, value: ArrayLike | None, length: int) -> np.ndarray | None:
-    """[M] client names as given, sortable and without gaps; None for None."""
+    """[M] names of groups as text or integers; None for None."""
     if value is None:
         return None
     column = np.asarray(value)
@@ -233,7 +234,17 @@ def _column(field: str, value: ArrayLike | None, length: int) -> np.ndarray | No
         )
     if len(column) != length:
         raise UserError(f"{field}: {len(column)} entries for {length} examples; give one for each")
-    return column
+    if column.dtype.kind == "S":
+        return np.char.decode(column, "utf-8", "backslashreplace")
+    # NumPy joins uint64 and int64 to floats, which would blur large numbers.
+    return column.astype(np.int64) if column.dtype.kind == "u" and column.max() < 2**63 else column
+
+
+def _numbered(*columns: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Each value's number (int32) among the sorted distinct values of all columns, and these as text."""
+    names, numbers = np.unique(np.concatenate(columns), return_inverse=True)
+    ends = np.cumsum([len(column) for column in columns])
+    return np.split(numbers.astype(np.int32), ends[:-1]), tuple(names.astype(str).tolist())
 
 
 def _same_length(x_field: str, x: np.ndarray, y_field: str, y: np.ndarray) -> None:

@@ -16,11 +16,15 @@ from fedtp_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """x: [M, ...] uint8 or float32; y: [M] int32 labels; client: [M] client of each example, or None."""
+    """Inputs, labels and, where the data names them, groups.
+
+    x: [M, ...] uint8 or float32; y: [M] int32 labels; group: [M] int32, who each example belongs to (writer,
+    role, hospital, device), or None.
+    """
 
     x: np.ndarray = dataclasses.field(repr=False)
     y: np.ndarray = dataclasses.field(repr=False)
-    client: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    group: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -31,7 +35,8 @@ class Dataset:
     """Train and test examples of one task, in the canonical order of their source.
 
     uint8 images enter the model as (x / 255 - mean) / std, float inputs as (x - mean) / std, both on the
-    last axis.
+    last axis. `group_names` are the groups' names as text, in the order of their numbers; empty where the
+    data names none.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Dataset:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     source: str = ""
+    group_names: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -70,6 +76,12 @@ class Shards(Sequence[np.ndarray]):
         )
         return cls(indices, np.concatenate([[0], np.cumsum(sizes)]))
 
+    @classmethod
+    def from_owners(cls, owner: np.ndarray, clients: int) -> "Shards":
+        """The shards of `clients` clients from each example's owner [M]; indices ascend within a client."""
+        order = np.argsort(owner, kind="stable")
+        return cls(order, np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=clients))]))
+
     @property
     def sizes(self) -> np.ndarray:
         """[N] examples of each client."""
@@ -97,25 +109,36 @@ class Shards(Sequence[np.ndarray]):
 
 
 class Partition(NamedTuple):
-    """Who holds which examples: positions in the data set's train and in its test examples."""
+    """Who holds which examples: positions in the data set's train and in its test examples.
+
+    noise: [N] float32 std of the Gaussian noise on each client's normalised inputs, or None.
+    """
 
     train: Shards
     test: Shards
+    noise: np.ndarray | None = None
+
+    @classmethod
+    def from_owners(cls, train: np.ndarray, test: np.ndarray, clients: int) -> "Partition":
+        """The partition among `clients` clients from the owner of each train [M] and test example [M']."""
+        return cls(Shards.from_owners(train, clients), Shards.from_owners(test, clients))
 
     @property
     def num_clients(self) -> int:
         return len(self.train)
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with any index of any client, or their order."""
+        """16 hex digits that change with any index of any client, their order, or the noise."""
         digest = hashlib.sha256()
-        for shards in self:
+        for shards in (self.train, self.test):
             digest.update(shards.offsets.astype("<i8").tobytes())
             digest.update(shards.indices.astype("<i8").tobytes())
+        if self.noise is not None:
+            digest.update(b"noise" + self.noise.astype("<f4").tobytes())
         return digest.hexdigest()[:16]
 
     def check(self, data: Dataset) -> None:
-        """Raise UserError unless every index exists in `data`, once at most per client."""
+        """Raise UserError unless indices exist in `data`, once at most per client, and noise is lawful."""
         for split, shards, count in (
             ("train", self.train, len(data.train)),
             ("test", self.test, len(data.test)),
@@ -137,3 +160,17 @@ class Partition(NamedTuple):
                 raise UserError(f"partition: client {twice} lists a {split} example twice; list each once")
         if not len(self.train.indices):
             raise UserError("partition: no client has a training example; check the partition's settings")
+        if self.noise is not None:
+            self._check_noise(self.noise)
+
+    def _check_noise(self, noise: np.ndarray) -> None:
+        if noise.shape != (self.num_clients,):
+            raise UserError(
+                f"partition: noise of shape {noise.shape} for {self.num_clients} clients; give each one std"
+            )
+        bad = ~(np.isfinite(noise) & (noise >= 0))
+        if bad.any():
+            raise UserError(
+                f"partition.noise: client {bad.argmax()} gets noise of std {noise[bad.argmax()]}; choose a "
+                "finite float32 of at least 0"
+            )

@@ -1,7 +1,4 @@
-"""Who holds which examples: the partition recipes, and partitions as files.
-
-Every recipe gives each example an owner and sorts by owner, so a million clients cost no loop over clients.
-"""
+"""Who holds which examples: the partition that a configuration asks for, and partitions as files."""
 
 import json
 import os
@@ -15,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax import config as cfg
+from fedtp_jax.data import recipes, superclass_recipes
 from fedtp_jax.data.federated import Dataset, Partition, Shards
 from fedtp_jax.data.reference_partition import RECIPES
 from fedtp_jax.errors import UserError
-from fedtp_jax.rng import Purpose, generator
 
-MAX_TRIES = 100  # redraws of the Dirichlet recipe before it gives up
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 ARRAYS = ("train_indices", "train_offsets", "test_indices", "test_offsets")
 
@@ -42,138 +38,24 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
     return partition
 
 
-def by_owner(owner: np.ndarray, clients: int) -> Shards:
-    """Shards of `clients` clients from the owner [M] of every example; indices ascend within a client."""
-    order = np.argsort(owner, kind="stable")
-    return Shards(order, np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=clients))]))
-
-
-# -------------------------------------------------------------------------------------- own recipes
-
-
-def iid(config: cfg.Iid, data: Dataset, seed: int) -> Partition:
-    """A permutation of each split, cut into equal parts; the first clients hold one more where needed."""
-    rng = generator(seed, Purpose.PARTITION)
-    return Partition(*(_equal_parts(rng, len(split), config.clients) for split in (data.train, data.test)))
-
-
-def _equal_parts(rng: np.random.Generator, count: int, clients: int) -> Shards:
-    sizes = count // clients + (np.arange(clients) < count % clients)
-    return Shards(rng.permutation(count), np.concatenate([[0], np.cumsum(sizes)]))
-
-
-def dirichlet(config: cfg.Dirichlet, data: Dataset, seed: int) -> Partition:
-    """Each class is cut by p ~ Dirichlet(alpha * 1_N), train and test alike (Hsu et al., 2019).
-
-    Drawn again until the smallest train shard has min_size examples; UserError if that cannot be or does not
-    happen in MAX_TRIES.
-    """
-    if config.clients * config.min_size > len(data.train):
-        raise UserError(
-            f"partition.min_size: {config.clients} clients with at least {config.min_size} examples each "
-            f"need {config.clients * config.min_size} train examples, but {data.name} has "
-            f"{len(data.train)}; lower partition.min_size or partition.clients"
-        )
-    rng = generator(seed, Purpose.PARTITION)
-    best = -1
-    for _ in range(MAX_TRIES):
-        train, test = _dirichlet_owners(rng, config, data)
-        smallest = int(np.bincount(train, minlength=config.clients).min())
-        if smallest >= config.min_size:
-            return Partition(by_owner(train, config.clients), by_owner(test, config.clients))
-        best = max(best, smallest)
-    raise UserError(
-        f"partition.min_size: no draw in {MAX_TRIES} gave every client {config.min_size} train examples; "
-        f"the smallest shard was {best} at best. Raise partition.alpha (now {config.alpha}), lower "
-        f"partition.clients (now {config.clients}) or partition.min_size"
-    )
-
-
-def _dirichlet_owners(
-    rng: np.random.Generator, config: cfg.Dirichlet, data: Dataset
-) -> tuple[np.ndarray, np.ndarray]:
-    """One try: the owner of every train and of every test example."""
-    owners = np.empty(len(data.train), np.int64), np.empty(len(data.test), np.int64)
-    for label in range(data.num_classes):
-        ends = np.cumsum(rng.dirichlet(np.full(config.clients, config.alpha)))
-        if not abs(ends[-1] - 1) < 1e-6:
-            raise UserError(
-                f"partition.alpha: Dirichlet({config.alpha}) cannot be drawn in double precision; choose a "
-                "value between 1e-3 and 1e6"
-            )
-        for split, owner in zip((data.train, data.test), owners, strict=True):
-            members = rng.permutation(np.flatnonzero(split.y == label))
-            # Midpoints, not cumulated floors: cuts are rounded without bias and every example has an owner.
-            owner[members] = np.searchsorted(ends, (np.arange(len(members)) + 0.5) / max(len(members), 1))
-    return owners
-
-
-def pathological(config: cfg.Pathological, data: Dataset, seed: int) -> Partition:
-    """Each client holds `classes_per_client` classes, each cut evenly for its owners (McMahan et al., 2017).
-
-    The numbers of owners of any two classes differ by one at most. Raises UserError where a class would
-    have no owner, or an owner no train example of it.
-    """
-    per_client, classes = config.classes_per_client, data.num_classes
-    if per_client > classes:
-        raise UserError(
-            f"partition.classes_per_client: {per_client} classes a client, but {data.name} has only "
-            f"{classes} classes; set it to {classes} or less"
-        )
-    if config.clients * per_client < classes:
-        raise UserError(
-            f"partition.clients: {config.clients} clients with {per_client} classes each leave some of the "
-            f"{classes} classes of {data.name} to nobody; raise partition.clients to "
-            f"{-(-classes // per_client)} or more, or partition.classes_per_client"
-        )
-    rng = generator(seed, Purpose.PARTITION)
-    held = _deal_classes(rng, config.clients, per_client, classes)
-    order = np.argsort(held, kind="stable")
-    holders = np.split(order // per_client, np.cumsum(np.bincount(held, minlength=classes))[:-1])
-    owners = np.empty(len(data.train), np.int64), np.empty(len(data.test), np.int64)
-    for label, own in enumerate(holders):
-        if (count := int(np.sum(data.train.y == label))) < len(own):
-            raise UserError(
-                f"partition: {len(own)} clients hold class {label}, but {data.name} has only {count} train "
-                "examples of it; lower partition.clients or partition.classes_per_client"
-            )
-        for split, owner in zip((data.train, data.test), owners, strict=True):
-            members = rng.permutation(np.flatnonzero(split.y == label))
-            owner[members] = own[np.arange(len(members)) * len(own) // max(len(members), 1)]
-    return Partition(*(by_owner(owner, config.clients) for owner in owners))
-
-
-def _deal_classes(rng: np.random.Generator, clients: int, per_client: int, classes: int) -> np.ndarray:
-    """[clients * per_client] labels, distinct within a client; every round deals every class once."""
-    rounds: list[np.ndarray] = []
-    held = np.empty(0, np.int64)  # of the client whose classes began in the round before
-    for _ in range(-(-clients * per_client // classes)):
-        free = rng.permutation(np.setdiff1d(np.arange(classes), held))
-        need = per_client - len(held) if len(held) else 0
-        rounds.append(np.concatenate([free[:need], rng.permutation(np.concatenate([held, free[need:]]))]))
-        begun = len(rounds) * classes % per_client
-        held = rounds[-1][classes - begun :]
-    return np.concatenate(rounds)[: clients * per_client]
-
-
 def natural(config: cfg.Natural, data: Dataset, seed: int) -> Partition:
-    """Clients as the data's own columns name them, 0 to N - 1; a client may lack train or test examples."""
+    """Every group of the data is a client, by its number 0 to N - 1; it may lack train or test examples."""
     columns = []
     for name, split in (("train", data.train), ("test", data.test)):
-        if split.client is None and len(split):
+        if split.group is None and len(split):
             raise UserError(
-                f"partition natural: {data.name} does not say which client each {name} example belongs to; "
-                "give from_arrays clients and clients_test (or the .npz file its columns), or choose "
+                f"partition natural: {data.name} does not say which group each {name} example belongs to; "
+                "give from_arrays groups and groups_test (or the .npz file its columns), or choose "
                 "another partition"
             )
-        columns.append(np.zeros(0, np.int64) if split.client is None else split.client.astype(np.int64))
+        columns.append(np.zeros(0, np.int64) if split.group is None else split.group.astype(np.int64))
     ids = np.unique(np.concatenate(columns))
     if not np.array_equal(ids, np.arange(len(ids))):
         raise UserError(
-            f"partition natural: {len(ids)} clients of {data.name} are numbered {ids.min()} to "
+            f"partition natural: {len(ids)} groups of {data.name} are numbered {ids.min()} to "
             f"{ids.max()}; number them 0 to {len(ids) - 1} without gaps"
         )
-    return Partition(*(by_owner(column, len(ids)) for column in columns))
+    return Partition.from_owners(columns[0], columns[1], len(ids))
 
 
 def reference(name: str) -> Callable[[Any, Dataset, int], Partition]:
@@ -210,6 +92,8 @@ def save(partition: Partition, path: Path) -> None:
     try:
         with temporary.open("wb") as file:
             arrays: dict[str, Any] = dict(zip(ARRAYS, parts, strict=True))
+            if partition.noise is not None:
+                arrays["noise"] = partition.noise
             np.savez_compressed(file, fingerprint=np.array(partition.fingerprint()), **arrays)
         temporary.replace(path)
     finally:
@@ -221,6 +105,7 @@ def load(path: Path) -> Partition:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             values = {name: file[name] for name in (*ARRAYS, "fingerprint")}
+            noise = file.get("noise")
     except FileNotFoundError:
         raise UserError(f"partition.file: no file {path}; check the path") from None
     except UNREADABLE as e:
@@ -233,7 +118,8 @@ def load(path: Path) -> Partition:
         len(offsets) and offsets[0] == 0 and offsets[-1] == len(indices) and np.all(np.diff(offsets) >= 0)
         for indices, offsets in (parts[:2], parts[2:])
     )
-    partition = Partition(Shards(*parts[:2]), Shards(*parts[2:])) if lawful else None
+    lawful = lawful and (noise is None or (noise.ndim == 1 and noise.dtype == np.float32))
+    partition = Partition(Shards(*parts[:2]), Shards(*parts[2:]), noise) if lawful else None
     if partition is None or partition.fingerprint() != str(values["fingerprint"]):
         raise UserError(
             f"partition.file: {path} was changed after it was saved: its fingerprint differs; save it "
@@ -266,7 +152,7 @@ def load_json(path: Path) -> Partition:
                 f"{min(missing, key=int)} is missing); number them without gaps, with [] for an empty list"
             )
         shards.append(Shards.from_lists([_indices(lists[str(k)], path, split, k) for k in range(len(lists))]))
-    return Partition(*shards)
+    return Partition(shards[0], shards[1])
 
 
 def _indices(values: Any, path: Path, split: str, client: int) -> np.ndarray:
@@ -279,9 +165,13 @@ def _indices(values: Any, path: Path, split: str, client: int) -> np.ndarray:
 
 
 MAKERS: dict[type, Callable[[Any, Dataset, int], Partition]] = {
-    cfg.Iid: iid,
-    cfg.Dirichlet: dirichlet,
-    cfg.Pathological: pathological,
+    cfg.Iid: recipes.iid,
+    cfg.Dirichlet: recipes.dirichlet,
+    cfg.Pathological: recipes.pathological,
+    cfg.Superclass: superclass_recipes.superclass,
+    cfg.Pachinko: superclass_recipes.pachinko,
+    cfg.Quantity: recipes.quantity,
+    cfg.FeatureNoise: recipes.feature_noise,
     cfg.Natural: natural,
     cfg.PartitionFile: from_file,
     cfg.Homo: reference("homo"),

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fedtp_jax.data.federated import Partition, Shards
+from fedtp_jax.data.superclass_recipes import FINE_LABELS
 from fedtp_jax.errors import UserError
 
 Labels = np.ndarray  # [M] integers
@@ -25,17 +26,6 @@ MIN_SHARD = 10  # noniid-labeldir draws again while any train or test shard is s
 MAX_TRIES = 1000  # the authors' program would try for ever
 HIERARCHY_SEED = 12345  # fixed in the authors' program for the two CIFAR-100 recipes
 FINE_CONCENTRATION = 10.0  # Dirichlet concentration over the subclasses of a superclass
-
-# CIFAR-100's subclasses (fine labels), five for each of the 20 superclasses (coarse labels) in order.
-# fmt: off
-FINE_LABELS = (
-    (4, 30, 55, 72, 95), (1, 32, 67, 73, 91), (54, 62, 70, 82, 92), (9, 10, 16, 28, 61),
-    (0, 51, 53, 57, 83), (22, 39, 40, 86, 87), (5, 20, 25, 84, 94), (6, 7, 14, 18, 24),
-    (3, 42, 43, 88, 97), (12, 17, 37, 68, 76), (23, 33, 49, 60, 71), (15, 19, 21, 31, 38),
-    (34, 63, 64, 66, 75), (26, 45, 77, 79, 99), (2, 11, 35, 46, 98), (27, 29, 44, 78, 93),
-    (36, 50, 65, 74, 80), (47, 52, 56, 59, 96), (8, 13, 48, 58, 90), (41, 69, 81, 85, 89),
-)
-# fmt: on
 
 
 def homo(
@@ -234,7 +224,7 @@ def iid_label100(
     numpy.seed(HIERARCHY_SEED)
     pools = [_shuffled_classes(own, labels) for labels in (train, test)]
     counts = [len(labels) // clients // 5 for labels in (train, test)]
-    return Partition(*(_fifths(own, pool, count) for pool, count in zip(pools, counts, strict=True)))
+    return Partition(_fifths(own, pools[0], counts[0]), _fifths(own, pools[1], counts[1]))
 
 
 def _fifths(own: random.Random, pool: dict[int, list[int]], count: int) -> Shards:
