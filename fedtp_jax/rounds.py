@@ -98,7 +98,11 @@ class Simulator:
 
     # ----------------------------------------------------------------------------------- preparation
 
-    def _put_examples(self, data: Dataset, part: Examples) -> engine.DeviceExamples:
+    def _put_examples(self, data: Dataset, part: Examples | Windows) -> engine.DeviceExamples:
+        if isinstance(part, Windows):
+            raise UserError(
+                f"data.name: {data.name} is text, which no model trains on; choose another data set"
+            )
         mean, std = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
         arrays = (part.x, part.y.astype(np.int32), mean, std)
         return engine.DeviceExamples(*jax.device_put(arrays, self._replicated))

@@ -11,7 +11,9 @@ ROOT = Path(fedtp_jax.__file__).parent
 LAYERS = [
     ["errors", "config", "programs"],
     ["rng", "tree", "settings", "data.federated"],
-    ["data.reference_partition", "data.archives", "data.arrays", "data.tfds", "data.cifar"],
+    ["data.scripts"],
+    ["data.reference_partition", "data.archives", "data.arrays", "data.tfds", "data.cifar", "data.plays"],
+    ["data.text"],
     ["data.sources", "data.partition"],
     ["data.prepare"],
     ["models.layers"],
