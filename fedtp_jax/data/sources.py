@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax import config as cfg
-from fedtp_jax.data import archives, cifar, tfds
+from fedtp_jax.data import archives, cifar, plays, text, tfds
 from fedtp_jax.data.archives import Originals
 from fedtp_jax.data.arrays import from_arrays, read_npz
 from fedtp_jax.data.federated import Dataset, Examples
@@ -166,6 +166,16 @@ def _digits(config: cfg.Digits) -> Dataset:
     return Dataset("digits", train, test, 10, (0.3059,), (0.3763,), "scikit-learn")
 
 
+def _shakespeare(config: cfg.Shakespeare) -> Dataset:
+    """Every speaking role is a client; the last fifth of its lines is its test text."""
+    if config.directory is None:
+        roles, source = plays.from_package()
+    else:
+        place = Path(config.directory).expanduser()
+        roles, source = plays.from_files(place), str(place)
+    return text.from_roles(config, roles, source)
+
+
 def _npz(config: cfg.Npz) -> Dataset:
     return read_npz(config.file)
 
@@ -183,6 +193,7 @@ _LOADERS: dict[type, Callable[[Any], Dataset]] = {
     cfg.FashionMnist: _images,
     cfg.Cifar10: _images,
     cfg.Cifar100: _images,
+    cfg.Shakespeare: _shakespeare,
     cfg.Npz: _npz,
     cfg.Arrays: _arrays,
 }
