@@ -15,7 +15,7 @@ LAYERS = [
     ["data.sources", "data.partition"],
     ["data.prepare"],
     ["models.layers"],
-    ["models.vit", "models.hypernetwork"],
+    ["models.cnn", "models.hypernetwork", "models.lstm", "models.text", "models.vit"],
     ["models"],
     ["schedule"],
     ["engine"],
