@@ -130,7 +130,9 @@ def _cnn_leaf(name, value):
     path = "head" if layer == "fc3" else {"conv": "conv_", "fc": "dense_"}[group] + number
     if kind == "weight" and group == "conv":  # (out, in, h, w) -> [h, w, in, out]
         return [(path + "/kernel", np.moveaxis(value, (-2, -1, -3, -4), (-4, -3, -2, -1)))]
-    if kind == "weight" and layer == "fc1":  # columns in order (channel, row, column) -> (row, column, channel)
+    if (
+        kind == "weight" and layer == "fc1"
+    ):  # columns in order (channel, row, column) -> (row, column, channel)
         pixels = value.reshape(*value.shape[:-1], -1, POOLED, POOLED)
         value = np.moveaxis(pixels, -3, -1).reshape(value.shape)
     return [linear_or_norm(path, kind, value, norm=False)]

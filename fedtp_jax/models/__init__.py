@@ -40,7 +40,9 @@ def _check_rank(settings: Any, input_shape: tuple[int, ...]) -> None:
     takes = "images [height, width, channels]" if image else "text windows [length]"
     other = [name for name, kind in config.MODELS.items() if (kind in IMAGE_MODELS) != image]
     data = "image data" if image else "text data"
-    advice = f"choose {', '.join(other)} or {data}" if rank == (1 if image else 3) else f"reshape it to {takes}"
+    advice = (
+        f"choose {', '.join(other)} or {data}" if rank == (1 if image else 3) else f"reshape it to {takes}"
+    )
     raise UserError(
         f"model.name: {config.name_of(settings)} takes {takes}, but the data's examples have shape "
         f"{list(input_shape)}; {advice}"
