@@ -1,4 +1,8 @@
-"""Flax Linen modules. A model is anything with `init` and `apply(variables, inputs, train=...)`."""
+"""Flax Linen modules, one for each kind of model section in the configuration.
+
+A model is anything with `init` and `apply(variables, inputs, train=..., mask=...)`; `mask` [B] is 1.0 for the
+real examples of a padded batch.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,20 +12,44 @@ import flax.linen as nn
 
 from fedtp_jax import config
 from fedtp_jax.errors import UserError
+from fedtp_jax.models import cnn
+from fedtp_jax.models.lstm import Lstm
+from fedtp_jax.models.text import Transformer
 from fedtp_jax.models.vit import Vit
 
-
-def make_model(settings: Any, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """The module that `settings`, the configuration's model section, describes; inputs [B, *input_shape]."""
-    return _FACTORIES[type(settings)](settings, input_shape, num_classes)
+IMAGE_MODELS = (config.Vit, config.Cnn, config.CnnBn)
 
 
-def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    if len(input_shape) != 3:
-        raise UserError(
-            f"model.name: vit takes images [height, width, channels], but the data's examples have shape "
-            f"{list(input_shape)}; choose another model or reshape the data"
-        )
+def make_model(
+    settings: Any, input_shape: tuple[int, ...], num_classes: int, causal: bool = True
+) -> nn.Module:
+    """The module that `settings`, the configuration's model section, describes; inputs [B, *input_shape].
+
+    For text `num_classes` is the size of the vocabulary, and `causal=False` is the Transformer as published,
+    in which every position sees the whole window.
+    """
+    _check_rank(settings, input_shape)
+    return _FACTORIES[type(settings)](settings, input_shape, num_classes, causal)
+
+
+def _check_rank(settings: Any, input_shape: tuple[int, ...]) -> None:
+    """Images are [height, width, channels], text windows are [length]."""
+    image, rank = isinstance(settings, IMAGE_MODELS), len(input_shape)
+    if rank == (3 if image else 1):
+        return
+    takes = "images [height, width, channels]" if image else "text windows [length]"
+    other = [name for name, kind in config.MODELS.items() if (kind in IMAGE_MODELS) != image]
+    data = "image data" if image else "text data"
+    advice = (
+        f"choose {', '.join(other)} or {data}" if rank == (1 if image else 3) else f"reshape it to {takes}"
+    )
+    raise UserError(
+        f"model.name: {config.name_of(settings)} takes {takes}, but the data's examples have shape "
+        f"{list(input_shape)}; {advice}"
+    )
+
+
+def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int, causal: bool) -> nn.Module:
     height, width, _ = input_shape
     if height % settings.patch_size or width % settings.patch_size:
         fits = [p for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]
@@ -29,7 +57,33 @@ def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int) -
             f"model.patch_size: {settings.patch_size} does not divide images of {height}x{width} pixels "
             f"(examples are [height, width, channels]); use one of {', '.join(map(str, fits))}"
         )
-    return Vit(num_classes=num_classes, **dataclasses.asdict(settings))
+    return Vit(num_classes, **dataclasses.asdict(settings))
 
 
-_FACTORIES: dict[type, Callable[[Any, tuple[int, ...], int], nn.Module]] = {config.Vit: _vit}
+def _cnn(settings: config.Cnn, input_shape: tuple[int, ...], num_classes: int, causal: bool) -> nn.Module:
+    height, width, _ = input_shape
+    if min(height, width) < cnn.SMALLEST_SIDE:
+        raise UserError(
+            f"model.name: {config.name_of(settings)} takes images whose smallest side is at least "
+            f"{cnn.SMALLEST_SIDE} pixels, but the data's are {height}x{width}; choose vit or larger images"
+        )
+    return cnn.Cnn(num_classes, settings.kernels, batch_norm=isinstance(settings, config.CnnBn))
+
+
+def _transformer(
+    settings: config.Transformer, input_shape: tuple[int, ...], num_classes: int, causal: bool
+) -> nn.Module:
+    return Transformer(num_classes, **dataclasses.asdict(settings), causal=causal)
+
+
+def _lstm(settings: config.Lstm, input_shape: tuple[int, ...], num_classes: int, causal: bool) -> nn.Module:
+    return Lstm(num_classes, **dataclasses.asdict(settings))
+
+
+_FACTORIES: dict[type, Callable[[Any, tuple[int, ...], int, bool], nn.Module]] = {
+    config.Vit: _vit,
+    config.Cnn: _cnn,
+    config.CnnBn: _cnn,
+    config.Transformer: _transformer,
+    config.Lstm: _lstm,
+}

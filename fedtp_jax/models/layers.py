@@ -1,4 +1,8 @@
-"""Layers shared by the models: the authors' initialisers, and dropout that is cheap under many lanes."""
+"""Layers shared by the models: PyTorch's initial values, attention, batch norm over padded batches, and
+dropout and pooling that are cheap under many lanes.
+"""
+
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -19,6 +23,79 @@ def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> nn.De
     """A linear layer with PyTorch's default initial values; `fan_in` is its input width."""
     init = uniform_fan_in(fan_in)
     return nn.Dense(features, use_bias=use_bias, kernel_init=init, bias_init=init, name=name)
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    causal: bool = False,
+    drop: Callable[[jax.Array], jax.Array] = lambda weights: weights,
+) -> jax.Array:
+    """softmax(q k^T / sqrt(F)) v of [B, S, A, F] queries, keys and values, heads joined: [B, S, A * F].
+
+    With `causal` position s sees positions up to s. `drop` is applied to the weights [B, A, S, S].
+    """
+    scores = jnp.einsum("bsaf,btaf->bast", query, key) * query.shape[-1] ** -0.5
+    if causal:
+        seen = jnp.tri(scores.shape[-1], dtype=bool)
+        scores = jnp.where(seen, scores, -jnp.inf)
+    mixed = jnp.einsum("bast,btaf->bsaf", drop(jax.nn.softmax(scores)), value)
+    return mixed.reshape(*mixed.shape[:2], -1)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """The largest of every 2 x 2 pixels, [B, H, W, C] -> [B, H // 2, W // 2, C]; of equal ones the first.
+
+    As slices rather than a reduce-window: its gradient is a select-and-scatter, several times slower.
+    """
+    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    largest = x[:, 0:height:2, 0:width:2]
+    for row, column in ((0, 1), (1, 0), (1, 1)):
+        other = x[:, row:height:2, column:width:2]
+        largest = jnp.where(largest >= other, largest, other)
+    return largest
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe & Szegedy, 2015) over all axes but the last, as PyTorch defines it.
+
+    In training the statistics are those of the batch's real examples (`mask` [B] is 1.0 there), and those
+    in the collection `batch_stats` move towards them by `momentum`, if that collection is mutable.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
+        features = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, features)
+        bias = self.param("bias", nn.initializers.zeros, features)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, features)
+        running_var = self.variable("batch_stats", "var", jnp.ones, features)
+        mean, var = running_mean.value, running_var.value
+        if train:
+            mean, var, count = _moments(x, mask)
+            if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+                unbiased = var * count / jnp.maximum(count - 1.0, 1.0)
+                # too few values say nothing: none about the mean, one about the variance
+                rate = jnp.where(count > 0, self.momentum, 0.0)
+                running_mean.value += rate * (mean - running_mean.value)
+                rate = jnp.where(count > 1, self.momentum, 0.0)
+                running_var.value += rate * (unbiased - running_var.value)
+        return (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
+
+
+def _moments(x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mean and biased variance [C] over the real examples of [B, ..., C], and how many values they are of."""
+    axes = tuple(range(x.ndim - 1))
+    shape = (len(x),) + (1,) * (x.ndim - 1)
+    real = jnp.ones(shape, x.dtype) if mask is None else mask.reshape(shape)
+    count = jnp.sum(real) * (x.size // (len(x) * x.shape[-1]))
+    values = jnp.maximum(count, 1.0)
+    mean = jnp.sum(x * real, axes) / values
+    return mean, jnp.sum((x - mean) ** 2 * real, axes) / values, count
 
 
 def _hash_bits(key: jax.Array, count: int) -> jax.Array:

@@ -8,13 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fedtp_jax.models.layers import Dropout, dense
+from fedtp_jax.models.layers import Dropout, attend, dense
 
 EPSILON = 1e-5  # of every LayerNorm
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, softmax(q k^T / sqrt(F)) v, without dropout on the weights."""
+    """Multi-head self-attention, without dropout on the weights."""
 
     heads: int
     dim_head: int
@@ -27,9 +27,7 @@ class Attention(nn.Module):
         query = dense(inner, dim, "query", use_bias=False)(x).reshape(split)
         key = dense(inner, dim, "key", use_bias=False)(x).reshape(split)
         value = dense(inner, dim, "value", use_bias=False)(x).reshape(split)
-        scores = jnp.einsum("bsaf,btaf->bast", query, key) * self.dim_head**-0.5
-        mixed = jnp.einsum("bast,btaf->bsaf", jax.nn.softmax(scores), value)
-        mixed = mixed.reshape(*x.shape[:-1], inner)
+        mixed = attend(query, key, value)
         if self.heads == 1 and self.dim_head == dim:
             return mixed  # as the authors' code: nothing to project
         return Dropout(self.dropout)(dense(dim, inner, "out")(mixed), train)
@@ -78,7 +76,8 @@ class Vit(nn.Module):
     dropout: float = 0.1
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, images: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
+        del mask  # no layer mixes examples
         x = dense(self.dim, self.patch_size**2 * images.shape[-1], "patch_embedding")(self.patches(images))
         unit = nn.initializers.normal(1.0)
         token = self.param("class_token", unit, (1, 1, self.dim))

@@ -1,0 +1,61 @@
+"""Stacked character LSTM (Hochreiter & Schmidhuber, 1997) in PyTorch's form: gates i, f, g, o and two biases.
+
+Axes: B batch, T characters of a window, V vocabulary, E embedding, H hidden.
+Leaves: embedding [V, E], layer_0/{input,recurrent}/{kernel,bias}, head.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fedtp_jax.models.layers import dense, uniform_fan_in
+
+
+class Layer(nn.Module):
+    """One layer from zero state, [B, T, M] -> [B, T, H]."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        gates = 4 * self.hidden
+        init = uniform_fan_in(self.hidden)  # PyTorch's bound, also for the weights of the inputs
+
+        def init_recurrent(key: jax.Array) -> dict[str, jax.Array]:
+            for_kernel, for_bias = jax.random.split(key)
+            return {"kernel": init(for_kernel, (self.hidden, gates)), "bias": init(for_bias, (gates,))}
+
+        recurrent = self.param("recurrent", init_recurrent)
+        projected = dense(gates, self.hidden, "input")(x) + recurrent["bias"]
+
+        def step(
+            state: tuple[jax.Array, jax.Array], now: jax.Array
+        ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+            output, cell = state
+            i, f, g, o = jnp.split(now + output @ recurrent["kernel"], 4, axis=-1)
+            cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+            output = jax.nn.sigmoid(o) * jnp.tanh(cell)
+            return (output, cell), output
+
+        zero = jnp.zeros((len(x), self.hidden), x.dtype)
+        _, outputs = jax.lax.scan(step, (zero, zero), projected.swapaxes(0, 1))
+        return outputs.swapaxes(0, 1)
+
+
+class Lstm(nn.Module):
+    """Tokens [B, T] -> logits [B, T, vocabulary] of the characters that follow each position."""
+
+    vocabulary: int
+    embedding: int = 8
+    hidden: int = 256
+    layers: int = 2
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
+        del train, mask  # no dropout, and no layer mixes examples
+        unit = nn.initializers.normal(1.0)
+        x = self.param("embedding", unit, (self.vocabulary, self.embedding))[tokens]
+        for layer in range(self.layers):
+            x = Layer(self.hidden, name=f"layer_{layer}")(x)
+        self.sow("intermediates", "features", x)
+        return dense(self.vocabulary, self.hidden, "head")(x)

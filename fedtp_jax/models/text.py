@@ -1,0 +1,115 @@
+"""Character Transformer (Vaswani et al., 2017) in the form of the FedTP authors: post-norm encoder.
+
+Axes: B batch, T characters of a window, M = dim, A heads, F = dim_head.
+Leaves are named as the ViT's: block_0/attention/{query,key,value,out}, block_0/mlp/{up,down}, head, ...
+"""
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from fedtp_jax.models.layers import Dropout, attend, uniform_fan_in
+
+EPSILON = 1e-6  # of every LayerNorm
+XAVIER = nn.initializers.xavier_uniform()
+
+
+def position_table(length: int, dim: int) -> np.ndarray:
+    """[length, dim] sinusoids: sines in even columns, cosines of the same angles in the odd ones."""
+    column = np.arange(dim)
+    angle = np.arange(length)[:, None] / 10000 ** (column // 2 * 2 / dim)
+    return np.where(column % 2 == 0, np.sin(angle), np.cos(angle)).astype(np.float32)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with dropout on the weights and on the output, without any bias."""
+
+    heads: int
+    dim_head: int
+    dropout: float
+    causal: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [B, T, M] -> [B, T, M]
+        def project(name: str) -> jax.Array:
+            inner = _dense(self.heads * self.dim_head, name, use_bias=False)(x)
+            return inner.reshape(*x.shape[:2], self.heads, self.dim_head)
+
+        weight_dropout = Dropout(self.dropout)
+        mixed = attend(
+            project("query"),
+            project("key"),
+            project("value"),
+            self.causal,
+            drop=lambda weights: weight_dropout(weights, train),
+        )
+        return Dropout(self.dropout)(_dense(x.shape[-1], "out", use_bias=False)(mixed), train)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a ReLU between them."""
+
+    hidden: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [B, T, M] -> [B, T, M]
+        hidden = jax.nn.relu(_dense(self.hidden, "up", bias_init=uniform_fan_in(x.shape[-1]))(x))
+        x = _dense(x.shape[-1], "down", bias_init=uniform_fan_in(self.hidden))(hidden)
+        return Dropout(self.dropout)(x, train)
+
+
+class Block(nn.Module):
+    """norm(x + attention(x)), then norm(x + mlp(x))."""
+
+    heads: int
+    dim_head: int
+    mlp_dim: int
+    dropout: float
+    causal: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        attention = Attention(self.heads, self.dim_head, self.dropout, self.causal, name="attention")
+        mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
+        x = nn.LayerNorm(EPSILON, name="attention_norm")(x + attention(x, train))
+        return nn.LayerNorm(EPSILON, name="mlp_norm")(x + mlp(x, train))
+
+
+class Transformer(nn.Module):
+    """Tokens [B, T] -> logits [B, T, vocabulary] of the characters that follow each position.
+
+    With `causal` a position sees itself and the past. Without, as in the authors' code, it also sees the
+    very characters that it is to predict.
+    """
+
+    vocabulary: int
+    dim: int = 128
+    depth: int = 2
+    heads: int = 8
+    dim_head: int = 64
+    mlp_dim: int = 256
+    dropout: float = 0.1
+    causal: bool = True
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
+        del mask  # no layer mixes examples
+        embedding = self.param("embedding", XAVIER, (self.vocabulary, self.dim))
+        x = embedding[tokens] + position_table(tokens.shape[1], self.dim)
+        x = nn.LayerNorm(EPSILON, name="embedding_norm")(Dropout(self.dropout)(x, train))
+        for block in range(self.depth):
+            x = Block(
+                self.heads, self.dim_head, self.mlp_dim, self.dropout, self.causal, name=f"block_{block}"
+            )(x, train)
+        self.sow("intermediates", "features", x)
+        return _dense(self.vocabulary, "head", use_bias=False)(x) * self.dim**-0.5
+
+
+def _dense(
+    features: int,
+    name: str,
+    use_bias: bool = True,
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros,
+) -> nn.Dense:
+    return nn.Dense(features, use_bias=use_bias, kernel_init=XAVIER, bias_init=bias_init, name=name)
