@@ -11,9 +11,7 @@ from benchmarks.results import write
 from fedtp_jax import config, engine
 from fedtp_jax.data.federated import Dataset, Examples
 from fedtp_jax.data.partition import make_partition
-from fedtp_jax.methods import make_method
-from fedtp_jax.methods.base import Task
-from fedtp_jax.models import make_model
+from fedtp_jax.result import TaskShape
 from fedtp_jax.rounds import Simulator
 
 CLIENTS, EXAMPLES, CLASSES = 64, 16_000, 10
@@ -84,7 +82,5 @@ def _simulator(layout: config.Engine) -> Simulator:
         engine=layout,
     )
     partition = make_partition(settings.partition, data, settings.seed)
-    model = make_model(settings.model, data.input_shape, data.num_classes)
-    task = Task(model, data.input_shape, CLIENTS, settings.training)
-    mesh = engine.open_mesh(layout.devices)
-    return Simulator(settings, make_method(settings.method, task), data, partition, mesh)
+    task, method = TaskShape.of(data, partition).build(settings)
+    return Simulator(settings, task, method, data, partition, engine.open_mesh(layout.devices))

@@ -206,7 +206,8 @@ def _run_lanes(
         def tick(t: jax.Array, carry: Any) -> Any:
             positions, number = tables.positions[t], tables.step[t]
             mask = jnp.arange(positions.shape[-1]) < tables.valid[t][:, None]
-            batch = Batch(*examples.pick(positions), mask.astype(jnp.float32), number)
+            x, y = examples.pick(positions)
+            batch = Batch(x, y, mask.astype(jnp.float32), number)
             return step(shared, row, carry, batch, jax.vmap(jax.random.fold_in)(key, number))
 
         carry = jax.lax.fori_loop(tables.bounds[s], tables.bounds[s + 1], tick, carry)

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from fedtp_jax import rng
-from fedtp_jax.config import SimulationConfig
 from fedtp_jax.engine import Batch, ClientWork, Row
 from fedtp_jax.knn import REFERENCE_SCALE, neighbor_work
 from fedtp_jax.methods.base import Output
@@ -72,7 +71,11 @@ class Evaluator:
         self._row_bytes = row_bytes(variables, state=like) + extra
         batch = min(self.settings.batch_size, max(int(bench.partition.test.sizes[clients].max()), kept))
         self.layout = bench.plan(
-            self._steps(batch), len(self.clients), batch, self._row_bytes, lambda layout: self._bytes(like, layout)
+            self._steps(batch),
+            len(self.clients),
+            batch,
+            self._row_bytes,
+            lambda layout: self._bytes(like, layout),
         )
 
     def __call__(self, state: Any) -> Sums:
@@ -85,7 +88,7 @@ class Evaluator:
             sums = bench.programs("evaluate", self._wave, state, wave, bench.examples)
             sits = ids < bench.num_clients
             result[:, ids[sits]] = np.stack(jax.device_get(sums))[:, sits]
-        return Sums(*result)  # type: ignore[arg-type]
+        return Sums(*result)
 
     def stored_positions(self, client: int) -> np.ndarray:
         """Positions of the train examples that `client` keeps for its neighbours, in the order of its shard."""

@@ -100,7 +100,9 @@ class NovelClients:
         self.bench = Workbench(config, data, partition, mesh)
         self.clients = np.arange(partition.num_clients)
         if not (partition.train.sizes.all() and partition.test.sizes.any()):
-            raise UserError("clients: every novel client needs train examples, and one at least test examples")
+            raise UserError(
+                "clients: every novel client needs train examples, and one at least test examples"
+            )
 
     def starts(self) -> dict[str, Start]:
         """The modes that the method has, and where they start."""
@@ -134,7 +136,7 @@ class NovelClients:
     def adapt(self, mode: str, start: Start, settings: Adaptation) -> Adapted:
         """Train the clients as `mode` says, and evaluate them."""
         count = len(self.clients)
-        rows = {p: jnp.broadcast_to(leaf, (count, *leaf.shape)) for p, leaf in start.trained.items()}
+        rows: Any = {p: jnp.broadcast_to(leaf, (count, *leaf.shape)) for p, leaf in start.trained.items()}
         if mode != "zero_shot":
             rows = self._train(mode, start, rows, settings)
         rows = jax.device_put(rows, self.bench.replicated)
@@ -196,9 +198,7 @@ class NovelClients:
         return result
 
 
-def adaptation_work(
-    config: SimulationConfig, task: Task, start: Start, settings: Adaptation
-) -> ClientWork:
+def adaptation_work(config: SimulationConfig, task: Task, start: Start, settings: Adaptation) -> ClientWork:
     """Optimizer steps of one novel client on what is trained, by the cross-entropy of its own predictions.
 
     Examples to which it gives no probability (FedProto: of classes without a prototype) do not count. Numbers

@@ -9,8 +9,8 @@ import pandas as pd
 from fedtp_jax import settings
 from fedtp_jax.config import name_of
 from fedtp_jax.data.federated import Partition
-from fedtp_jax.metrics import Accuracy, Sums
 from fedtp_jax.folder import RunFolder, describe_environment
+from fedtp_jax.metrics import Accuracy, Sums
 from fedtp_jax.result import Result
 from fedtp_jax.rounds import RoundResult
 

@@ -14,7 +14,6 @@ from fedtp_jax.data.federated import Dataset, Partition
 from fedtp_jax.errors import UserError
 from fedtp_jax.evaluate import Evaluator
 from fedtp_jax.methods.base import Method, State, Task, Upload
-from fedtp_jax.metrics import Sums
 from fedtp_jax.optimizers import learning_rate_factor
 from fedtp_jax.schedule import Batches, Layout, sample_cohort, shuffled_batches, steps_of
 from fedtp_jax.waves import Prepared, Wave

@@ -225,7 +225,9 @@ def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer:
     if isinstance(values, str):
         values = {"name": values}
     if not isinstance(values, Mapping):
-        raise UserError(f"{where}: got {_show(values)}, expected the name of an optax optimizer, or a section")
+        raise UserError(
+            f"{where}: got {_show(values)}, expected the name of an optax optimizer, or a section"
+        )
     arguments = dict(values)
     named = "name" in arguments
     name = _convert(str, arguments.pop("name", default.name), where + ".name")

@@ -17,9 +17,9 @@ from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.errors import UserError
-from fedtp_jax.metrics import Accuracy, Sums, summarize
 from fedtp_jax.folder import RunFolder, write_csv
 from fedtp_jax.methods.base import State
+from fedtp_jax.metrics import Accuracy, Sums, summarize
 from fedtp_jax.records import clients_table, history_row, report_run, timing_row
 from fedtp_jax.result import (
     Result,

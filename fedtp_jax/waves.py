@@ -13,7 +13,7 @@ from fedtp_jax.schedule import Batches, Layout, Tables, build_schedule
 
 
 class Wave(NamedTuple):
-    """A wave on the devices. ids [D * C] and facts [D * C, ...] per slot; an empty one has id N, zero facts."""
+    """A wave on the devices: ids [D * C] and facts [D * C, ...] by slot; an empty one has id N, facts 0."""
 
     tables: Tables
     ids: jax.Array
@@ -43,7 +43,7 @@ def prepare_waves(
     num_clients: int,
     sharding: NamedSharding,
 ) -> Prepared:
-    """Waves of at most `wave_size` clients of `cohort` [K], with their local steps and facts [K, ...] (NumPy)."""
+    """Waves of at most `wave_size` clients of `cohort` [K], with their local steps and facts [K, ...]."""
     begin = time.perf_counter()
     waves, ids, useful, executed = [], [], 0, 0
     for first in range(0, len(cohort), wave_size):

@@ -62,6 +62,7 @@ class Workbench:
             start = np.concatenate([a.start, b.start + len(a.text)]).astype(np.int32)
             windows = np.concatenate([a.text, b.text]), start, np.arange(a.length + 1, dtype=np.int32)
             return engine.DeviceWindows(*jax.device_put(windows, self.replicated))
+        assert not isinstance(a, Windows) and not isinstance(b, Windows), "both splits are of one kind"
         x, y = np.concatenate([a.x, b.x]), np.concatenate([a.y, b.y]).astype(np.int32)
         scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
         return engine.DeviceExamples(*jax.device_put((x, y, *scale), self.replicated))

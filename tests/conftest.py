@@ -1,5 +1,10 @@
 """Two CPU devices, so that every test may use one or two; promotion between dtypes must be spelt out."""
 
+import os
+
+# Tests compile hundreds of small programs and hardly run them: XLA need not optimise the code it emits.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+
 import jax
 import pytest
 
@@ -11,5 +16,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Many tests compile the same small programs: each is compiled once per session."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax_cache")))
+    """Many tests compile the same small programs: each is compiled once, by whichever process comes first."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    jax.config.update("jax_compilation_cache_dir", str(root / "jax_cache"))

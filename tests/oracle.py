@@ -50,7 +50,7 @@ class Oracle:
                 gradient = self.gradient(weights, anchor, self.x[batch], self.y[batch], noise)
                 for p in weights:
                     decayed = gradient[p] + t.weight_decay * weights[p]
-                    velocity[p] = t.momentum * velocity[p] + decayed
+                    velocity[p] = 0.9 * velocity[p] + decayed
                 weights = {p: weights[p] - t.learning_rate * velocity[p] for p in weights}
                 step += 1
         return weights

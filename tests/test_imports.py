@@ -9,7 +9,10 @@ import fedtp_jax
 
 ROOT = Path(fedtp_jax.__file__).parent
 LAYERS = [
-    ["errors", "config", "programs"],
+    ["errors", "config.fields", "programs"],
+    ["config.data", "config.partition", "config.model", "config.method", "config.training"],
+    ["config.simulation"],
+    ["config"],
     ["rng", "tree", "settings", "data.federated"],
     ["optimizers", "data.recipes", "data.scripts"],
     ["data.superclass_recipes", "data.plays"],

@@ -11,7 +11,7 @@ from oracle import Oracle
 
 from fedtp_jax import config, engine
 from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards
-from fedtp_jax.evaluate import summarize
+from fedtp_jax.metrics import summarize
 from fedtp_jax.methods import Task, make_method
 from fedtp_jax.models.hypernetwork import Hypernetwork
 from fedtp_jax.models.vit import Vit
@@ -26,7 +26,6 @@ TRAINING = config.Training(
     local_epochs=2,
     batch_size=4,
     learning_rate=0.05,
-    momentum=0.9,
     weight_decay=1e-3,
 )
 MODEL = Vit(3, patch_size=2, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, dropout=0.2)
@@ -60,8 +59,9 @@ def federation():
 def simulator(name, devices=1, seed=SEED, **layout):
     data, partition = federation()
     settings = config.SimulationConfig(seed=seed, training=TRAINING, engine=config.Engine(**layout))
-    method = make_method(METHODS[name], Task(MODEL, data.input_shape, CLIENTS, TRAINING))
-    return Simulator(settings, method, data, partition, engine.make_mesh(devices)), data, method
+    task = Task(MODEL, jax.ShapeDtypeStruct((1, *data.input_shape), np.float32), 3, CLIENTS, TRAINING)
+    method = make_method(METHODS[name], task)
+    return Simulator(settings, task, method, data, partition, engine.make_mesh(devices)), data, method
 
 
 def run_engine(sim, state):

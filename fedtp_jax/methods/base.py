@@ -149,9 +149,7 @@ class Task(NamedTuple):
         options: dict[str, Any] = {"mask": mask} if self._takes_mask else {}
         rngs = {} if key is None else {"dropout": key}
         mutable = ["intermediates", "batch_stats"] if key is not None else ["intermediates"]
-        logits, new = self.model.apply(
-            own, x, train=key is not None, rngs=rngs, mutable=mutable, **options
-        )
+        logits, new = self.model.apply(own, x, train=key is not None, rngs=rngs, mutable=mutable, **options)
         features = new.get("intermediates", {}).get("features", (None,))[0]
         statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}
         return Output(jnp.asarray(logits), features, statistics)

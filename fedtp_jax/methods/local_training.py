@@ -68,9 +68,7 @@ def local_training(
         leaves = {**shared, **row.leaves}
         return Carry(leaves, optimizer.init(_parameters(leaves)), jnp.zeros(()), jnp.zeros(()))
 
-    def step(
-        shared: Leaves, row: Row, carry: Carry, batch: Batch, key: jax.Array
-    ) -> tuple[Carry, Output]:
+    def step(shared: Leaves, row: Row, carry: Carry, batch: Batch, key: jax.Array) -> tuple[Carry, Output]:
         def loss(parameters: Leaves) -> tuple[jax.Array, Output]:
             leaves = {**carry.leaves, **parameters}
             output = task.forward(leaves, batch.x, batch.mask, key)

@@ -1,0 +1,135 @@
+"""Federated methods by name."""
+
+import dataclasses
+from typing import Literal
+
+from fedtp_jax.config.fields import Optimizer, optimizer, option, section
+
+# Self-attention's projections to queries, keys and values, the classifier, and the normalisation layers, by
+# this package's leaf names.
+QKV = (r"(^|/)(query|key|value)/kernel$",)
+HEAD = (r"(^|/)head/",)
+NORMS = (r"norm[^/]*/",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypernetwork:
+    """The server's hypernetwork: client embedding -> generated leaves, with its own optimizer."""
+
+    embedding: int = option(128, "size E of a client's embedding", ge=1)
+    hidden: int = option(150, "width of the trunk", ge=1)
+    layers: int = option(3, "hidden layers of the trunk", ge=0)
+    learning_rate: float | None = option(None, "its learning rate; default: training.learning_rate", gt=0)
+    weight_decay: float = option(1e-3, "its L2 decay, added to the gradient", ge=0)
+    optimizer: Optimizer = optimizer(
+        "sgd", "its optimizer, whose state is kept from round to round", momentum=0.9
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FedAvg:
+    """Every leaf is shared and averaged by examples (McMahan et al., 2017)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FedProx:
+    """FedAvg with mu/2 * |w - w_round|^2 in the local loss (Li et al., 2020)."""
+
+    mu: float = option(1.0, "weight of the proximal term", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """Every client trains alone; nothing is shared."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FedPer:
+    """Clients keep their own classifier head, the rest is averaged (Arivazhagan et al., 2019)."""
+
+    personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
+
+
+@dataclasses.dataclass(frozen=True)
+class FedBN:
+    """Clients keep their own normalisation layers, the rest is averaged (Li et al., 2021)."""
+
+    personal: tuple[str, ...] = option(NORMS, "regular expressions on leaf paths that stay with the client")
+    statistics: Literal["local", "aggregate"] = option(
+        "local", "batch norm's running statistics; the authors of FedTP aggregate them"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Vanilla:
+    """Clients keep their own query, key and value projections (FedTP's "vanilla personalization")."""
+
+    personal: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that stay with the client")
+
+
+@dataclasses.dataclass(frozen=True)
+class FedRod:
+    """Two predictors: a shared one, class-balanced, and a personal head beside it (Chen & Chao, 2022)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FedProto:
+    """Clients share only the mean features of each class (Tan et al., 2022)."""
+
+    weight: float = option(0.1, "weight lambda of the distance to the prototypes", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PFedMe:
+    """Personal models near the shared one, by Moreau envelopes (Dinh et al., 2020)."""
+
+    inner_steps: int = option(5, "K: steps of the personal model on each batch", ge=1)
+    penalty: float = option(15.0, "lambda: how strongly it is held near the shared one", gt=0)
+    outer_learning_rate: float | None = option(
+        None, "eta: of the shared model; default: training.learning_rate", gt=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PFedHN:
+    """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
+
+    hypernetwork: Hypernetwork = section(Hypernetwork, "the server's hypernetwork")
+
+
+@dataclasses.dataclass(frozen=True)
+class FedTP:
+    """A hypernetwork generates every client's query, key and value projections (Li et al., 2023)."""
+
+    generated: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that are generated")
+    personal: tuple[str, ...] = option((), "regular expressions on leaf paths that stay with the client")
+    hypernetwork: Hypernetwork = section(Hypernetwork, "the server's hypernetwork")
+
+
+@dataclasses.dataclass(frozen=True)
+class FedTPPer(FedTP):
+    """FedTP and FedPer: generated attention, and the client's own classifier head."""
+
+    personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
+
+
+@dataclasses.dataclass(frozen=True)
+class FedTPRod(FedTP):
+    """FedTP and FedRod: generated attention, and FedRod's two predictors."""
+
+
+METHODS: dict[str, type] = {
+    "fedavg": FedAvg,
+    "fedprox": FedProx,
+    "local": Local,
+    "fedper": FedPer,
+    "fedbn": FedBN,
+    "vanilla": Vanilla,
+    "fedrod": FedRod,
+    "fedproto": FedProto,
+    "pfedme": PFedMe,
+    "pfedhn": PFedHN,
+    "fedtp": FedTP,
+    "fedtp_per": FedTPPer,
+    "fedtp_rod": FedTPRod,
+}

@@ -1,0 +1,60 @@
+"""Models by name."""
+
+import dataclasses
+
+from fedtp_jax.config.fields import option
+
+
+@dataclasses.dataclass(frozen=True)
+class Vit:
+    """Vision Transformer, pre-norm, class token (Dosovitskiy et al., 2021), in the FedTP authors' sizes."""
+
+    patch_size: int = option(4, "side of a square patch in pixels; divides the image's sides", ge=1)
+    dim: int = option(128, "width of a token", ge=1)
+    depth: int = option(6, "number of blocks", ge=1)
+    heads: int = option(8, "attention heads", ge=1)
+    dim_head: int = option(64, "width of one head", ge=1)
+    mlp_dim: int = option(256, "hidden width of the MLP", ge=1)
+    dropout: float = option(0.1, "dropout rate in training", ge=0, lt=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cnn:
+    """LeNet-style: two 5x5 convolutions with pooling, two hidden layers; images of at least 16x16 pixels."""
+
+    kernels: int = option(16, "channels of the first convolution; the second has twice as many", ge=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CnnBn(Cnn):
+    """cnn with batch normalisation before every activation (Ioffe & Szegedy, 2015)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformer:
+    """Character Transformer, post-norm encoder (Vaswani et al., 2017); each position sees only the past."""
+
+    dim: int = option(128, "width of a token", ge=1)
+    depth: int = option(2, "number of blocks", ge=1)
+    heads: int = option(8, "attention heads", ge=1)
+    dim_head: int = option(64, "width of one head", ge=1)
+    mlp_dim: int = option(256, "hidden width of the MLP", ge=1)
+    dropout: float = option(0.1, "dropout rate in training", ge=0, lt=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lstm:
+    """Stacked character LSTM (Hochreiter & Schmidhuber, 1997), from zero state in every text window."""
+
+    embedding: int = option(8, "width of a character's embedding", ge=1)
+    hidden: int = option(256, "width of a layer's state", ge=1)
+    layers: int = option(2, "number of layers", ge=1)
+
+
+MODELS: dict[str, type] = {
+    "vit": Vit,
+    "cnn": Cnn,
+    "cnn_bn": CnnBn,
+    "transformer": Transformer,
+    "lstm": Lstm,
+}

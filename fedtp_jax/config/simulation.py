@@ -1,0 +1,93 @@
+"""One simulation: all sections together."""
+
+import dataclasses
+from typing import Any, Literal
+
+from fedtp_jax.config.data import DATASETS, Digits
+from fedtp_jax.config.fields import option, section
+from fedtp_jax.config.method import METHODS, FedTP
+from fedtp_jax.config.model import MODELS, Vit
+from fedtp_jax.config.partition import PARTITIONS, Dirichlet
+from fedtp_jax.config.training import SCHEDULES, Server, Training
+
+
+@dataclasses.dataclass(frozen=True)
+class Knn:
+    """Predictions mixed with those of nearest neighbours among the client's own train features.
+
+    weight * p_knn + (1 - weight) * softmax(model), with p_knn by exp(-d^2 / dim) of the features' squared
+    distances (Khandelwal et al., 2020; FedTP, section III).
+    """
+
+    weight: float = option(0.0, "share of the neighbours in the prediction; 0: none", ge=0, le=1)
+    neighbors: int = option(10, "how many nearest neighbours", ge=1)
+    capacity: float = option(1.0, "share of a client's train examples that are kept, at random", gt=0, le=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Every client is evaluated on its own whole test shard with the variables it would run."""
+
+    every: int = option(10, "rounds between evaluations; the last round is always evaluated", ge=1)
+    last: int = option(5, "the headline is mean +- std over this many last evaluations", ge=1)
+    batch_size: int = option(256, "examples in an evaluation step", ge=1)
+    knn: Knn = section(Knn, "nearest neighbours at prediction time")
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """How the work is laid onto devices; no field changes results beyond float32 summation order."""
+
+    devices: int | Literal["auto"] = option("auto", "devices to use; auto: all (on CPU one per core)", ge=1)
+    lanes: int | Literal["auto"] = option(
+        "auto",
+        "clients that train side by side on a device; auto: 1 on CPU, else total / longest client",
+        ge=1,
+    )
+    wave_size: int | Literal["auto"] = option(
+        "auto", "clients on the devices at once; auto: what keeps their rows under 1 GiB", ge=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Saved in the run's folder; a killed run resumes from the newest."""
+
+    every: int = option(10, "rounds between checkpoints; the last round is always saved", ge=1)
+    keep: int = option(2, "how many of the newest to keep", ge=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulationConfig:
+    """One simulation: data, who holds it, the model, the method, and how long."""
+
+    seed: int = option(0, "seeds everything: initial values, cohorts, batch order, dropout", ge=0, lt=2**31)
+    compat: Literal["none", "reference"] = option(
+        "none",
+        "reference: where the authors' code departs from the paper, do as it does (text Transformer without "
+        "causal mask, noisy images clamped at 0, neighbours' distances divided by 128)",
+    )
+    data: Any = section(Digits, "the data set", DATASETS)
+    partition: Any = section(Dirichlet, "who holds which examples", PARTITIONS)
+    model: Any = section(Vit, "the network", MODELS)
+    method: Any = section(FedTP, "the federated method", METHODS)
+    training: Training = section(Training, "the rounds")
+    server: Server = section(Server, "the server")
+    evaluation: Evaluation = section(Evaluation, "the evaluations")
+    engine: Engine = section(Engine, "the machine")
+    checkpoint: Checkpoint = section(Checkpoint, "checkpoints")
+
+
+def default_of(field: "dataclasses.Field[Any]") -> Any:
+    """A field's default, made anew if it is a section."""
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
+
+
+def name_of(part: object) -> str:
+    """The name by which `part` (data, partition, model, method, schedule) is chosen, such as 'dirichlet'."""
+    for kinds in (DATASETS, PARTITIONS, MODELS, METHODS, SCHEDULES):
+        for name, kind in kinds.items():
+            if type(part) is kind:
+                return name
+    raise TypeError(f"{type(part).__name__} is not a named part of a configuration")

@@ -1,0 +1,88 @@
+"""The clients' and the server's training."""
+
+import dataclasses
+from typing import Any
+
+from fedtp_jax.config.fields import Optimizer, optimizer, option, section
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The learning rate stays."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from the learning rate down to `final` times it in the last round."""
+
+    final: float = option(0.0, "factor that is reached in the last round", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential:
+    """The learning rate times `decay` from round to round."""
+
+    decay: float = option(0.99, "factor from one round to the next", gt=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """The learning rate times `factor` after every `every` rounds."""
+
+    every: int = option(50, "rounds between two steps", ge=1)
+    factor: float = option(0.5, "factor of a step", gt=0)
+
+
+SCHEDULES: dict[str, type] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "exponential": Exponential,
+    "step": Step,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RoleRates:
+    """Learning rates of the leaves of one role, where they shall differ from training.learning_rate."""
+
+    shared: float | None = option(None, "of shared leaves; default: training.learning_rate", ge=0)
+    personal: float | None = option(None, "of personal leaves; default: training.learning_rate", ge=0)
+    generated: float | None = option(
+        None, "of generated leaves, at the client; default: training.learning_rate", ge=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """Rounds, cohort and the clients' optimizer."""
+
+    rounds: int = option(100, "communication rounds", ge=1)
+    cohort_size: int = option(5, "clients K that train in a round, drawn without replacement", ge=1)
+    held_out: int = option(0, "clients, drawn at random, that never train: for `fedtp novel`", ge=0)
+    local_epochs: int = option(1, "passes of a client over its train shard in a round", ge=1)
+    local_steps: int | None = option(
+        None, "local steps of every client in a round, in place of local_epochs", ge=1
+    )
+    batch_size: int = option(32, "examples in a local step; the last batch of an epoch may be smaller", ge=1)
+    learning_rate: float = option(0.01, "the clients' learning rate", gt=0)
+    role_learning_rates: RoleRates = section(RoleRates, "learning rates of single roles")
+    schedule: Any = section(Constant, "the clients' learning rate over the rounds", SCHEDULES)
+    weight_decay: float = option(1e-5, "L2 decay, added to the gradient of every parameter", ge=0)
+    clip_norm: float | None = option(
+        None, "largest norm of a client's gradient over all leaves; longer ones are scaled down", gt=0
+    )
+    optimizer: Optimizer = optimizer(
+        "sgd", "the clients' optimizer, starting anew in every round", momentum=0.9
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """What the server does with the cohort's mean of the shared leaves.
+
+    The round's change (old - mean) is the gradient of an optimizer: sgd with learning rate 1 takes the mean
+    (FedAvg), sgd with momentum is FedAvgM, adam and yogi are FedAdam and FedYogi (Reddi et al., 2021).
+    """
+
+    learning_rate: float = option(1.0, "the server's learning rate", gt=0)
+    optimizer: Optimizer = optimizer("sgd", "the server's optimizer, whose state is kept from round to round")
