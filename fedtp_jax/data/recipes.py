@@ -32,9 +32,7 @@ def feature_noise(config: cfg.FeatureNoise, data: Dataset, seed: int) -> Partiti
 
     The authors' code (`homo` with `--noise`) draws it after normalising, too, but then clamps to [0, 255].
     """
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # what float32 cannot hold is refused by Partition.check
+    with np.errstate(over="ignore", invalid="ignore"):  # Partition.check refuses what float32 cannot hold
         noise = np.linspace(0, config.noise, config.clients).astype(np.float32)
     return iid(config, data, seed)._replace(noise=noise)
 

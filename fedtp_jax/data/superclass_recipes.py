@@ -44,9 +44,10 @@ def superclass(config: cfg.Superclass, data: Dataset, seed: int) -> Partition:
 def pachinko(config: cfg.Pachinko, data: Dataset, seed: int) -> Partition:
     """Pachinko allocation (Reddi et al., 2021): a client draws superclasses, then classes, then examples.
 
-    All train examples are dealt, equally many to every client but for one, without replacement: what is used
-    up drops out of the trees of the clients that draw later. Every class's test examples follow its train
-    examples. Raises UserError unless there are CIFAR-100's classes, or where a class is for testing alone.
+    All train examples are dealt without replacement, equally many to every client but for one; what is used
+    up drops out of the trees of the clients that draw later. A class's test examples go to its holders in
+    proportion to their train examples of it. Raises UserError unless there are CIFAR-100's classes, or where
+    a class is for testing alone.
     """
     _require_cifar100("pachinko", data)
     rng = generator(seed, Purpose.PARTITION)
