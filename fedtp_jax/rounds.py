@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from fedtp_jax import engine, rng, tree
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.data.federated import Dataset, Examples, Partition
+from fedtp_jax.data.federated import Dataset, Examples, Partition, Windows
 from fedtp_jax.errors import UserError
 from fedtp_jax.evaluate import Sums, evaluation_work
 from fedtp_jax.methods.base import Method, Row, State, Upload
@@ -100,9 +100,7 @@ class Simulator:
 
     def _put_examples(self, data: Dataset, part: Examples | Windows) -> engine.DeviceExamples:
         if isinstance(part, Windows):
-            raise UserError(
-                f"data.name: {data.name} is text, which no model trains on; choose another data set"
-            )
+            raise UserError(f"data.name: {data.name} is text, which no model reads yet; choose another")
         mean, std = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
         arrays = (part.x, part.y.astype(np.int32), mean, std)
         return engine.DeviceExamples(*jax.device_put(arrays, self._replicated))
