@@ -213,7 +213,7 @@ def _new_layout(play: str, lines: list[str]) -> Iterator[Speech]:
     for line, following in pairwise([*lines, ""]):
         text, above, previous = line.strip(), previous, line.strip()
         if not text:
-            direction = open_bracket = False
+            direction = open_bracket = just_named = False
             continue
         listing = listing or _PERSONS.match(text) is not None
         if (
