@@ -55,7 +55,7 @@ class Simulator:
         partition: Partition,
         mesh: Mesh,
     ) -> None:
-        self.config, self.method, self.partition = config, method, partition
+        self.config, self.task, self.method, self.partition = config, task, method, partition
         self.bench = Workbench(config, data, partition, mesh)
         self.programs = self.bench.programs
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0

@@ -76,8 +76,7 @@ def test_imports_go_downward_only():
 
 def test_files_hold_one_idea():
     for name, path in modules():
-        limit = 500 if name == "config" else 340  # a flat list of declarations is read by looking up
-        assert len(path.read_text().splitlines()) <= limit, name
+        assert len(path.read_text().splitlines()) <= 340, name
 
 
 def test_importing_the_package_loads_no_heavy_optional_part():

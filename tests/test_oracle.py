@@ -17,6 +17,7 @@ from fedtp_jax.models.hypernetwork import Hypernetwork
 from fedtp_jax.models.vit import Vit
 from fedtp_jax.rounds import Simulator
 from fedtp_jax.schedule import sample_cohort
+from fedtp_jax.workbench import Workbench
 
 SIZES = (1, 9, 16, 3, 24, 7, 12)  # with batches of 4: single examples, full and ragged last batches
 CLIENTS, ROUNDS, SEED = len(SIZES), 3, 5
@@ -62,6 +63,11 @@ def simulator(name, devices=1, seed=SEED, **layout):
     task = Task(MODEL, jax.ShapeDtypeStruct((1, *data.input_shape), np.float32), 3, CLIENTS, TRAINING)
     method = make_method(METHODS[name], task)
     return Simulator(settings, task, method, data, partition, engine.make_mesh(devices)), data, method
+
+
+def rebuilt(sim, data, devices=1):
+    """The same simulator on other data."""
+    return Simulator(sim.config, sim.task, sim.method, data, sim.partition, engine.make_mesh(devices))
 
 
 def run_engine(sim, state):
@@ -159,7 +165,7 @@ def test_evaluation_equals_plain_prediction(layout):
     for k in range(1, CLIENTS):
         own = {path: leaf[k] for path, leaf in rows.items()}
         shard = sim.partition.test[k]
-        logits = np.asarray(method.predict({**shared, **own}, x[shard]))
+        logits = np.asarray(method.predict({**shared, **own}, x[shard]).logits)
         y = data.test.y[shard]
         log_p = np.asarray(jax.nn.log_softmax(logits))[np.arange(len(y)), y]
         assert sums.correct[k] == (np.argmax(logits, -1) == y).sum()
@@ -199,11 +205,11 @@ def test_client_with_numbers_not_finite_is_left_out(name):
 
     def with_client(k, value):
         """A simulator whose client k holds one example of the given brightness."""
-        sim, data, method = simulator(name, devices=2)
+        sim, data, _ = simulator(name, devices=2)
         x = data.train.x.astype(np.float32) / 255
         x[sim.partition.train[k]] = value
         data = Dataset("broken", Examples(x, data.train.y), data.test, 3)
-        return Simulator(sim.config, method, data, sim.partition, engine.make_mesh(2))
+        return rebuilt(sim, data, devices=2)
 
     sim = with_client(bad, np.nan)
     state, result = sim.round(sim.init(), 0, sim.prepare(0))
@@ -240,24 +246,24 @@ def _batches(sim, cohort):
 
 
 def test_all_clients_not_finite_stops_the_run():
-    sim, data, method = simulator("fedavg")
+    sim, data, _ = simulator("fedavg")
     data = Dataset(
         "broken", Examples(np.full(data.train.x.shape, np.nan, np.float32), data.train.y), data.test, 3
     )
-    sim = Simulator(sim.config, method, data, sim.partition, engine.make_mesh(1))
+    sim = rebuilt(sim, data)
     with pytest.raises(FloatingPointError, match=r"all 5 clients.*learning_rate"):
         sim.round(sim.init(), 0, sim.prepare(0))
 
 
 def test_auto_lanes_on_an_accelerator_fill_the_work_and_fit_the_memory(monkeypatch, oracle_results):
-    monkeypatch.setattr(Simulator, "_accelerator", True)
+    monkeypatch.setattr(Workbench, "on_accelerator", True)
     sim, _, _ = simulator("fedtp")
     wide = sim.layout
     mean, longest = np.mean([2 * -(-size // 4) for size in SIZES]), 2 * 6
     assert wide.lanes == -(-int(np.ceil(mean * 5)) // longest) == 3
-    needs = {lanes: sim._training_bytes(dataclasses.replace(wide, lanes=lanes)) for lanes in (1, 2, 3)}
+    needs = {lanes: sim._bytes(dataclasses.replace(wide, lanes=lanes)) for lanes in (1, 2, 3)}
     assert needs[1] < needs[2] < needs[3]
-    monkeypatch.setattr(Simulator, "_memory", lambda self: needs[3] - 1)
+    monkeypatch.setattr(Workbench, "memory", lambda self: needs[3] - 1)
     sim, _, _ = simulator("fedtp")
     assert sim.layout.lanes == 2
     programs = sim.programs.count

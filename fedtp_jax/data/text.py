@@ -21,10 +21,10 @@ ALPHABET = string.printable
 # Typography that Unicode's compatibility forms leave as it is.
 _PLAIN = str.maketrans(
     {
-        **dict.fromkeys("‘’‚‛′‹›ʼ`´", "'"),
-        **dict.fromkeys("“”„‟″«»", '"'),
-        **dict.fromkeys("‐‑‒–−", "-"),
-        **dict.fromkeys("—―", "--"),
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2039\u203a\u02bc\u00b4", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
+        **dict.fromkeys("\u2014\u2015", "--"),
         **dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", ""),
         "Æ": "AE",
         "æ": "ae",
@@ -122,11 +122,8 @@ def encode(text: str, role: Role, source: str) -> np.ndarray:
     Raises:
         UserError: a character has no plain form in the alphabet; the message says who speaks it and where.
     """
-    try:
-        content = text.encode("ascii")
-    except UnicodeEncodeError:
-        content = plain(text).encode("ascii", errors="replace") if plain(text).isascii() else b"\0"
-    codes = _CODES[np.frombuffer(content, np.uint8)]
+    content = text if text.isascii() else plain(text)
+    codes = _CODES[np.frombuffer(content.encode(), np.uint8)]
     if (codes == _NO_CODE).any():
         line, character = next(
             (line, character)
@@ -153,7 +150,7 @@ _CODES[[ord(character) for character in ALPHABET]] = np.arange(len(ALPHABET))
 
 
 def windows(texts: Sequence[np.ndarray], length: int) -> Windows:
-    """The windows of `length` characters in each of `texts`, [characters] uint8, the k-th being client k's."""
+    """The windows of `length` characters in each of `texts`, [characters] uint8; the k-th is client k's."""
     sizes = np.array([len(text) for text in texts], np.int64)
     counts = np.maximum(sizes - length, 0)
     begins = np.cumsum(sizes) - sizes
