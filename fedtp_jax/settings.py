@@ -278,6 +278,8 @@ def _float(value: int | float | str) -> float | None:
 
 def describe(kind: Any) -> str:
     """A type in words, such as "a whole number or 'auto'"."""
+    if kind is Optimizer:
+        return "an optax optimizer's name, or a section {name, arguments}"
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return " or ".join(describe(option) for option in typing.get_args(kind))
     if typing.get_origin(kind) is Literal:
