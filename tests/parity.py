@@ -50,7 +50,7 @@ def vit(sizes):
 
 
 def cnn(sizes, batch_norm=False):
-    return Cnn(sizes["out_dim"], sizes["n_kernels"], batch_norm)
+    return Cnn(sizes.get("out_dim", 10), sizes["n_kernels"], batch_norm)
 
 
 def transformer(sizes):
