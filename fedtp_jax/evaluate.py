@@ -100,7 +100,8 @@ class Evaluator:
         return shard[np.sort(draw.choice(len(shard), kept, replace=False))]
 
     def _kept(self, sizes: np.ndarray) -> np.ndarray:
-        return np.minimum(np.ceil(sizes * self.settings.knn.capacity), sizes).astype(np.int64)
+        least = np.minimum(sizes, 1)
+        return np.maximum(np.floor(sizes * self.settings.knn.capacity), least).astype(np.int64)
 
     def _steps(self, batch: int) -> np.ndarray:
         steps = steps_of(self.bench.partition.test.sizes[self.clients], batch)

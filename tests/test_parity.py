@@ -1,16 +1,29 @@
-"""Runs of the authors' PyTorch code, number for number, at the tolerances that their README advises."""
+"""The authors' PyTorch code, round by round, at the tolerances that its fixtures' README advises."""
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from parity import LOGITS, LOSSES, STATES, close, images, load, under, vit
-from torch_names import hypernetwork_leaves, vit_leaves
+from parity import LOGITS, LOSSES, STATES, close, cnn, images, load, lstm, transformer, under, vit
+from torch_names import (
+    cnn_leaves,
+    hypernetwork_leaves,
+    lstm_leaves,
+    sampled,
+    torch_state,
+    transformer_leaves,
+    vit_leaves,
+)
 
 from fedtp_jax import config, engine
-from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards
-from fedtp_jax.methods import Task, make_method
+from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards, Windows
+from fedtp_jax.evaluate import Evaluator
+from fedtp_jax.methods import make_method
+from fedtp_jax.methods.base import Task
+from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES
+from fedtp_jax.methods.fedrod import BIAS, KERNEL
 from fedtp_jax.rounds import Simulator
 from fedtp_jax.schedule import Batches
 
@@ -20,115 +33,244 @@ RUNS = {
     "local_training_vit": lambda c: config.Local(),
     "fedper_vit": lambda c: config.FedPer(),
     "personalized_t_vit": lambda c: config.Vanilla(),
-    "fedtp_vit": lambda c: config.FedTP(hypernetwork=_hypernetwork(c["hypernetwork"])),
+    "fedtp_vit": lambda c: config.FedTP(hypernetwork=hypernetwork(c)),
+    "fedtp_per_vit": lambda c: config.FedTPPer(hypernetwork=hypernetwork(c)),
+    "fedtp_rod_vit": lambda c: config.FedTPRod(hypernetwork=hypernetwork(c)),
+    "fedrod_vit": lambda c: config.FedRod(),
+    "fedproto_vit": lambda c: config.FedProto(weight=c["proto_weight"]),
+    "pfedme_vit": lambda c: config.PFedMe(inner_steps=c["inner_steps"], penalty=c["lam"]),
+    "pfedhn_cnn": lambda c: config.PFedHN(hypernetwork=hypernetwork(c)),
+    "fedbn_cnnb": lambda c: config.FedBN(statistics="aggregate"),
+    "fedtp_transformer": lambda c: config.FedTP(hypernetwork=hypernetwork(c)),
+    "fedavg_transformer": lambda c: config.FedAvg(),
+    "fedavg_lstm": lambda c: config.FedAvg(),
+}
+MODELS = {
+    "vit": (vit, vit_leaves),
+    "cnn": (cnn, cnn_leaves),
+    "cnn-b": (lambda sizes: cnn(sizes, batch_norm=True), cnn_leaves),
+    "transformer": (transformer, transformer_leaves),
+    "lstm": (lstm, lstm_leaves),
 }
 
 
-def _hypernetwork(c):
-    return config.Hypernetwork(
-        c["embed"], c["hidden"], c["n_hidden"], c["lr"], c["momentum"], c["weight_decay"]
-    )
+def hypernetwork(c):
+    c = c["hypernetwork"]
+    optimizer = config.Optimizer("sgd", {"momentum": c["momentum"]})
+    return config.Hypernetwork(c["embed"], c["hidden"], c["n_hidden"], c["lr"], c["weight_decay"], optimizer)
+
+
+def personal_leaves(convert, state):
+    """Leaves of a client's own part: pieces of the model, or FedRod's head beside it."""
+    if set(state) == {"weight", "bias"}:
+        return {KERNEL: state["weight"].swapaxes(-1, -2), BIAS: state["bias"]}
+    return convert(state)
 
 
 class Fixture:
     """One federated run of the authors' code and a Simulator of ours fed with the same inputs."""
 
-    def __init__(self, name, devices=1, **engine_options):
+    def __init__(self, name, devices=1, method=None, evaluation=None, compat="reference", **engine_options):
         self.npz, self.c = load(name)
-        c = self.c
-        self.cohorts = self.npz["cohort"]
-        n, sizes = c["clients"], c["sizes"]
-        train, self.train_shards = self._split("train", n)
-        test, test_shards = self._split("test", n)
-        data = Dataset(name, train, test, num_classes=10)
+        c, npz = self.c, self.npz
+        self.n, self.cohorts = c["clients"], npz.get("cohort", np.zeros((1, 3), int))
+        build, self.convert = MODELS[c["model"]]
+        self.text = c["model"] in ("transformer", "lstm")
+        train, train_shards = self.split("train")
+        test, test_shards = self.split("test")
+        classes = c["sizes"].get("vocabulary", c["classes"])
+        weights = tuple(npz["class_weights"].tolist()) if self.text else None
+        data = Dataset(name, train, test, classes, class_weights=weights)
         training = config.Training(
             rounds=c["rounds"],
             cohort_size=self.cohorts.shape[1],
             local_epochs=c["epochs"],
             batch_size=c["batch_size"],
             learning_rate=c["lr"],
-            momentum=c["momentum"],
             weight_decay=c["weight_decay"],
+            optimizer=config.Optimizer("sgd", {"momentum": c["momentum"]}),
         )
-        settings = config.SimulationConfig(training=training, engine=config.Engine(**engine_options))
-        model = vit(sizes)
-        task = Task(model, data.input_shape, n, training)
-        self.method = make_method(RUNS[name](c), task)
-        self.partition = Partition(self.train_shards, test_shards)
-        self.simulator = Simulator(settings, self.method, data, self.partition, engine.make_mesh(devices))
+        example = jax.ShapeDtypeStruct((1, *data.input_shape), np.int32 if self.text else np.float32)
+        self.model = build(c["sizes"])
+        task = Task(self.model, example, classes, self.n, training, class_weights=weights)
+        self.method = make_method(method or RUNS[name](c), task)
+        settings = config.SimulationConfig(
+            compat=compat,
+            training=training,
+            evaluation=evaluation or config.Evaluation(),
+            engine=config.Engine(**engine_options),
+        )
+        self.shards = train_shards
+        partition = Partition(train_shards, test_shards)
+        self.simulator = Simulator(settings, task, self.method, data, partition, engine.make_mesh(devices))
 
-    def _split(self, split, n):
-        x = [images(self.npz[f"data/{k}/{split}/x"]) for k in range(n)]
-        y = np.concatenate([self.npz[f"data/{k}/{split}/y"] for k in range(n)])
+    def inputs(self, split, k):
+        x = self.npz[f"data/{k}/{split}/x"]
+        return x if self.text else images(x, self.c["upsample"])
+
+    def split(self, split):
+        """Examples and their owners; text as its characters, of which the fixture's x are the windows."""
+        x = [self.inputs(split, k) for k in range(self.n)]
         ends = np.cumsum([0] + [len(part) for part in x])
         shards = Shards.from_lists([np.arange(a, b) for a, b in itertools.pairwise(ends)])
-        return Examples(np.concatenate(x), y.astype(np.int32)), shards
+        if not self.text:
+            y = np.concatenate([self.npz[f"data/{k}/{split}/y"] for k in range(self.n)])
+            return Examples(np.concatenate(x), y.astype(np.int32)), shards
+        texts = [self.npz[f"data/{k}/{split}/text"] for k in range(self.n)]
+        firsts = np.cumsum([0] + [len(text) for text in texts])
+        start = np.concatenate([first + np.arange(len(part)) for first, part in zip(firsts, x, strict=False)])
+        return Windows(np.concatenate(texts), start.astype(np.int32), self.c["chunk_len"]), shards
 
     def init(self):
-        state = self.simulator.init()
-        leaves = vit_leaves(under(self.npz, "init/global/"))
+        npz, state = self.npz, self.simulator.init()
+        common = self.convert(under(npz, "init/global/"))
         rows = [
-            {**leaves, **vit_leaves(under(self.npz, f"init/personal/{k}/"))} for k in range(self.c["clients"])
+            {**common, **personal_leaves(self.convert, under(npz, f"init/personal/{k}/"))}
+            for k in range(self.n)
         ]
-        phi = hypernetwork_leaves(under(self.npz, "init/hyper/"), self.c["sizes"]["dim"])
+        phi = hypernetwork_leaves(under(npz, "init/hyper/"), self.token_width)
         assert set(phi) == set(state.generator)
-        state = state._replace(
-            shared={p: leaves[p] for p in state.shared},
-            personal={p: np.stack([row[p] for row in rows]) for p in state.personal},
-            generator=phi,
-        )
-        return self.simulator.place(state)
+        shared = {p: common.get(p, leaf) for p, leaf in state.shared.items()}  # FedProto: no prototypes yet
+        personal = {p: np.stack([row[p] for row in rows]) for p in state.personal}
+        return self.simulator.place(state._replace(shared=shared, personal=personal, generator=phi))
+
+    @property
+    def token_width(self):
+        return self.c["sizes"].get("dim", self.c["sizes"].get("d_model"))
 
     def batches(self, round, k):
         order = self.npz[f"batch/order/{k}"][round]
         bounds = self.npz[f"batch/bounds/{k}"]
-        width, shard = self.simulator.layout.batch, self.train_shards[k]
+        width, shard = self.simulator.layout.batch, self.shards[k]
         parts = [shard[epoch[a:b]] for epoch in order for a, b in itertools.pairwise(bounds)]
         index = np.stack([np.pad(part, (0, width - len(part))) for part in parts]).astype(np.int32)
-        return Batches(index, np.array([len(part) for part in parts], np.int32))
+        valid = np.array([len(part) for part in parts], np.int32)
+        return Batches(index, valid, len(valid) - (len(bounds) - 1))
+
+    def check_state(self, state, round):
+        """Every leaf that the fixture tells of, in PyTorch's layout where it holds only some rows."""
+        shared = {p: leaf for p, leaf in state.shared.items() if not p.startswith("prototypes/")}
+        self._check(shared, "global", round, 0)
+        personal = dict(state.personal)
+        if KERNEL in personal:
+            expected = under(self.npz, "expect/personal/")
+            np.testing.assert_allclose(
+                personal.pop(KERNEL), expected["weight"][round].swapaxes(-1, -2), rtol=0, atol=STATES
+            )
+            np.testing.assert_allclose(personal.pop(BIAS), expected["bias"][round], rtol=0, atol=STATES)
+        else:
+            self._check(personal, "personal", round, 1)
+        self._check(state.generator, "hyper", round, 0)
+        if PROTOTYPES in state.shared:
+            known = np.asarray(state.shared[CLIENTS]) > 0
+            protos = np.where(known[:, None], state.shared[PROTOTYPES], np.nan)
+            np.testing.assert_allclose(protos, self.npz["expect/protos"][round], rtol=0, atol=STATES)
+
+    def _check(self, leaves, part, round, lead):
+        expected = {name: value[round] for name, value in under(self.npz, f"expect/{part}/").items()}
+        if not leaves:
+            return
+        assert expected
+
+        def convert(state):
+            return hypernetwork_leaves(state, self.token_width) if part == "hyper" else self.convert(state)
+
+        first = "init/hyper/" if part == "hyper" else "init/global/"
+        shapes = {name: value.shape for name, value in under(self.npz, first).items()}
+        if not shapes:  # every client has a whole model of its own
+            shapes = {name: value.shape for name, value in under(self.npz, "init/personal/0/").items()}
+        actual = torch_state(leaves, convert, shapes)
+        whole = {name.split("[")[0] for name in expected}
+        covered = set(convert({name: np.zeros(shapes[name]) for name in whole}))
+        assert set(leaves) <= covered, set(leaves) - covered
+        kept = {name: value for name, value in expected.items() if name.split("[")[0] in actual}
+        close(sampled(actual, kept, lead), kept, STATES)
 
 
 LAYOUTS = [pytest.param(name, {}, id=name) for name in RUNS] + [
     pytest.param("fedtp_vit", {"devices": 2}, id="fedtp_vit-2-devices"),
-    pytest.param("fedtp_vit", {"lanes": 2}, id="fedtp_vit-2-lanes"),
-    pytest.param("fedtp_vit", {"wave_size": 2}, id="fedtp_vit-2-waves"),
-    pytest.param("personalized_t_vit", {"devices": 2, "wave_size": 2}, id="personalized_t_vit-waves"),
+    pytest.param("fedtp_rod_vit", {"lanes": 2}, id="fedtp_rod_vit-2-lanes"),
+    pytest.param("fedproto_vit", {"wave_size": 2}, id="fedproto_vit-waves"),
+    pytest.param("pfedme_vit", {"devices": 2, "wave_size": 2}, id="pfedme_vit-waves"),
 ]
 
 
 @pytest.mark.parametrize(("name", "layout"), LAYOUTS)
 def test_parity_run(name, layout):
     run = Fixture(name, **layout)
-    npz, n = run.npz, run.c["clients"]
-    expected_shared = vit_leaves(under(npz, "expect/global/"))
-    expected_personal = vit_leaves(under(npz, "expect/personal/"))
-    expected_phi = hypernetwork_leaves(under(npz, "expect/hyper/"), run.c["sizes"]["dim"])
+    npz, n = run.npz, run.n
     state = run.init()
+    predict = jax.jit(run.method.predict)
+    widest = int(run.simulator.partition.test.sizes.max())  # one shape, one compile
     for round, cohort in enumerate(run.cohorts):
-        prepared = run.simulator.prepare_batches(cohort, [run.batches(round, k) for k in cohort])
-        state, result = run.simulator.round(state, round, prepared)
-        close(state.shared, {p: expected_shared[p][round] for p in state.shared}, STATES)
-        close(state.personal, {p: expected_personal[p][round] for p in state.personal}, STATES)
-        close(state.generator, {p: leaf[round] for p, leaf in expected_phi.items()}, STATES)
-        losses = [npz[f"expect/train_loss/{round}/{k}"] for k in cohort]
-        counts = [run.batches(round, k).valid for k in cohort]
-        mean = np.average(np.concatenate(losses), weights=np.concatenate(counts))
-        np.testing.assert_allclose(result.train_loss, mean, atol=LOSSES, rtol=0)
+        batches = [run.batches(round, k) for k in cohort]
+        state, result = run.simulator.round(state, round, run.simulator.prepare_batches(cohort, batches))
+        run.check_state(state, round)
+        np.testing.assert_allclose(
+            result.train_loss, mean_loss(run, round, cohort, batches), atol=LOSSES, rtol=0
+        )
 
         shared, rows = run.method.variables(state, jnp.arange(n))
         for k in range(n):
             own = {p: leaf[k] for p, leaf in rows.items()}
-            logits = run.method.predict({**shared, **own}, images(npz[f"data/{k}/test/x"]))
-            np.testing.assert_allclose(logits, npz[f"expect/test_logits/{k}"][round], atol=LOGITS, rtol=0)
+            x = run.inputs("test", k)
+            logits = predict({**shared, **own}, np.resize(x, (widest, *x.shape[1:]))).logits[: len(x)]
+            expected = npz[f"expect/test_logits/{k}"][round]
+            if run.text:
+                expected = expected.swapaxes(-1, -2)
+            if name.startswith("fedproto"):
+                expected = -expected  # distances, of which the smallest wins
+            np.testing.assert_allclose(logits, expected, atol=LOGITS, rtol=0)
         sums = run.simulator.evaluate(state)
-        np.testing.assert_array_equal(sums.correct, npz["expect/test_correct"][round])
+        np.testing.assert_allclose(sums.correct, npz["expect/test_correct"][round], atol=1e-5, rtol=0)
         pooled = sums.correct.sum() / sums.examples.sum()
         np.testing.assert_allclose(pooled, npz["expect/test_avg_acc"][round], atol=1e-6, rtol=0)
 
 
-def test_parity_weights():
-    run = Fixture("fedavg_vit")
+def mean_loss(run, round, cohort, batches):
+    """The fixture's losses of all local steps, by example.
+
+    FedRod types list the model's and the head's loss of each batch, pFedMe those of all inner steps.
+    """
+    losses = [run.npz[f"expect/train_loss/{round}/{k}"] for k in cohort]
+    counts = [part.valid for part in batches]
+    if "rod" in run.c["name"]:
+        losses = [part[::2] for part in losses]
+    if "inner_steps" in run.c:
+        losses = [part.reshape(-1, run.c["inner_steps"]).mean(1) for part in losses]
+    return np.average(np.concatenate(losses), weights=np.concatenate(counts))
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if "local" not in name and "proto" not in name])
+def test_parity_weights(name):
+    run = Fixture(name)
     for round, cohort in enumerate(run.cohorts):
         wave = run.simulator.prepare_batches(cohort, [run.batches(round, k) for k in cohort]).waves[0]
-        weight = dict(zip(np.asarray(wave.ids).tolist(), np.asarray(wave.weights).tolist(), strict=True))
+        weights = np.asarray(wave.facts.weight).tolist()
+        weight = dict(zip(np.asarray(wave.ids).tolist(), weights, strict=True))
         np.testing.assert_allclose([weight[k] for k in cohort], run.npz["expect/p"][round], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("case", ["official128", "own_dim", "k5", "half"])
+def test_parity_knn(case):
+    c = load("fedtp_knn_vit")[1]["cases"][case]
+    knn = config.Knn(weight=c["knn_weight"], neighbors=c["k_value"], capacity=c["capacity_ratio"])
+    run = Fixture(
+        "fedtp_knn_vit",
+        method=config.Vanilla(),  # the personalised models are given, not a hypernetwork
+        evaluation=config.Evaluation(knn=knn, batch_size=8),
+        compat="reference" if case == "official128" else "none",
+    )
+    evaluate, npz = run.simulator.evaluate, run.npz
+    if case == "half":
+        chosen = {k: np.asarray(npz[f"expect/half/stored/{k}"]) for k in range(run.n)}
+        for k, kept in chosen.items():
+            assert len(evaluate.stored_positions(k)) == len(kept)
+        evaluate.stored_positions = lambda k: run.shards[k][chosen[k]]
+    sums = evaluate(run.init())
+    for k in range(run.n):
+        assert sums.correct[k] == npz[f"expect/{case}/correct/{k}"]
+    y = [npz[f"data/{k}/test/y"] for k in range(run.n)]
+    outputs = [npz[f"expect/{case}/outputs/{k}"] for k in range(run.n)]
+    losses = [-np.log(p[np.arange(len(y_k)), y_k]).sum() for p, y_k in zip(outputs, y, strict=True)]
+    np.testing.assert_allclose(sums.loss / sums.examples, losses / sums.examples, atol=LOSSES, rtol=0)

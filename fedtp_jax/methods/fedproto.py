@@ -85,7 +85,7 @@ def _prototype_work(task: Task, method: Method, weight: float) -> ClientWork:
 
     def step(shared: Leaves, row: Row, carry: _Carry, batch: Batch, key: jax.Array) -> _Carry:
         trained, output = steps.step(shared, row, carry.trained, batch, key)
-        counted = batch.mask * (batch.step >= row.facts.last_pass)
+        counted = jnp.where(batch.step >= row.facts.last_pass, batch.mask, 0.0)
         classes = jax.nn.one_hot(batch.y, len(carry.counts)) * counted[:, None]
         return _Carry(trained, carry.sums + classes.T @ output.features, carry.counts + classes.sum(0))
 

@@ -55,12 +55,12 @@ def role_method(
         leaves = tree.flatten(task.model.init(model_key, jnp.zeros(task.example.shape, task.example.dtype)))
         rows = {
             p: jnp.broadcast_to(leaves[p], (task.num_clients, *leaves[p].shape))
-            for p in roles
+            for p in leaves
             if roles[p] == "personal"
         }
         keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(jnp.arange(task.num_clients))
         rows |= {path: jax.vmap(make)(keys) for path, make in extra.items()}
-        shared = {p: leaves[p] for p in roles if roles[p] == "shared"}
+        shared = tree.select(leaves, roles, "shared")
         phi = generator.init(jax.random.fold_in(key, Purpose.HYPERNETWORK))
         return State(shared, rows, phi, generator.optimizer.init(phi), server.init(shared))
 
