@@ -59,8 +59,8 @@ def list_(
         Positional[Literal["methods", "models", "datasets", "partitions"]], arg(help="what to list")
     ],
 ) -> int:
-    """List what can be chosen by name, and the fields of each."""
-    Console().print(list_parts(what))
+    """List what can be chosen by name."""
+    print(list_parts(what))
     return 0
 
 

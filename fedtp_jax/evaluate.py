@@ -91,7 +91,7 @@ class Evaluator:
         return Sums(*result)
 
     def stored_positions(self, client: int) -> np.ndarray:
-        """Positions of the train examples that `client` keeps for its neighbours, in the order of its shard."""
+        """Positions of the train examples that `client` keeps for its neighbours, in its shard's order."""
         shard = self.bench.train_positions(client)
         kept = int(self._kept(np.array(len(shard))))
         if kept == len(shard):

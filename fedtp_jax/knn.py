@@ -35,7 +35,7 @@ def neighbor_work(
     features: int,
     scale: float | None = None,
 ) -> ClientWork:
-    """Fill the store with the client's train examples (all passes but the last), then predict its test examples.
+    """Fill the store with the client's train examples (all passes but the last), then predict its test ones.
 
     `capacity` is the size of the largest store, `features` the size of a feature vector, `scale` what squared
     distances are divided by: by default that size.

@@ -59,7 +59,7 @@ class Adaptation:
 
 
 class Start(NamedTuple):
-    """Where a mode starts: leaves [..] that stay, leaves that are trained, and how both make a client's own."""
+    """Where a mode starts: what stays, what is trained, and how both make a client's leaves."""
 
     fixed: Any
     trained: Leaves

@@ -21,7 +21,7 @@ def make_optimizer(
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
 ) -> optax.GradientTransformation:
-    """Clip the gradient, add the L2 decay to it (as PyTorch does, before any momentum), then optax's optimizer.
+    """Clip the gradient, add the L2 decay to it (as PyTorch does, before momentum), then optax's optimizer.
 
     `field` is the dotted name of `settings` for errors. Raises UserError for a name or an argument that optax
     does not know or take.

@@ -5,11 +5,9 @@ import inspect
 import typing
 from typing import Any
 
-from rich.table import Table
-
 from fedtp_jax import config
-from fedtp_jax.config import SimulationConfig, default_of, name_of
-from fedtp_jax.settings import describe
+from fedtp_jax.building import describe
+from fedtp_jax.config import Optimizer, SimulationConfig, default_of, name_of
 
 KINDS = {
     "methods": config.METHODS,
@@ -38,16 +36,14 @@ def describe_fields() -> str:
     return "\n".join(lines)
 
 
-def list_parts(what: str) -> Table:
-    """A table of the names that a section may be chosen by."""
+def list_parts(what: str) -> str:
+    """The names that a section may be chosen by, a line each."""
     section = {"methods": "method", "models": "model", "datasets": "data", "partitions": "partition"}[what]
-    table = Table(box=None, pad_edge=False, title=f"{section}.name=...", title_justify="left")
-    table.add_column("name", no_wrap=True)
-    table.add_column("what it is")
-    table.add_column("fields and defaults", overflow="fold")
-    for name, kind in KINDS[what].items():
-        table.add_row(f"[bold]{name}[/bold]", first_line(kind), "\n".join(_defaults(kind, "")))
-    return table
+    width = max(map(len, KINDS[what]))
+    lines = [f"{name:{width}}  {first_line(kind)}" for name, kind in KINDS[what].items()]
+    return "\n".join(
+        [*lines, "", f"Choose by {section}.name; `fedtp run --help` has the fields and defaults of each."]
+    )
 
 
 def first_line(kind: Any) -> str:
@@ -55,29 +51,28 @@ def first_line(kind: Any) -> str:
     return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
 
 
-def _defaults(kind: Any, prefix: str) -> list[str]:
-    lines = []
-    for field in dataclasses.fields(kind):
-        if field.default_factory is not dataclasses.MISSING:
-            lines += _defaults(field.default_factory, f"{field.name}.")
-        else:
-            lines.append(f"{prefix}{field.name}={_show(field.default)}")
-    return lines
-
-
 def _field_lines(kind: Any, prefix: str) -> list[str]:
     hints = typing.get_type_hints(kind)
     lines = []
     for field in dataclasses.fields(kind):
-        if field.default_factory is not dataclasses.MISSING:
-            lines += _field_lines(field.default_factory, f"{prefix}{field.name}.")
+        default, help, dotted = default_of(field), field.metadata["help"], f"{prefix}{field.name}"
+        kinds = field.metadata.get("kinds")
+        if kinds:
+            lines.append(f"{dotted}.name={name_of(default)}  {help}")
+            for name, one in kinds.items():
+                lines.append(f"  {name}: {first_line(one)}")
+                lines += [f"    {line}" for line in _field_lines(one, f"{dotted}.")]
+        elif dataclasses.is_dataclass(default) and not isinstance(default, Optimizer):
+            lines += _field_lines(type(default), f"{dotted}.")
         else:
-            allowed = describe(hints[field.name])
-            lines.append(f"{prefix}{field.name}={_show(field.default)}  {field.metadata['help']} ({allowed})")
+            lines.append(f"{dotted}={_show(default)}  {help} ({describe(hints[field.name])})")
     return lines
 
 
 def _show(default: Any) -> str:
     if default is None:
         return "null"
+    if isinstance(default, Optimizer):
+        arguments = "".join(f", {name}: {value}" for name, value in default.arguments.items())
+        return f"{{name: {default.name}{arguments}}}"
     return "[" + ", ".join(default) + "]" if isinstance(default, tuple) else str(default)

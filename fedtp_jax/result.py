@@ -88,8 +88,9 @@ class Result:
     Attributes:
       config: the configuration it ran with.
       history: a row per round: round, clients, excluded, examples, bytes_down and bytes_up (of the whole
-        cohort), train_loss, and for evaluated rounds test_accuracy (pooled over examples), test_client_mean, test_client_std, test_worst_decile, test_loss,
-        clients_tested, clients_without_test. Accuracies are fractions.
+        cohort), train_loss, and for evaluated rounds test_accuracy (pooled over examples), test_client_mean,
+        test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test. Accuracies are
+        fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_loss (NaN without test
         examples, and for clients that are held out).
@@ -142,16 +143,16 @@ class Result:
     def variables(self, client: int) -> dict[str, Any]:
         """The Flax variables that `client` would run now, for `result.model.apply(variables, inputs)`.
 
-        The model takes normalised inputs; `predict` takes them as they are, and heeds what a method has beside
-        the model (FedRod's personal head, FedProto's prototypes).
+        The model takes normalised inputs; `predict` takes them as they are, and heeds what a method has
+        beside the model (FedRod's personal head, FedProto's prototypes).
         """
         return tree.unflatten(self._leaves(client))
 
     def predict(self, client: int, x: np.ndarray) -> jax.Array:
         """Logits [B, classes] by `client`'s own leaves for inputs [B, ...] as the data set holds them.
 
-        For text x [B, T] are codes of characters and logits are [B, T, classes]. Nearest neighbours, which need
-        the client's examples, take no part.
+        For text x [B, T] are codes of characters and logits are [B, T, classes]. Nearest neighbours, which
+        need the client's examples, take no part.
         """
         x = np.asarray(x)
         if x.shape[1:] != self.task.input_shape:

@@ -1,18 +1,16 @@
 """YAML files and `section.field=value` overrides -> SimulationConfig, with one clear message per mistake."""
 
 import dataclasses
-import math
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from fedtp_jax import config
+from fedtp_jax.building import NAMED, build, show
 from fedtp_jax.config import Optimizer, SimulationConfig, default_of, name_of
-from fedtp_jax.errors import UserError, nearest
+from fedtp_jax.errors import UserError
 
 _BOUNDS = {
     "gt": (lambda value, bound: value > bound, "greater than"),
@@ -45,7 +43,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationCo
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected sections such as 'training:', got {_show(tree)}")
+        raise UserError(f"{path}: expected sections such as 'training:', got {show(tree)}")
     for override in overrides:
         _apply(tree, override)
     return from_dict(tree)
@@ -53,7 +51,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationCo
 
 def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
     """The configuration that nested plain values describe; the inverse of `to_dict`."""
-    result: SimulationConfig = _build(SimulationConfig, values, "")
+    result: SimulationConfig = build(SimulationConfig, values, "")
     _check(result)
     return result
 
@@ -70,11 +68,11 @@ def to_yaml(settings: SimulationConfig) -> str:
 
 def checked(settings: SimulationConfig) -> SimulationConfig:
     """A configuration made in Python, held to the same rules as one from a file."""
-    for name, kinds in _NAMED.items():
-        owner = settings.training if name == "schedule" else settings
-        if type(getattr(owner, name)) not in kinds.values():
+    for name, kinds in NAMED.items():
+        owner, field = (settings.training, f"training.{name}") if name == "schedule" else (settings, name)
+        if dataclasses.is_dataclass(owner) and type(getattr(owner, name)) not in kinds.values():
             allowed = ", ".join(f"config.{kind.__name__}()" for kind in kinds.values())
-            raise UserError(f"{name}: got {_show(getattr(owner, name))}, expected one of {allowed}")
+            raise UserError(f"{field}: got {show(getattr(owner, name))}, expected one of {allowed}")
     return from_dict(to_dict(settings))
 
 
@@ -114,7 +112,7 @@ def differences(a: SimulationConfig, b: SimulationConfig) -> list[str]:
     left, right = dict(_flat(to_dict(a), "")), dict(_flat(to_dict(b), ""))
     missing = object()
     return [
-        f"{field}: {_show(left.get(field, 'absent'))} there, {_show(right.get(field, 'absent'))} here"
+        f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
         for field in sorted(left | right)
         if left.get(field, missing) != right.get(field, missing)
     ]
@@ -145,7 +143,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         inner = tree.setdefault(word, {})
         if inner is None:
             inner = tree[word] = {}
-        elif isinstance(inner, str) and word in (*_NAMED, "optimizer"):  # the short form, "method: fedavg"
+        elif isinstance(inner, str) and word in (*NAMED, "optimizer"):  # the short form, "method: fedavg"
             inner = tree[word] = {"name": inner}
         if not isinstance(inner, dict):
             raise UserError(f"{field}: {'.'.join(path[: depth + 1])} is a value, not a section")
@@ -159,7 +157,7 @@ def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> Non
     """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
     if field == "optimizer":
         section.clear()
-    kinds = _NAMED.get(field)
+    kinds = NAMED.get(field)
     if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):
         return  # the wrong name is reported later
     defaults = {f.name: _plain(default_of(f)) for f in dataclasses.fields(kinds[section.get("name", name)])}
@@ -167,132 +165,6 @@ def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> Non
     for option in set(section) - {"name"}:
         if option not in known or section[option] == defaults.get(option):
             del section[option]
-
-
-def _build(kind: type, values: Any, where: str) -> Any:
-    """An instance of dataclass `kind` from plain values; `where` is its dotted name and a dot, or empty."""
-    if not isinstance(values, Mapping):
-        raise UserError(f"{where.rstrip('.')}: expected a section with fields, got {_show(values)}")
-    hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in values:
-        if name not in fields:
-            known = f"the fields of {where.rstrip('.')}" if where else "the sections"
-            raise UserError(
-                f"{where}{name}: unknown field{nearest(str(name), fields)}; "
-                f"{known} are: {', '.join(fields) or 'none'}"
-            )
-    built = {}
-    for name, value in values.items():
-        field, dotted = fields[name], where + name
-        if field.metadata.get("kinds"):
-            default = name_of(default_of(field))
-            built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
-        elif field.metadata.get("optimizer"):
-            built[name] = _build_optimizer(value, dotted, default_of(field))
-        elif dataclasses.is_dataclass(hints[name]):
-            built[name] = _build(typing.cast(type, hints[name]), {} if value is None else value, dotted + ".")
-        else:
-            built[name] = _convert(hints[name], value, dotted)
-    return kind(**built)
-
-
-def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) -> Any:
-    """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone."""
-    if isinstance(values, str):
-        values = {"name": values}
-    if not isinstance(values, Mapping):
-        raise UserError(f"{where}: got {_show(values)}; choose one of {', '.join(kinds)}")
-    options = dict(values)
-    name = options.pop("name", default)
-    if not isinstance(name, str) or name not in kinds:
-        raise UserError(
-            f"{where}.name: got {_show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
-        )
-    known = {f.name for f in dataclasses.fields(kinds[name])}
-    for option in set(options) - known:
-        owners = [n for n, kind in kinds.items() if option in {f.name for f in dataclasses.fields(kind)}]
-        if owners:
-            allowed = f"its fields are: {', '.join(known)}" if known else "it has no fields"
-            raise UserError(
-                f"{where}.{option}: a field of {', '.join(owners)}, but {where}.name is {name!r} ({allowed})"
-            )
-    return _build(kinds[name], options, where + ".")
-
-
-def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer:
-    """{name: adam, b1: 0.9}, or the name alone; arguments without a name change those of the default."""
-    if isinstance(values, str):
-        values = {"name": values}
-    if not isinstance(values, Mapping):
-        raise UserError(
-            f"{where}: got {_show(values)}, expected the name of an optax optimizer, or a section"
-        )
-    arguments = dict(values)
-    named = "name" in arguments
-    name = _convert(str, arguments.pop("name", default.name), where + ".name")
-    for argument, value in arguments.items():
-        if not isinstance(value, bool | int):
-            arguments[argument] = _convert(float, value, f"{where}.{argument}")
-    return Optimizer(name, arguments if named else {**default.arguments, **arguments})
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the annotated type; a float may come as an int, or as text, which YAML takes 1e-3 for."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        for option in typing.get_args(kind):
-            try:
-                return _convert(option, value, where)
-            except UserError:
-                continue
-    elif kind is type(None) and value is None:
-        return None
-    elif typing.get_origin(kind) is Literal:
-        if value in typing.get_args(kind):
-            return value
-    elif kind in (bool, int):
-        if type(value) is kind:
-            return value
-    elif kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        number = _float(value)
-        if number is not None:
-            return number
-    elif kind is str and isinstance(value, str):
-        return value
-    elif kind == tuple[str, ...]:
-        if isinstance(value, str):
-            value = [value]
-        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-    raise UserError(f"{where}: got {_show(value)}, expected {describe(kind)}")
-
-
-def _float(value: int | float | str) -> float | None:
-    """A finite float, or None."""
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def describe(kind: Any) -> str:
-    """A type in words, such as "a whole number or 'auto'"."""
-    if kind is Optimizer:
-        return "an optax optimizer's name, or a section {name, arguments}"
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return " or ".join(describe(option) for option in typing.get_args(kind))
-    if typing.get_origin(kind) is Literal:
-        return " or ".join(repr(option) for option in typing.get_args(kind))
-    words = {
-        int: "a whole number",
-        float: "a finite number",
-        bool: "true or false",
-        str: "text",
-        type(None): "null",
-        tuple[str, ...]: "a list of texts",
-    }
-    return words[kind]
 
 
 def _check_bounds(part: Any, where: str) -> None:
@@ -307,7 +179,7 @@ def _check_bounds(part: Any, where: str) -> None:
             if key in field.metadata and isinstance(value, int | float):
                 bound = field.metadata[key]
                 if not holds(value, bound):
-                    raise UserError(f"{dotted}: got {_show(value)}, expected a number {words} {bound}")
+                    raise UserError(f"{dotted}: got {show(value)}, expected a number {words} {bound}")
 
 
 def _plain(value: Any) -> Any:
@@ -315,7 +187,7 @@ def _plain(value: Any) -> Any:
         return {"name": value.name, **value.arguments}
     if dataclasses.is_dataclass(value):
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        named = any(type(value) in kinds.values() for kinds in _NAMED.values())
+        named = any(type(value) in kinds.values() for kinds in NAMED.values())
         return {"name": name_of(value), **fields} if named else fields
     return list(value) if isinstance(value, tuple) else value
 
@@ -326,18 +198,3 @@ def _flat(values: Mapping[str, Any], where: str) -> typing.Iterator[tuple[str, A
             yield from _flat(value, f"{where}{name}.")
         else:
             yield where + name, value
-
-
-def _show(value: Any) -> str:
-    """A value as the user wrote it, shortened."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-_NAMED = {
-    "data": config.DATASETS,
-    "partition": config.PARTITIONS,
-    "model": config.MODELS,
-    "method": config.METHODS,
-    "schedule": config.SCHEDULES,
-}

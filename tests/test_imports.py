@@ -13,6 +13,7 @@ LAYERS = [
     ["config.data", "config.partition", "config.model", "config.method", "config.training"],
     ["config.simulation"],
     ["config"],
+    ["building"],
     ["rng", "tree", "settings", "data.federated"],
     ["optimizers", "data.recipes", "data.scripts"],
     ["data.superclass_recipes", "data.plays"],

@@ -11,8 +11,8 @@ from oracle import Oracle
 
 from fedtp_jax import config, engine
 from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards
-from fedtp_jax.metrics import summarize
 from fedtp_jax.methods import Task, make_method
+from fedtp_jax.metrics import summarize
 from fedtp_jax.models.hypernetwork import Hypernetwork
 from fedtp_jax.models.vit import Vit
 from fedtp_jax.rounds import Simulator

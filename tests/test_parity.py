@@ -19,7 +19,6 @@ from torch_names import (
 
 from fedtp_jax import config, engine
 from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards, Windows
-from fedtp_jax.evaluate import Evaluator
 from fedtp_jax.methods import make_method
 from fedtp_jax.methods.base import Task
 from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES

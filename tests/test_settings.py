@@ -71,7 +71,15 @@ MISTAKES = {
     "training.rounds=0": ["training.rounds", "got 0", "at least 1"],
     "training.learning_rate=-1": ["training.learning_rate", "-1.0", "greater than 0"],
     "training.learning_rate=nan": ["training.learning_rate", "a finite number"],
-    "training.momentum=1": ["training.momentum", "1.0", "less than 1"],
+    "training.momentum=1": ["training.momentum: unknown field", "training.optimizer.momentum"],
+    "training.optimizer=[adam]": ["training.optimizer", "['adam']", "the name of an optax optimizer"],
+    "training.optimizer.momentum=fast": ["training.optimizer.momentum", "'fast'", "a finite number"],
+    "training.schedule=warm": ["training.schedule.name", "'warm'", "cosine"],
+    "training.schedule={name: cosine, decay: 1}": ["training.schedule.decay", "a field of exponential"],
+    "training={local_steps: 5, local_epochs: 2}": ["training.local_steps", "give one of them"],
+    "training.held_out=17": ["training.cohort_size", "training.held_out = 20 - 17"],
+    "compat=papers": ["compat", "'papers'", "'none' or 'reference'"],
+    "evaluation.knn.weight=2": ["evaluation.knn.weight", "at most 1"],
     "training.cohort_size=99": ["training.cohort_size", "99", "partition.clients = 20"],
     "training=7": ["training", "expected a section", "7"],
     "training.rounds": ["'training.rounds'", "section.field=value"],
@@ -182,11 +190,12 @@ def test_every_field_has_help():
     def fields(kind):
         for field in dataclasses.fields(kind):
             yield field
-            if field.default_factory is not dataclasses.MISSING:
-                yield from fields(field.default_factory)
+            default = config.default_of(field)
+            if dataclasses.is_dataclass(default) and not isinstance(default, config.Optimizer):
+                yield from fields(type(default))
 
     kinds = [SimulationConfig, *config.DATASETS.values(), *config.PARTITIONS.values()]
-    for kind in [*kinds, *config.MODELS.values(), *config.METHODS.values()]:
+    for kind in [*kinds, *config.MODELS.values(), *config.METHODS.values(), *config.SCHEDULES.values()]:
         assert kind.__doc__
         for field in fields(kind):
             assert field.metadata["help"], field.name

@@ -19,7 +19,7 @@ def section(kind: Any, help: str, kinds: dict[str, type] | None = None) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """Any optimizer of optax by its name there, with its own arguments; its learning rate stands beside it."""
+    """Any optimizer of optax by its name there, with its arguments; its learning rate stands beside it."""
 
     name: str = "sgd"
     arguments: Mapping[str, float | int | bool] = dataclasses.field(default_factory=dict)

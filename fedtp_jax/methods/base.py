@@ -53,7 +53,11 @@ class Kept(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A model's logits [B, classes] (text: [B, T, classes]), features [B, F] or None, new running statistics."""
+    """What a model gives for a batch.
+
+    logits [B, classes] (text: [B, T, classes]); features [B, F] (text: [B, T, F]) or None; statistics:
+    {path: leaf} the running ones after the batch, in training.
+    """
 
     logits: jax.Array
     features: Any
@@ -136,8 +140,8 @@ class Task(NamedTuple):
         if features is None or features.ndim != 2:
             gives = "none" if features is None else "one for each position of a text"
             raise UserError(
-                f"{method}: needs one feature vector per example, but the model gives {gives}; choose vit, cnn "
-                "or cnn_bn, or in a model of your own self.sow('intermediates', 'features', x) with x [B, F]"
+                f"{method}: needs one feature vector per example, but the model gives {gives}; choose vit, "
+                "cnn or cnn_bn, or sow one in your own: self.sow('intermediates', 'features', x), x [B, F]"
             )
         return int(features.shape[-1])
 

@@ -53,7 +53,7 @@ def local_training(
 ) -> LocalTraining:
     """Steps of the clients' optimizer on `objective` from (shared, row), with a fresh optimizer.
 
-    Running statistics are what the forward pass leaves; `after` may change leaves that the optimizer does not.
+    Running statistics are what the forward pass leaves; `after` may change leaves that the optimizer leaves.
     """
     training = task.training
     optimizer = make_optimizer(

@@ -23,7 +23,7 @@ def personal(settings: config.FedPer | config.Vanilla, task: Task) -> Method:
 
 
 def fedbn(settings: config.FedBN, task: Task) -> Method:
-    """The normalisation layers stay with the client; batch norm's running statistics by a policy of theirs."""
+    """Normalisation layers stay with the client; running statistics follow a policy of their own."""
     has_statistics = any(path.startswith(STATISTICS) for path in task.leaf_shapes())
     policy: list[Rule] = []
     if settings.statistics == "aggregate" and has_statistics:

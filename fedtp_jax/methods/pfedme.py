@@ -23,7 +23,7 @@ class _Carry(NamedTuple):
 
 
 def pfedme(settings: config.PFedMe, task: Task) -> Method:
-    """On each batch theta ~ argmin loss(theta) + lambda/2 |theta - w|^2, then w -= lambda * eta * (w - theta).
+    """Per batch theta ~ argmin loss(theta) + lambda/2 |theta - w|^2, then w -= lambda * eta * (w - theta).
 
     w is shared; theta, which starts from w in every round (as in the authors' code), is what clients run.
     """
