@@ -11,8 +11,8 @@ from benchmarks.results import write
 from fedtp_jax import config, engine
 from fedtp_jax.data.federated import Dataset, Examples
 from fedtp_jax.data.partition import make_partition
-from fedtp_jax.result import TaskShape
 from fedtp_jax.rounds import Simulator
+from fedtp_jax.task import TaskShape
 
 CLIENTS, EXAMPLES, CLASSES = 64, 16_000, 10
 

@@ -1,4 +1,4 @@
-"""The command line: `fedtp run | resume | list | partition | prepare`.
+"""The command line: `fedtp run | resume | list | partition | prepare | novel`.
 
 Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
 """
@@ -113,6 +113,42 @@ def prepare(
     return 0
 
 
+def novel(
+    directory: Annotated[Positional[Path], arg(help="the folder of a run with training.held_out clients")],
+    clients: Annotated[tuple[int, ...], arg(help="ids among the held-out clients; default: all")] = (),
+    modes: Annotated[
+        tuple[Literal["zero_shot", "fit", "fine_tune", "local"], ...], arg(help="default: all that fit")
+    ] = (),
+    epochs: Annotated[int, arg(help="passes over a client's train examples")] = 10,
+    learning_rate: Annotated[float | None, arg(help="default: training.learning_rate")] = None,
+    embedding_learning_rate: Annotated[float | None, arg(help="default: the hypernetwork's")] = None,
+    out: Annotated[Path | None, arg(help="CSV file to write, a row per client")] = None,
+) -> int:
+    """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
+    from fedtp_jax.data.sources import load
+    from fedtp_jax.folder import write_csv
+    from fedtp_jax.novel import Adaptation
+    from fedtp_jax.result import Result
+    from fedtp_jax.tables import novel_table
+
+    settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
+    result = Result.load(directory)
+    data = load(result.config.data)
+    reached = result.personalize_held_out(data, clients or None, modes or None, settings)
+    console = Console()
+    console.print(novel_table(reached))
+    console.print(f"{len(reached.clients)} clients that never trained, {epochs} epochs", highlight=False)
+    if out is not None:
+        try:
+            write_csv(out, reached.clients)
+        except OSError as error:
+            raise UserError(
+                f"--out {out}: cannot be written ({error.strerror}); choose another file"
+            ) from None
+        console.print(f"wrote {out}", highlight=False)
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `fedtp` command."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -129,6 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
         "list": list_,
         "partition": partition,
         "prepare": prepare,
+        "novel": novel,
     }
     code: int
     try:

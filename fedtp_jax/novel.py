@@ -59,12 +59,20 @@ class Adaptation:
 
 
 class Start(NamedTuple):
-    """Where a mode starts: what stays, what is trained, and how both make a client's leaves."""
+    """Where a mode starts: what stays, what one client trains, and what clients then run.
+
+    variables: (fixed, trained [K, ...]) -> (shared leaves, rows [K, ...]).
+    """
 
     fixed: Any
     trained: Leaves
-    leaves_of: Callable[[Any, Leaves], Leaves]
+    variables: Callable[[Any, Leaves], tuple[Leaves, Leaves]]
     predict: Predict
+
+    def leaves(self, fixed: Any, trained: Leaves) -> Leaves:
+        """All leaves of one client."""
+        shared, rows = self.variables(fixed, {path: leaf[None] for path, leaf in trained.items()})
+        return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
 
 
 class Adapted(NamedTuple):
@@ -110,24 +118,24 @@ class NovelClients:
         mean = jax.tree.map(lambda rows: rows.mean(0), method.own(self.state, jnp.asarray(self.trained)))
         fixed = (self.state.shared, self.state.generator)
 
-        def own_leaves(fixed: Any, own: Leaves) -> Leaves:
+        def own_variables(fixed: Any, own: Leaves) -> tuple[Leaves, Leaves]:
             shared, phi = fixed
-            rows = method.realize(phi, {path: leaf[None] for path, leaf in own.items()})
-            return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
+            return shared, method.realize(phi, own)
 
-        def same(fixed: Any, leaves: Leaves) -> Leaves:
-            return {**fixed, **leaves}
+        def all_variables(fixed: Any, leaves: Leaves) -> tuple[Leaves, Leaves]:
+            return fixed, leaves
 
-        zero_shot = own_leaves(fixed, mean)
+        at_once = Start(fixed, mean, own_variables, method.predict)
+        zero_shot = at_once.leaves(fixed, mean)
         beside = {p: w for p, w in zero_shot.items() if p.startswith("prototypes/")}
         everything = {p: w for p, w in zero_shot.items() if p not in beside}
         key = rng.key(self.config.seed, rng.Purpose.MODEL)
         fresh = tree.flatten(task.model.init(key, jnp.zeros(task.example.shape, task.example.dtype)))
         starts = {
-            "zero_shot": Start(fixed, mean, own_leaves, method.predict),
-            "fit": Start(fixed, mean, own_leaves, method.predict),
-            "fine_tune": Start(beside, everything, same, method.predict),
-            "local": Start({}, fresh, same, task.forward),
+            "zero_shot": at_once,
+            "fit": at_once,
+            "fine_tune": Start(beside, everything, all_variables, method.predict),
+            "local": Start({}, fresh, all_variables, task.forward),
         }
         if not mean:
             del starts["fit"]
@@ -143,8 +151,7 @@ class NovelClients:
 
         def variables(state: Any, ids: jax.Array) -> tuple[Leaves, Leaves]:
             fixed, rows = state
-            own = tree.take_rows(rows, ids)
-            return {}, jax.vmap(start.leaves_of, in_axes=(None, 0))(fixed, own)
+            return start.variables(fixed, tree.take_rows(rows, ids))
 
         state = (jax.device_put(start.fixed, self.bench.replicated), rows)
         evaluate = Evaluator(
@@ -157,7 +164,7 @@ class NovelClients:
         )
 
         def leaves(client: int) -> Leaves:
-            return start.leaves_of(start.fixed, {path: leaf[client] for path, leaf in rows.items()})
+            return start.leaves(start.fixed, {path: leaf[client] for path, leaf in rows.items()})
 
         size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(STATISTICS))
         return Adapted(evaluate(state), leaves, 0 if mode == "zero_shot" else size)
@@ -224,7 +231,7 @@ def adaptation_work(config: SimulationConfig, task: Task, start: Start, settings
         own, opt = carry
 
         def loss(trained: Leaves) -> tuple[jax.Array, Leaves]:
-            leaves = start.leaves_of(fixed, {**own, **trained})
+            leaves = start.leaves(fixed, {**own, **trained})
             output = start.predict(leaves, batch.x, batch.mask, key)
             losses = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch.y)
             return masked_mean(jnp.where(jnp.isinf(losses), 0.0, losses), batch.mask), output.statistics

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pandas as pd
 
 from fedtp_jax import engine, settings, tree
 from fedtp_jax.checkpoint import Checkpoints
-from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
-from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.data.federated import Dataset, Partition, Shards
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import CsvLog, RunFolder, describe_environment, write_atomically, write_csv, write_json
-from fedtp_jax.methods import make_method
 from fedtp_jax.methods.base import Method, State, Task
-from fedtp_jax.models import make_model
+from fedtp_jax.novel import Adaptation, NovelClients
+from fedtp_jax.personalized import Personalized, personalize
+from fedtp_jax.rounds import held_out_clients
+from fedtp_jax.task import TaskShape
 
 WHOLE_NUMBERS = {
     "round",
@@ -31,54 +34,6 @@ WHOLE_NUMBERS = {
     "clients_tested",
     "clients_without_test",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskShape:
-    """What must be known of the data to build the model and the method without the data.
-
-    `data` and `partition` are fingerprints: a run is only continued on the very same examples. `mean` and
-    `std` normalise inputs on their last axis, uint8 ones after division by 255; text enters as it is.
-    """
-
-    input_shape: tuple[int, ...]
-    is_text: bool
-    num_classes: int
-    num_clients: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    class_weights: tuple[float, ...] | None
-    data: str
-    partition: str
-
-    @classmethod
-    def of(cls, data: Dataset, partition: Partition) -> "TaskShape":
-        """What must be known of these."""
-        return cls(
-            data.input_shape,
-            data.is_text,
-            data.num_classes,
-            partition.num_clients,
-            tuple(float(value) for value in data.mean),
-            tuple(float(value) for value in data.std),
-            data.class_weights,
-            data.fingerprint(),
-            partition.fingerprint(),
-        )
-
-    def build(self, config: SimulationConfig) -> tuple[Task, Method]:
-        """(task, method) of `config` for this data."""
-        causal = config.compat != "reference"
-        task = Task(
-            make_model(config.model, self.input_shape, self.num_classes, causal),
-            jax.ShapeDtypeStruct((1, *self.input_shape), jnp.int32 if self.is_text else jnp.float32),
-            self.num_classes,
-            self.num_clients,
-            config.training,
-            config.server,
-            self.class_weights,
-        )
-        return task, make_method(config.method, task)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +125,85 @@ class Result:
             raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
         shared, rows = self._built[1].variables(self.state, jnp.array([client]))
         return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
+
+    def personalize(
+        self,
+        data: Dataset,
+        *,
+        modes: Sequence[str] | None = None,
+        epochs: int = 10,
+        learning_rate: float | None = None,
+        embedding_learning_rate: float | None = None,
+    ) -> Personalized:
+        """What clients that never trained reach with this result: at once, by fitting, by training all.
+
+        Args:
+          data: their examples, from `from_arrays`; every group is a client, without groups all is one's.
+          modes: some of zero_shot, fit, fine_tune, local; default: all that the method has.
+          epochs: passes over a client's train examples.
+          learning_rate, embedding_learning_rate: default: those of the training and of its hypernetwork.
+
+        Raises:
+          UserError: the data do not fit the model, or the method has no such mode.
+        """
+        shape, classes = self.task.input_shape, self.task.num_classes
+        if data.is_text != self.task.is_text or data.input_shape != shape or data.num_classes > classes:
+            raise UserError(
+                f"data: examples of shape {list(data.input_shape)} and {data.num_classes} classes, but the "
+                f"result was trained on shape {list(shape)} and {classes} classes; bring them to one form"
+            )
+        if data.train.group is None:
+            whole = [Shards.from_lists([np.arange(len(part))]) for part in (data.train, data.test)]
+            partition = Partition(whole[0], whole[1])
+        else:
+            partition = partitions.make_partition(Natural(), data, 0)
+        data = dataclasses.replace(data, mean=self.task.mean, std=self.task.std)
+        ids = np.arange(partition.num_clients)
+        settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
+        return self._personalize(data, partition, ids, modes, settings)
+
+    def personalize_held_out(
+        self,
+        data: Dataset,
+        clients: Sequence[int] | None = None,
+        modes: Sequence[str] | None = None,
+        settings: Adaptation | None = None,
+    ) -> Personalized:
+        """As `personalize`, for clients (default: all) that this run held out; `data` are the run's own."""
+        held_out = held_out_clients(self.config, self.task.num_clients)
+        if not len(held_out):
+            raise UserError(
+                "training.held_out: 0, so every client took part in training; run with training.held_out=10, "
+                "or give data of other clients to Result.personalize"
+            )
+        ids = held_out if clients is None else np.unique(np.asarray(clients, np.int64))
+        if len(strangers := np.setdiff1d(ids, held_out)):
+            raise UserError(
+                f"clients: client {strangers[0]} is not one of the held-out clients "
+                f"{', '.join(map(str, held_out))}; choose among these"
+            )
+        if data.fingerprint() != self.task.data:
+            raise UserError(
+                f"data: has fingerprint {data.fingerprint()}, but the run was trained on {self.task.data}; "
+                "give the run's own data"
+            )
+        return self._personalize(data, self.partition.take(ids), ids, modes, settings or Adaptation())
+
+    def _personalize(
+        self,
+        data: Dataset,
+        partition: Partition,
+        ids: np.ndarray,
+        modes: Sequence[str] | None,
+        settings: Adaptation,
+    ) -> Personalized:
+        task, method = self._built
+        takes_part = np.setdiff1d(
+            np.flatnonzero(self.partition.train.sizes), held_out_clients(self.config, task.num_clients)
+        )
+        mesh = engine.open_mesh(self.config.engine.devices)
+        novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, mesh)
+        return personalize(novel, partition, ids, name_of(self.config.method), modes, settings)
 
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""

@@ -23,7 +23,6 @@ from fedtp_jax.metrics import Accuracy, Sums, summarize
 from fedtp_jax.records import clients_table, history_row, report_run, timing_row
 from fedtp_jax.result import (
     Result,
-    TaskShape,
     checkpoint_meta,
     machine,
     read_meta,
@@ -32,6 +31,7 @@ from fedtp_jax.result import (
     write_header,
 )
 from fedtp_jax.rounds import RoundResult, Simulator
+from fedtp_jax.task import TaskShape
 from fedtp_jax.waves import Prefetch
 
 

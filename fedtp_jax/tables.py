@@ -4,6 +4,9 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from fedtp_jax.novel import MODES
+from fedtp_jax.personalized import Personalized
+
 MOST_CLASSES = 20  # with a column each; more are summarised
 
 
@@ -41,3 +44,22 @@ def _summary(row: np.ndarray) -> list[str]:
     """How many classes the client holds, and its largest class with its examples."""
     held, largest = int(np.count_nonzero(row)), int(row.argmax())
     return [_count(held), f"{largest} ({row[largest]:,})" if held else _count(0)]
+
+
+def novel_table(reached: Personalized) -> Table:
+    """A row per mode: what it trains, how many numbers, and the accuracies reached."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in (
+        "mode",
+        "trained per client",
+        "accuracy",
+        "mean of clients",
+        "worst tenth",
+        "what is trained",
+    ):
+        table.add_column(name, justify="left" if name in ("mode", "what is trained") else "right")
+    for mode, a in reached.accuracy.items():
+        spread = f"{a.client_mean:.4f} ± {a.client_std:.4f}"
+        trained = f"{reached.trained_parameters[mode]:,}"
+        table.add_row(mode, trained, f"{a.pooled:.4f}", spread, f"{a.worst_decile:.4f}", MODES[mode])
+    return table
