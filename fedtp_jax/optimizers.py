@@ -28,7 +28,8 @@ def make_optimizer(
     """
     factory = _factory(settings, field)
     try:
-        last = factory(learning_rate, **{k: v for k, v in settings.arguments.items() if v or k != "momentum"})
+        arguments = {k: v for k, v in settings.arguments.items() if v or k != "momentum"}
+        last = _loosely_typed(factory(learning_rate, **arguments))
         _try(last)
     except Exception as error:  # optax's own checks raise many kinds
         raise UserError(
@@ -39,6 +40,16 @@ def make_optimizer(
     first = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
     return optax.chain(*first, *decay, last)
+
+
+def _loosely_typed(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Allow the promotion between dtypes on which some of optax's optimizers rely, even where it is off."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        with jax.numpy_dtype_promotion("standard"):
+            return optimizer.update(updates, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def _factory(settings: config.Optimizer, field: str) -> Any:

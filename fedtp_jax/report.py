@@ -127,8 +127,10 @@ def _table(frame: pd.DataFrame, empty: str) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(column: str, value: float) -> str:
+def _cell(column: str, value: float | str) -> str:
     """A number as a reader wants it: fractions in percent, losses to four digits, counts whole."""
+    if isinstance(value, str):
+        return escape(value)
     if math.isnan(value):
         return "&ndash;"
     if column in FRACTIONS:
