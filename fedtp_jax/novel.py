@@ -28,10 +28,10 @@ from fedtp_jax.tree import Leaves
 from fedtp_jax.workbench import Workbench, make_facts
 
 MODES = {
-    "zero_shot": "the mean client's leaves, nothing trained",
-    "fit": "only what belongs to a client (its embedding, its personal leaves), from the mean client's",
-    "fine_tune": "all leaves, from the mean client's",
-    "local": "all leaves, from initial values, with nothing of the federation",
+    "zero_shot": "the mean client's leaves as they are",
+    "fit": "only what belongs to a client (embedding, personal leaves) is trained, from the mean client's",
+    "fine_tune": "everything is trained, from the mean client's leaves",
+    "local": "everything is trained, from initial values: without the federation",
 }
 
 

@@ -47,19 +47,14 @@ def _summary(row: np.ndarray) -> list[str]:
 
 
 def novel_table(reached: Personalized) -> Table:
-    """A row per mode: what it trains, how many numbers, and the accuracies reached."""
+    """A row per mode: how many numbers a client trains, and the accuracies reached; below, what they are."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in (
-        "mode",
-        "trained per client",
-        "accuracy",
-        "mean of clients",
-        "worst tenth",
-        "what is trained",
-    ):
-        table.add_column(name, justify="left" if name in ("mode", "what is trained") else "right")
+    for name in ("mode", "trained per client", "accuracy", "mean of clients", "worst tenth"):
+        table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
     for mode, a in reached.accuracy.items():
         spread = f"{a.client_mean:.4f} ± {a.client_std:.4f}"
         trained = f"{reached.trained_parameters[mode]:,}"
-        table.add_row(mode, trained, f"{a.pooled:.4f}", spread, f"{a.worst_decile:.4f}", MODES[mode])
+        table.add_row(mode, trained, f"{a.pooled:.4f}", spread, f"{a.worst_decile:.4f}")
+    table.caption = "\n".join(f"{mode}: {MODES[mode]}" for mode in reached.accuracy)
+    table.caption_justify = "left"
     return table
