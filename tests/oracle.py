@@ -1,4 +1,4 @@
-"""What the plain loops of oracle_methods.py stand on: the network, the clients' examples, optimizers in NumPy.
+"""What the plain loops of oracle_methods.py stand on: network, clients' examples, optimizers in NumPy.
 
 Nothing here knows lanes, waves, vmap or a batch of clients. Shared with the package are only the Flax modules
 and the random streams.
@@ -21,7 +21,7 @@ from fedtp_jax.schedule import sample_cohort
 
 
 def is_parameter(path):
-    """Whether a gradient reaches this leaf: running statistics and FedRod's personal head have their own rules."""
+    """Whether the model's gradient reaches this leaf: not running statistics, nor FedRod's personal head."""
     return path.startswith("params/")
 
 
@@ -145,7 +145,8 @@ class World:
         """`x` with client k's Gaussian noise, if the partition gives it any."""
         if self.partition.noise is None:
             return x
-        return x + self.partition.noise[k] * np.asarray(jax.random.normal(jax.random.fold_in(key, NOISE), x.shape))
+        draw = jax.random.normal(jax.random.fold_in(key, NOISE), x.shape)
+        return x + self.partition.noise[k] * np.asarray(draw)
 
     def local_steps(self, k, round):
         """Client k's local steps: shuffled passes over its shard, the last batch of each may be smaller."""
@@ -201,7 +202,7 @@ class World:
     def stored(self, k):
         """Positions of the train examples that client k keeps for its neighbours."""
         knn, shard = self.settings.evaluation.knn, self.partition.train[k]
-        kept = math.ceil(len(shard) * knn.capacity)
+        kept = max(int(len(shard) * knn.capacity), 1)
         if kept == len(shard):
             return shard
         draw = rng.generator(self.seed, rng.Purpose.NEIGHBORS, k)

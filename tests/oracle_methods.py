@@ -132,7 +132,7 @@ class FedPer(FedAvg):
 
 
 class FedBN(FedAvg):
-    """Normalisation layers stay with the client (Li et al., 2021), running statistics by a policy of theirs."""
+    """Normalisation layers stay with the client (Li et al., 2021), running statistics as configured."""
 
     def stays(self, path):
         return is_norm(path) and (is_parameter(path) or self.settings.statistics == "local")
@@ -163,7 +163,7 @@ class FedTP(FedAvg):
     def aggregate(self, p, sent, trained):
         """phi's gradient is sum_k p_k J_k^T (W_k - W_k'), without any division by steps or learning rate."""
         super().aggregate(p, sent, trained)
-        gradient = {name: 0.0 for name in self.phi}
+        gradient = dict.fromkeys(self.phi, 0.0)
         for k in p:
             delta = {path: sent[k][path] - trained[k][path] for path in self.shapes if self.generated(path)}
             by_client = to_numpy(self.hyper.gradient(self.phi, np.int32(k), delta))
@@ -281,7 +281,7 @@ class PFedMe(FedAvg):
 
     def __init__(self, world, settings):
         super().__init__(world, settings)
-        self.theta = {k: self.w for k in range(world.clients)}
+        self.theta = dict.fromkeys(range(world.clients), self.w)
 
     def train(self, weights, k, round):
         """K steps of theta on each batch, then w <- w - eta lambda (w - theta)."""

@@ -32,10 +32,11 @@ VIT = config.Vit(patch_size=2, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, 
 TRANSFORMER = config.Transformer(dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, dropout=0.2)
 HYPER = config.Hypernetwork(embedding=6, hidden=10, layers=2)
 ADAM, MOMENTUM = config.Optimizer("adam", {"eps": 1e-3}), config.Optimizer("sgd", {"momentum": 0.7})
+PLAIN = config.Evaluation()
 KNN = config.Evaluation(batch_size=24, knn=config.Knn(weight=0.6, neighbors=3, capacity=0.7))
 
 
-def case(method, model=VIT, server=config.Server(), evaluation=config.Evaluation(), **training):
+def case(method, model=VIT, server=config.Server(), evaluation=PLAIN, **training):
     training = dataclasses.replace(TRAINING, **training)
     return config.SimulationConfig(
         seed=SEED, model=model, method=method, training=training, server=server, evaluation=evaluation
@@ -62,12 +63,12 @@ CASES = {
         local_steps=3,
     ),
     "fedtp_rod": case(config.FedTPRod(hypernetwork=HYPER)),
-    "fedbn": case(config.FedBN(), config.CnnBn(kernels=1), learning_rate=0.01),
+    "fedbn": case(config.FedBN(), config.CnnBn(kernels=1), learning_rate=0.003),
     "fedbn, shared statistics": case(
         config.FedBN(statistics="aggregate"),
         config.CnnBn(kernels=1),
         config.Server(0.5, MOMENTUM),
-        learning_rate=0.01,
+        learning_rate=0.003,
     ),
     "fedavg, server's adam": case(config.FedAvg(), server=config.Server(0.01, ADAM)),
     "fedavg, clients' adam": case(
@@ -137,22 +138,30 @@ def make_simulator(name, data=None, devices=1, seed=SEED, **layout):
 simulator = functools.cache(make_simulator)
 
 
+def mixed_dtypes(name):
+    """Adam as optax writes it computes float ** int, which the strict promotion of the tests forbids."""
+    return jax.numpy_dtype_promotion("standard" if "adam" in name else "strict")
+
+
 @functools.cache
 def run_engine(name, **options):
     """(simulator, state after the rounds, result of the last): numbers of one run, computed once."""
-    sim = simulator(name, **options)
-    state = sim.init()
-    for round in range(ROUNDS):
-        state, result = sim.round(state, round, sim.prepare(round))
+    with mixed_dtypes(name):
+        sim = simulator(name, **options)
+        state = sim.init()
+        for round in range(ROUNDS):
+            state, result = sim.round(state, round, sim.prepare(round))
     return sim, state, result
 
 
 @functools.cache
 def run_oracle(name):
     """The plain loop's method after the rounds."""
-    sim = simulator(name)
-    world = World(sim.config, sim.task, *federation_of(name))
-    oracle = METHODS[config.name_of(sim.config.method)](world, sim.config.method)
+    settings, (data, partition) = CASES[name], federation_of(name)
+    with mixed_dtypes(name):
+        task, _ = TaskShape.of(data, partition).build(settings)
+    world = World(settings, task, data, partition)
+    oracle = METHODS[config.name_of(settings.method)](world, settings.method)
     for round in range(ROUNDS):
         oracle.round(world.cohort(round), round)
     return world, oracle
@@ -237,7 +246,6 @@ def test_client_with_numbers_not_finite_is_left_out(name):
     for a, b in zip(jax.tree.leaves(state.generator), jax.tree.leaves(expected.generator), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
-    data, _ = federation_of(name)
     sim.bench.examples = sim.bench.examples._replace(x=sim.bench.examples.x * np.nan)
     with pytest.raises(FloatingPointError, match=r"all 5 clients.*learning_rate"):
         sim.round(sim.init(), 0, sim.prepare(0))
