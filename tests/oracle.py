@@ -1,90 +1,268 @@
-"""Federated training as plain Python loops, to be read like the paper: no lanes, no vmap, no batched vjp.
+"""What the plain loops of oracle_methods.py stand on: network, clients' examples, optimizers in NumPy.
 
-It shares with the package the model, the hypernetwork and the random streams, nothing of the engine.
+Nothing here knows lanes, waves, vmap or a batch of clients. Shared with the package are only the Flax modules
+and the random streams.
 """
+
+import functools
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from fedtp_jax import rng, tree
-
-QKV = ("query", "key", "value")
-
-
-def is_qkv(path):
-    return path.endswith("/kernel") and path.split("/")[-2] in QKV
+from fedtp_jax import config, rng, tree
+from fedtp_jax.data.federated import Windows
+from fedtp_jax.engine import NOISE
+from fedtp_jax.models.hypernetwork import Hypernetwork
+from fedtp_jax.models.layers import uniform_fan_in
+from fedtp_jax.schedule import sample_cohort
 
 
-def is_head(path):
-    return "/head/" in path
+def is_parameter(path):
+    """Whether the model's gradient reaches this leaf: not running statistics, nor FedRod's personal head."""
+    return path.startswith("params/")
 
 
-class Oracle:
-    """The server and the clients of one simulation; `method` is a name, `data` (x, y) already normalised."""
+class Network:
+    """The Flax model: logits and features, and the gradient given the loss's derivatives in those two."""
 
-    def __init__(self, method, model, hypernetwork, x, y, shards, training, seed, mu=0.0):
-        self.method, self.model, self.hypernetwork = method, model, hypernetwork
-        self.x, self.y, self.shards = x, y, shards
-        self.training, self.seed, self.mu = training, seed, mu
-        self.gradient = jax.jit(jax.grad(self.loss))
-        self.generate = jax.jit(lambda phi, k: hypernetwork.apply(tree.unflatten(phi), jnp.array([k])))
+    def __init__(self, model):
+        self.model = model
+        self.init = jax.jit(model.init)
+        self.predict = jax.jit(self._predict)
+        self.forward = jax.jit(self._forward)
+        self.backward = jax.jit(self._backward)
 
-    def loss(self, weights, anchor, x, y, key):
-        logits = self.model.apply(tree.unflatten(weights), x, train=True, rngs={"dropout": key})
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-        return loss + self.mu / 2 * sum(jnp.sum((weights[p] - anchor[p]) ** 2) for p in weights)
+    def _predict(self, weights, x):
+        logits, new = self.model.apply(self._variables(weights), x, mutable=["intermediates"])
+        return logits, new["intermediates"]["features"][0]
 
-    def local_training(self, weights, client, round):
-        """SGD with momentum over the client's batches, from a fresh optimizer."""
+    def _forward(self, weights, x, key):
+        """(logits, features, new running statistics) in training mode."""
+        mutable = ["intermediates", "batch_stats"]
+        logits, new = self.model.apply(
+            self._variables(weights), x, train=True, rngs={"dropout": key}, mutable=mutable
+        )
+        statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}
+        return logits, new["intermediates"]["features"][0], statistics
+
+    def _backward(self, weights, x, key, d_logits, d_features):
+        def outputs(parameters):
+            return self._forward({**weights, **parameters}, x, key)[:2]
+
+        parameters = {path: w for path, w in weights.items() if is_parameter(path)}
+        return jax.vjp(outputs, parameters)[1]((d_logits, d_features))[0]
+
+    def _variables(self, weights):
+        return tree.unflatten(
+            {path: w for path, w in weights.items() if path.startswith(("params/", "batch_stats/"))}
+        )
+
+
+class Hyper:
+    """The hypernetwork for one client at a time: what it generates, and J_k^T delta."""
+
+    def __init__(self, shapes, clients, settings):
+        module = Hypernetwork(dict(shapes), clients, *settings)
+
+        def generate(phi, k):
+            return {path: w[0] for path, w in module.apply(tree.unflatten(phi), k[None]).items()}
+
+        self.init = jax.jit(lambda key: tree.flatten(module.init(key, jnp.zeros(1, jnp.int32))))
+        self.generate = jax.jit(generate)
+        self.gradient = jax.jit(lambda phi, k, delta: jax.vjp(lambda f: generate(f, k), phi)[1](delta)[0])
+
+
+network = functools.cache(Network)
+hyper = functools.cache(Hyper)
+
+
+def to_numpy(arrays):
+    return jax.tree.map(np.asarray, arrays)
+
+
+class Step(NamedTuple):
+    """A local step: its examples, the key of its dropout, whether it is of the last pass over the shard."""
+
+    x: np.ndarray
+    y: np.ndarray
+    key: jax.Array
+    in_last_pass: bool
+
+
+class World:
+    """All that every method is given: model, examples, who holds them, settings, random streams."""
+
+    def __init__(self, settings, task, data, partition):
+        self.settings, self.training, self.seed = settings, settings.training, settings.seed
+        self.data, self.partition = data, partition
+        self.clients, self.classes = partition.num_clients, data.num_classes
+        self.class_weights = np.float32(data.class_weights or [1.0] * data.num_classes)
+        self.network, self._example = network(task.model), task.example
+
+    # ------------------------------------------------------------------------------- initial values
+
+    def initial_model(self):
+        x = jnp.zeros(self._example.shape, self._example.dtype)
+        return to_numpy(tree.flatten(self.network.init(rng.key(self.seed, rng.Purpose.MODEL), x)))
+
+    def initial_head(self, k, features):
+        """Client k's personal head (kernel, bias), drawn for itself like any linear layer's."""
+        key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.MODEL), k)
+        draw = uniform_fan_in(features)
+        kernel = draw(jax.random.fold_in(key, 0), (features, self.classes))
+        return to_numpy((kernel, draw(jax.random.fold_in(key, 1), (self.classes,))))
+
+    def hypernetwork(self, shapes, settings):
+        """(hypernetwork for leaves of these shapes, its initial weights)."""
+        sizes = settings.embedding, settings.hidden, settings.layers
+        made = hyper(tuple(shapes.items()), self.clients, sizes)
+        return made, to_numpy(made.init(rng.key(self.seed, rng.Purpose.HYPERNETWORK)))
+
+    # ------------------------------------------------------------------------------------- examples
+
+    def cohort(self, round):
+        return sample_cohort(self.seed, round, np.arange(self.clients), self.training.cohort_size).tolist()
+
+    def size(self, k):
+        return len(self.partition.train[k])
+
+    def labels(self, k):
+        return self.data.train.y[self.partition.train[k]]
+
+    def examples(self, split, positions):
+        """(inputs as the model takes them, labels); windows of a text are cut out one by one."""
+        if isinstance(split, Windows):
+            cut = [split.text[s : s + split.length + 1].astype(np.int32) for s in split.start[positions]]
+            return np.stack([c[:-1] for c in cut]), np.stack([c[1:] for c in cut])
+        x = split.x[positions]
+        x = x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+        return (x - np.float32(self.data.mean)) / np.float32(self.data.std), split.y[positions]
+
+    def noisy(self, k, x, key):
+        """`x` with client k's Gaussian noise, if the partition gives it any."""
+        if self.partition.noise is None:
+            return x
+        draw = jax.random.normal(jax.random.fold_in(key, NOISE), x.shape)
+        return x + self.partition.noise[k] * np.asarray(draw)
+
+    def local_steps(self, k, round):
+        """Client k's local steps: shuffled passes over its shard, the last batch of each may be smaller."""
         t = self.training
-        anchor, velocity, step = weights, {p: jnp.zeros_like(w) for p, w in weights.items()}, 0
-        order = rng.generator(self.seed, rng.Purpose.BATCHES, round, client)
-        key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.CLIENT, round), client)
-        for _ in range(t.local_epochs):
-            shuffled = order.permutation(self.shards[client])
-            for first in range(0, len(shuffled), t.batch_size):
-                batch = shuffled[first : first + t.batch_size]
-                noise = jax.random.fold_in(key, step)
-                gradient = self.gradient(weights, anchor, self.x[batch], self.y[batch], noise)
-                for p in weights:
-                    decayed = gradient[p] + t.weight_decay * weights[p]
-                    velocity[p] = 0.9 * velocity[p] + decayed
-                weights = {p: weights[p] - t.learning_rate * velocity[p] for p in weights}
-                step += 1
-        return weights
+        in_pass = math.ceil(self.size(k) / t.batch_size)
+        steps = t.local_epochs * in_pass if t.local_steps is None else t.local_steps
+        order = rng.generator(self.seed, rng.Purpose.BATCHES, round, k)
+        key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.CLIENT, round), k)
+        for step in range(steps):
+            first = step % in_pass * t.batch_size
+            if first == 0:
+                shuffled = order.permutation(self.partition.train[k])
+            x, y = self.examples(self.data.train, shuffled[first : first + t.batch_size])
+            own = jax.random.fold_in(key, step)
+            yield Step(self.noisy(k, x, own), y, own, step >= steps - in_pass)
 
-    def personal(self, path):
-        """Whether this leaf stays with the client."""
-        return {"local": True, "vanilla": is_qkv(path), "fedper": is_head(path)}.get(self.method, False)
+    def rate(self, round):
+        """The round's factor on the clients' learning rate."""
+        s, last = self.training.schedule, self.training.rounds - 1
+        match s:
+            case config.Constant():
+                return 1.0
+            case config.Cosine():
+                return s.final + (1 - s.final) * (1 + math.cos(math.pi * round / last)) / 2
+            case config.Exponential():
+                return s.decay**round
+            case config.Step():
+                return s.factor ** (round // s.every)
 
-    def round(self, server, cohort, round):
-        """One communication round; `server` = {"w": weights, "own": {client: weights}, "phi", "velocity"}."""
-        sizes = np.array([len(self.shards[k]) for k in cohort])
-        p = sizes / sizes.sum()
-        mean = {path: jnp.zeros_like(w) for path, w in server["w"].items()}
-        hyper_gradient = {path: jnp.zeros_like(w) for path, w in server["phi"].items()}
-        for p_k, k in zip(p, cohort, strict=True):
-            weights = {**server["w"], **server["own"][k]}
-            if self.method == "fedtp":
-                generated, vjp = jax.vjp(lambda phi, k=k: self.generate(phi, k), server["phi"])
-                weights = {**weights, **{path: g[0] for path, g in generated.items()}}
-            trained = self.local_training(weights, k, round)
-            mean = {path: mean[path] + np.float32(p_k) * trained[path] for path in mean}
-            server["own"][k] = {path: w for path, w in trained.items() if self.personal(path)}
-            if self.method == "fedtp":
-                delta = {path: (weights[path] - trained[path])[None] for path in generated}
-                gradient = vjp(delta)[0]
-                hyper_gradient = {
-                    q: hyper_gradient[q] + np.float32(p_k) * gradient[q] for q in hyper_gradient
-                }
-        server["w"] = mean
-        if self.method == "fedtp":
-            self.hypernetwork_step(server, hyper_gradient)
+    # ----------------------------------------------------------------------------------- evaluation
 
-    def hypernetwork_step(self, server, gradient, momentum=0.9, weight_decay=1e-3):
-        for q, phi in server["phi"].items():
-            server["velocity"][q] = momentum * server["velocity"][q] + gradient[q] + weight_decay * phi
-        lr = self.training.learning_rate
-        server["phi"] = {q: phi - lr * server["velocity"][q] for q, phi in server["phi"].items()}
+    def evaluate(self, k, predict):
+        """(right, summed loss) over client k's test shard; `predict` maps inputs to (logits, features)."""
+        knn, shard = self.settings.evaluation.knn, self.partition.test[k]
+        batch = self.settings.evaluation.batch_size
+        key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.EVALUATION), k)
+        kept = self.stored(k) if knn.weight else np.zeros(0, int)
+        assert len(shard) <= batch >= len(kept), "one batch of each, so that the noise's keys are 0 and 1"
+        x, y = self.examples(self.data.test, shard)
+        logits, features = predict(self.noisy(k, x, jax.random.fold_in(key, int(bool(knn.weight)))))
+        log_p = log_softmax(logits)
+        if knn.weight:
+            stored_x, stored_y = self.examples(self.data.train, kept)
+            _, memory = predict(self.noisy(k, stored_x, jax.random.fold_in(key, 0)))
+            log_p = self.mixed_with_neighbors(np.exp(log_p), features, memory, stored_y)
+        right = loss = 0.0
+        for rows, labels in zip(log_p, y, strict=True):  # one row an image, one a position of a text
+            rows = list(zip(np.atleast_2d(rows), np.atleast_1d(labels), strict=True))
+            right += np.mean([row.argmax() == label for row, label in rows])
+            loss -= np.mean([row[label] for row, label in rows])
+        return right, loss
+
+    def stored(self, k):
+        """Positions of the train examples that client k keeps for its neighbours."""
+        knn, shard = self.settings.evaluation.knn, self.partition.train[k]
+        kept = max(int(len(shard) * knn.capacity), 1)
+        if kept == len(shard):
+            return shard
+        draw = rng.generator(self.seed, rng.Purpose.NEIGHBORS, k)
+        return shard[np.sort(draw.choice(len(shard), kept, replace=False))]
+
+    def mixed_with_neighbors(self, model_p, features, memory, labels):
+        """log(weight * p_knn + (1 - weight) * p_model); each neighbour counts exp(-d^2 / F)."""
+        knn, mixed = self.settings.evaluation.knn, []
+        for p, f in zip(model_p, features, strict=True):
+            squared = np.array([((f - m) ** 2).sum() for m in memory])
+            near = np.argsort(squared, kind="stable")[: knn.neighbors]
+            p_knn, total = np.zeros_like(p), 0.0
+            for i in near:
+                weight = math.exp(-squared[i] / len(f))
+                p_knn[labels[i]] += weight
+                total += weight
+            mixed.append(knn.weight * p_knn / total + (1 - knn.weight) * p)
+        with np.errstate(divide="ignore"):
+            return np.log(np.array(mixed))
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def cross_entropy(logits, y, class_weights):
+    """(mean loss, its derivative in the logits); weighted losses are not divided by the weights."""
+    log_p, right = log_softmax(logits), np.eye(logits.shape[-1], dtype=np.float32)[y]
+    weight = class_weights[y]
+    loss = -(weight * (right * np.where(right > 0, log_p, 0)).sum(-1)).mean()
+    return loss, weight[..., None] * (np.exp(log_p) - right) / np.float32(y.size)
+
+
+class Optimizer:
+    """SGD with momentum, or Adam (Kingma & Ba, 2015), after clipping and L2 decay as PyTorch adds it."""
+
+    def __init__(self, settings, weight_decay=0.0, clip_norm=None):
+        self.name, self.arguments = settings.name, settings.arguments
+        self.weight_decay, self.clip_norm = weight_decay, clip_norm
+        self.first, self.second, self.count = {}, {}, 0
+
+    def step(self, weights, gradient, rate):
+        """New values of the leaves in `gradient`; `rate` maps a path to its learning rate."""
+        self.count += 1
+        if self.clip_norm:
+            norm = math.sqrt(sum(float((g**2).sum()) for g in gradient.values()))
+            gradient = {path: g * min(1.0, self.clip_norm / norm) for path, g in gradient.items()}
+        return {
+            path: weights[path] - rate(path) * self.direction(path, g + self.weight_decay * weights[path])
+            for path, g in gradient.items()
+        }
+
+    def direction(self, path, g):
+        if self.name == "sgd":
+            self.first[path] = self.arguments.get("momentum", 0.0) * self.first.get(path, 0.0) + g
+            return self.first[path]
+        assert self.name == "adam"
+        self.first[path] = 0.9 * self.first.get(path, 0.0) + 0.1 * g
+        self.second[path] = 0.999 * self.second.get(path, 0.0) + 0.001 * g**2
+        mean = self.first[path] / (1 - 0.9**self.count)
+        square = self.second[path] / (1 - 0.999**self.count)
+        return mean / (np.sqrt(square) + self.arguments.get("eps", 1e-8))
