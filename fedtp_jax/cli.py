@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (res
 """
 
 import json as jsonlib
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -152,6 +153,7 @@ def novel(
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `fedtp` command."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every reader that it only reads
     warnings.showwarning = lambda message, *_: errors.print(f"warning: {message}", markup=False)
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--version"]:

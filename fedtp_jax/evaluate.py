@@ -46,6 +46,7 @@ class Evaluator:
       clients: [K] ids of those to evaluate; those without test examples are left out.
       like: a state, or its shapes.
       feature_size: F, asked only where nearest neighbours take part.
+      program: name of the compiled program; what has the same name and shapes must do the same.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class Evaluator:
         clients: np.ndarray,
         like: Any,
         feature_size: Callable[[], int],
+        program: str = "evaluate",
     ) -> None:
-        self.bench, self.variables = bench, variables
+        self.bench, self.variables, self.program = bench, variables, program
         self.settings = bench.config.evaluation
         self.clients = clients[bench.partition.test.sizes[clients] > 0]
         self._prepared: Prepared | None = None
@@ -85,7 +87,7 @@ class Evaluator:
         bench = self.bench
         result = np.zeros((3, bench.num_clients))
         for wave, ids in zip(self._prepared.waves, self._prepared.ids, strict=True):
-            sums = bench.programs("evaluate", self._wave, state, wave, bench.examples)
+            sums = bench.programs(self.program, self._wave, state, wave, bench.examples)
             sits = ids < bench.num_clients
             result[:, ids[sits]] = np.stack(jax.device_get(sums))[:, sits]
         return Sums(*result)
@@ -123,7 +125,7 @@ class Evaluator:
 
     def _bytes(self, like: Any, layout: Layout) -> int:
         state, wave = self.bench.abstract(like, layout)
-        return self.bench.programs.num_bytes("evaluate", self._wave, state, wave, self.bench.examples)
+        return self.bench.programs.num_bytes(self.program, self._wave, state, wave, self.bench.examples)
 
     def _wave(self, state: Any, wave: Wave, examples: Any) -> Sums:
         shared, rows = self.variables(state, wave.ids)

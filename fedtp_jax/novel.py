@@ -61,9 +61,11 @@ class Adaptation:
 class Start(NamedTuple):
     """Where a mode starts: what stays, what one client trains, and what clients then run.
 
-    variables: (fixed, trained [K, ...]) -> (shared leaves, rows [K, ...]).
+    variables: (fixed, trained [K, ...]) -> (shared leaves, rows [K, ...]). Starts of one `kind` share them,
+    and `predict`, and thus their programs.
     """
 
+    kind: str
     fixed: Any
     trained: Leaves
     variables: Callable[[Any, Leaves], tuple[Leaves, Leaves]]
@@ -125,17 +127,17 @@ class NovelClients:
         def all_variables(fixed: Any, leaves: Leaves) -> tuple[Leaves, Leaves]:
             return fixed, leaves
 
-        at_once = Start(fixed, mean, own_variables, method.predict)
+        at_once = Start("own", fixed, mean, own_variables, method.predict)
         zero_shot = at_once.leaves(fixed, mean)
-        beside = {p: w for p, w in zero_shot.items() if p.startswith("prototypes/")}
-        everything = {p: w for p, w in zero_shot.items() if p not in beside}
+        everything = {p: w for p, w in zero_shot.items() if p in method.roles}
+        beside = {p: w for p, w in zero_shot.items() if p not in method.roles}
         key = rng.key(self.config.seed, rng.Purpose.MODEL)
         fresh = tree.flatten(task.model.init(key, jnp.zeros(task.example.shape, task.example.dtype)))
         starts = {
             "zero_shot": at_once,
             "fit": at_once,
-            "fine_tune": Start(beside, everything, all_variables, method.predict),
-            "local": Start({}, fresh, all_variables, task.forward),
+            "fine_tune": Start("fine_tune", beside, everything, all_variables, method.predict),
+            "local": Start("local", {}, fresh, all_variables, task.forward),
         }
         if not mean:
             del starts["fit"]
@@ -161,6 +163,7 @@ class NovelClients:
             self.clients,
             state,
             lambda: self.task.feature_size("evaluation.knn"),
+            program=f"evaluate {start.kind}",
         )
 
         def leaves(client: int) -> Leaves:
