@@ -13,9 +13,9 @@ from oracle_methods import METHODS
 from fedtp_jax import config, engine, rng
 from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards, Windows
 from fedtp_jax.metrics import summarize
-from fedtp_jax.result import TaskShape
 from fedtp_jax.rounds import Simulator
 from fedtp_jax.schedule import sample_cohort, shuffled_batches
+from fedtp_jax.task import TaskShape
 from fedtp_jax.workbench import Workbench
 
 SIZES = (1, 9, 16, 3, 24, 7, 12)  # with batches of 4: single examples, full and ragged last batches
@@ -30,6 +30,7 @@ TRAINING = config.Training(
 )
 VIT = config.Vit(patch_size=2, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, dropout=0.2)
 TRANSFORMER = config.Transformer(dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, dropout=0.2)
+LSTM = config.Lstm(embedding=3, hidden=4, layers=1)
 HYPER = config.Hypernetwork(embedding=6, hidden=10, layers=2)
 ADAM, MOMENTUM = config.Optimizer("adam", {"eps": 1e-3}), config.Optimizer("sgd", {"momentum": 0.7})
 PLAIN = config.Evaluation()
@@ -54,7 +55,6 @@ CASES = {
     ),
     "fedproto": case(config.FedProto(weight=0.7), local_steps=5),
     "pfedme": case(config.PFedMe(inner_steps=3, penalty=4.0, outer_learning_rate=0.1)),
-    "pfedhn": case(config.PFedHN(hypernetwork=HYPER)),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp_per": case(
         config.FedTPPer(hypernetwork=dataclasses.replace(HYPER, learning_rate=0.3)),
@@ -76,7 +76,8 @@ CASES = {
     ),
     "fedavg, noise": case(config.FedAvg(), evaluation=KNN),
     "fedtp on text": case(config.FedTP(hypernetwork=HYPER), TRANSFORMER),
-    "fedper on text": case(config.FedPer(), config.Lstm(embedding=3, hidden=4, layers=1)),
+    "fedper on text": case(config.FedPer(), LSTM),
+    "pfedhn on text": case(config.PFedHN(hypernetwork=HYPER), LSTM),
 }
 LAYOUTS = {
     "one-lane": {},
@@ -266,8 +267,8 @@ def test_auto_lanes_on_an_accelerator_fill_the_work_and_fit_the_memory(monkeypat
     wide = sim.layout
     mean, longest = np.mean([2 * -(-size // 4) for size in SIZES]), 2 * 6
     assert wide.lanes == -(-int(np.ceil(mean * 5)) // longest) == 3
-    needs = {lanes: sim._bytes(dataclasses.replace(wide, lanes=lanes)) for lanes in (1, 2, 3)}
-    assert needs[1] < needs[2] < needs[3]
+    needs = {lanes: sim._bytes(dataclasses.replace(wide, lanes=lanes)) for lanes in (2, 3)}
+    assert needs[2] < needs[3]
     monkeypatch.setattr(Workbench, "memory", lambda self: needs[3] - 1)
     sim = make_simulator("fedtp")
     assert sim.layout.lanes == 2
