@@ -20,9 +20,9 @@ from torch_names import (
 from fedtp_jax import config, engine
 from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards, Windows
 from fedtp_jax.methods import make_method
-from fedtp_jax.methods.base import Task
-from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES
-from fedtp_jax.methods.fedrod import BIAS, KERNEL
+from fedtp_jax.methods.base import Output, Task
+from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES, prototype_distances
+from fedtp_jax.methods.fedrod import BIAS, KERNEL, balanced_objective
 from fedtp_jax.rounds import Simulator
 from fedtp_jax.schedule import Batches
 
@@ -273,3 +273,24 @@ def test_parity_knn(case):
     outputs = [npz[f"expect/{case}/outputs/{k}"] for k in range(run.n)]
     losses = [-np.log(p[np.arange(len(y_k)), y_k]).sum() for p, y_k in zip(outputs, y, strict=True)]
     np.testing.assert_allclose(sums.loss / sums.examples, losses / sums.examples, atol=LOSSES, rtol=0)
+
+
+def test_parity_balanced_softmax():
+    npz, _ = load("models_forward")
+    logits, y = npz["balanced_softmax/logits"], jnp.asarray(npz["balanced_softmax/y"])
+    task = Task(None, None, 10, 1, config.Training())
+    facts = engine.Facts(*[jnp.zeros(())] * 4, jnp.asarray(npz["balanced_softmax/frequency"]))
+    batch = engine.Batch(jnp.asarray(logits), y, jnp.ones(len(y)), jnp.zeros((), int))
+    loss = balanced_objective(
+        task, Output(jnp.asarray(logits), None, {}), {}, {}, engine.Row({}, facts), batch
+    )
+    np.testing.assert_allclose(loss, npz["balanced_softmax/loss"], atol=LOSSES, rtol=0)
+
+
+def test_parity_prototype_distances():
+    npz, _ = load("models_forward")
+    protos = npz["prototypes/protos"]
+    known = ~np.isnan(protos).any(1)
+    leaves = {PROTOTYPES: jnp.asarray(np.nan_to_num(protos)), CLIENTS: jnp.asarray(known.astype(np.float32))}
+    distances = prototype_distances(jnp.asarray(npz["prototypes/features"]), leaves)
+    np.testing.assert_allclose(distances, npz["prototypes/distance"], atol=LOGITS, rtol=0)
