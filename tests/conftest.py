@@ -5,10 +5,13 @@ from importlib.metadata import version
 
 # Tests compile hundreds of small programs and hardly run them: XLA need not optimise the code it emits, and
 # its older emitters, which jaxlib 0.10 still has, compile in a third of the time.
-flags = ["--xla_backend_optimization_level=0"]
-if version("jaxlib").startswith("0.10."):
-    flags.append("--xla_cpu_use_fusion_emitters=false")
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "",
+    ]
+)
 
 import jax
 import pytest
