@@ -31,9 +31,14 @@ class Network:
     def __init__(self, model):
         self.model = model
         self.init = jax.jit(model.init)
-        self.predict = jax.jit(self._predict)
+        self.predict_one = jax.jit(self._predict)
         self.forward = jax.jit(self._forward)
         self.backward = jax.jit(self._backward)
+
+    def predict(self, weights, x):
+        """(logits, features) in evaluation, one example after the other."""
+        one_by_one = [to_numpy(self.predict_one(weights, one[None])) for one in x]
+        return tuple(np.concatenate(parts) for parts in zip(*one_by_one, strict=True))
 
     def _predict(self, weights, x):
         logits, new = self.model.apply(self._variables(weights), x, mutable=["intermediates"])

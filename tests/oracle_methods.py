@@ -105,7 +105,7 @@ class FedAvg:
 
     def predict(self, k, x):
         """(logits, features) of client k for inputs x."""
-        return to_numpy(self.network.predict(self.weights(k), x))
+        return self.network.predict(self.weights(k), x)
 
 
 class FedProx(FedAvg):
@@ -305,7 +305,7 @@ class PFedMe(FedAvg):
         return 0.0, {path: lam * (weights[path] - w) for path, w in self.anchor.items() if is_parameter(path)}
 
     def predict(self, k, x):
-        return to_numpy(self.network.predict(self.theta[k], x))
+        return self.network.predict(self.theta[k], x)
 
 
 METHODS = {
