@@ -81,6 +81,8 @@ def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer:
     named = "name" in arguments
     name = _convert(str, arguments.pop("name", default.name), where + ".name")
     for argument, value in arguments.items():
+        if not isinstance(argument, str):
+            raise UserError(f"{where}: got the argument {show(argument)}, expected names such as momentum")
         if not isinstance(value, bool | int):
             arguments[argument] = _convert(float, value, f"{where}.{argument}")
     return Optimizer(name, arguments if named else {**default.arguments, **arguments})
@@ -128,7 +130,7 @@ def _float(value: int | float | str) -> float | None:
 def describe(kind: Any) -> str:
     """A type in words, such as "a whole number or 'auto'"."""
     if kind is Optimizer:
-        return "an optax optimizer's name, or a section {name, arguments}"
+        return "the name of an optax optimizer, with optax's own defaults, or a section {name, arguments}"
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return " or ".join(describe(option) for option in typing.get_args(kind))
     if typing.get_origin(kind) is Literal:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (res
 
 import json as jsonlib
 import logging
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -215,7 +216,11 @@ def _simulate(settings: SimulationConfig, out: Path, resume: bool, quiet: bool, 
             **{f"test_{name}" if name != "round" else name: value for name, value in result.accuracy.items()},
             **{f"compiled_{name}": value for name, value in result.compiled.items()},
         }
-        print(jsonlib.dumps(summary))
+        finite = {  # JSON has no infinity, as the loss is where a class has no prototype
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in summary.items()
+        }
+        print(jsonlib.dumps(finite))
         return 0
     console = Console(highlight=False, soft_wrap=True)
     a = result.accuracy

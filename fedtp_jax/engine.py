@@ -66,9 +66,9 @@ class DeviceWindows(NamedTuple):
 class Facts(NamedTuple):
     """What the host tells of each client, beside its batches; leading axis [K] outside the work.
 
-    weight: p_k, its share in the cohort's mean; last_pass: local step with which its last pass over its
-    examples begins; rate: the round's factor on the learning rate; noise: standard deviation of the noise on
-    its inputs; class_counts [C]: examples it holds of each class (C = 0 where the work does not ask).
+    weight: p_k, its share in the cohort's mean; last_pass: first of the last local steps, as many as a pass
+    over its examples takes; rate: the round's factor on the learning rate; noise: standard deviation of the
+    noise on its inputs; class_counts [C]: examples it holds of each class (C = 0 where the work does not ask).
     """
 
     weight: jax.Array

@@ -1,7 +1,7 @@
 """What is measured of predictions: sums per client, and their statistics over clients."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,9 +60,9 @@ class Accuracy:
     clients_without_test: int
 
 
-def summarize(sums: Sums) -> Accuracy:
-    """The statistics of per-client sums [N] (NumPy, float64)."""
-    correct, loss, examples = (np.asarray(part, np.float64) for part in sums)
+def summarize(sums: Sums, clients: Any = slice(None)) -> Accuracy:
+    """The statistics of per-client sums [N], over `clients`: ids, by default all (NumPy, float64)."""
+    correct, loss, examples = (np.asarray(part, np.float64)[clients] for part in sums)
     tested = examples > 0
     each = np.sort(correct[tested] / examples[tested])
     decile = each[: -(-len(each) // 10)]

@@ -23,7 +23,7 @@ from fedtp_jax.evaluate import Evaluator, Predict
 from fedtp_jax.methods.base import EMBEDDING, STATISTICS, Method, State, Task, masked_mean
 from fedtp_jax.metrics import Sums
 from fedtp_jax.optimizers import make_optimizer
-from fedtp_jax.schedule import shuffled_batches, steps_of
+from fedtp_jax.schedule import Layout, shuffled_batches, steps_of
 from fedtp_jax.tree import Leaves
 from fedtp_jax.workbench import Workbench, make_facts
 
@@ -54,7 +54,8 @@ class Adaptation:
             raise UserError(f"epochs: got {self.epochs!r}, expected a whole number of at least 1")
         for field in ("learning_rate", "embedding_learning_rate"):
             rate = getattr(self, field)
-            if rate is not None and not 0 < rate < np.inf:
+            is_number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
+            if rate is not None and not (is_number and 0 < rate < np.inf):
                 raise UserError(f"{field}: got {rate!r}, expected a number greater than 0")
 
 
@@ -90,8 +91,9 @@ class NovelClients:
 
     Args:
       config, task, method, state: of the training.
-      trained: ids of the clients that trained, over whom the mean client is taken.
-      data, partition: the novel clients' examples.
+      trained: ids of the clients that took part in training, drawn or not: the mean client is their mean.
+      data, partition: examples, and who holds them.
+      clients: [M] ascending ids in `partition` of the novel clients.
       mesh: the devices.
     """
 
@@ -104,15 +106,18 @@ class NovelClients:
         trained: np.ndarray,
         data: Dataset,
         partition: Partition,
+        clients: np.ndarray,
         mesh: Mesh,
     ) -> None:
         self.config, self.task, self.method, self.state, self.trained = config, task, method, state, trained
         self.bench = Workbench(config, data, partition, mesh)
-        self.clients = np.arange(partition.num_clients)
-        if not (partition.train.sizes.all() and partition.test.sizes.any()):
+        self.clients = clients
+        if len(without := clients[partition.train.sizes[clients] == 0]):
             raise UserError(
-                "clients: every novel client needs train examples, and one at least test examples"
+                f"clients: client {without[0]} has no train example, so it cannot adapt; leave it out"
             )
+        if not partition.test.sizes[clients].any():
+            raise UserError("clients: none of them has a test example; give at least one some")
 
     def starts(self) -> dict[str, Start]:
         """The modes that the method has, and where they start."""
@@ -153,7 +158,7 @@ class NovelClients:
 
         def variables(state: Any, ids: jax.Array) -> tuple[Leaves, Leaves]:
             fixed, rows = state
-            return start.variables(fixed, tree.take_rows(rows, ids))
+            return start.variables(fixed, self._rows_of(rows, ids))
 
         state = (jax.device_put(start.fixed, self.bench.replicated), rows)
         evaluate = Evaluator(
@@ -166,16 +171,22 @@ class NovelClients:
             program=f"evaluate {start.kind}",
         )
 
-        def leaves(client: int) -> Leaves:
-            return start.leaves(start.fixed, {path: leaf[client] for path, leaf in rows.items()})
+        def leaves(row: int) -> Leaves:
+            return start.leaves(start.fixed, {path: leaf[row] for path, leaf in rows.items()})
 
         size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(STATISTICS))
-        return Adapted(evaluate(state), leaves, 0 if mode == "zero_shot" else size)
+        sums = Sums(*(np.asarray(part)[self.clients] for part in evaluate(state)))
+        return Adapted(sums, leaves, 0 if mode == "zero_shot" else size)
+
+    def _rows_of(self, rows: Leaves, ids: jax.Array) -> Leaves:
+        """The rows [K, ...] of the clients `ids` among those of all novel clients [M, ...]."""
+        taken: Leaves = tree.take_rows(rows, jnp.searchsorted(jnp.asarray(self.clients), ids))
+        return taken
 
     def _train(self, mode: str, start: Start, rows: Leaves, settings: Adaptation) -> Mapping[str, np.ndarray]:
         """The trained leaves [M, ...] of every client."""
         bench, seed = self.bench, self.config.seed
-        sizes = bench.partition.train.sizes
+        sizes = bench.partition.train.sizes[self.clients]
         batch = min(self.config.training.batch_size, int(sizes.max()))
         batches = [
             shuffled_batches(
@@ -189,35 +200,42 @@ class NovelClients:
         work = adaptation_work(self.config, self.task, start, settings)
         size = tree.num_bytes(start.trained)
         steps = settings.epochs * steps_of(sizes, batch)
-        layout = bench.plan(steps, len(self.clients), batch, size, lambda layout: 0)
-        facts = make_facts(self.clients, batches, rate=1.0, noise=bench.noise(self.clients))
-        prepared = bench.lay_out(self.clients, batches, facts, layout, size)
+        placed = jax.device_put((start.fixed, rows), bench.replicated)
 
         def train(fixed: Any, rows: Leaves, wave: Any, examples: Any) -> Leaves:
             key = rng.key(seed, rng.Purpose.NOVEL)
-            kept: Leaves = bench.run(work, wave, examples, fixed, tree.take_rows(rows, wave.ids), key)[1]
+            kept: Leaves = bench.run(work, wave, examples, fixed, self._rows_of(rows, wave.ids), key)[1]
             return kept
 
+        def bytes_of(layout: Layout) -> int:
+            shapes, wave = bench.abstract(placed, layout)
+            return bench.programs.num_bytes(f"adapt {mode}", train, *shapes, wave, bench.examples)
+
+        layout = bench.plan(steps, len(self.clients), batch, size, bytes_of)
+        facts = make_facts(self.clients, batches, rate=1.0, noise=bench.noise(self.clients))
+        prepared = bench.lay_out(self.clients, batches, facts, layout, size)
         result = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in rows.items()}
-        placed = jax.device_put((start.fixed, rows), bench.replicated)
         for wave, ids in zip(prepared.waves, prepared.ids, strict=True):
             kept = jax.device_get(bench.programs(f"adapt {mode}", train, *placed, wave, bench.examples))
-            sits = ids < len(self.clients)
+            sits = ids < bench.num_clients
             for path, leaf in kept.items():
-                result[path][ids[sits]] = leaf[sits]
+                result[path][np.searchsorted(self.clients, ids[sits])] = leaf[sits]
         return result
 
 
 def adaptation_work(config: SimulationConfig, task: Task, start: Start, settings: Adaptation) -> ClientWork:
     """Optimizer steps of one novel client on what is trained, by the cross-entropy of its own predictions.
 
+    One learning rate for all leaves, and one for the embedding; training.role_learning_rates do not count.
+
     Examples to which it gives no probability (FedProto: of classes without a prototype) do not count. Numbers
     that are not finite leave the client with what it started from.
     """
     training = config.training
     rate = settings.learning_rate or training.learning_rate
-    hypernetwork = getattr(config.method, "hypernetwork", None)
-    embedding_rate = settings.embedding_learning_rate or (hypernetwork and hypernetwork.learning_rate) or rate
+    embedding_rate = settings.embedding_learning_rate
+    if EMBEDDING in start.trained and embedding_rate is None:
+        embedding_rate = config.method.hypernetwork.learning_rate or training.learning_rate
     optimizer = make_optimizer(
         training.optimizer, "training.optimizer", rate, training.weight_decay, training.clip_norm
     )
@@ -236,13 +254,13 @@ def adaptation_work(config: SimulationConfig, task: Task, start: Start, settings
         def loss(trained: Leaves) -> tuple[jax.Array, Leaves]:
             leaves = start.leaves(fixed, {**own, **trained})
             output = start.predict(leaves, batch.x, batch.mask, key)
-            losses = optax.softmax_cross_entropy_with_integer_labels(output.logits, batch.y)
+            losses = task.losses(output.logits, batch)
             return masked_mean(jnp.where(jnp.isinf(losses), 0.0, losses), batch.mask), output.statistics
 
         trained = parameters(own)
         gradient, statistics = jax.grad(loss, has_aux=True)(trained)
         updates, opt = optimizer.update(gradient, opt, trained)
-        if EMBEDDING in updates:
+        if EMBEDDING in updates and embedding_rate:
             updates = {**updates, EMBEDDING: updates[EMBEDDING] * (embedding_rate / rate)}
         statistics = {path: leaf for path, leaf in statistics.items() if path in own}
         return {**own, **optax.apply_updates(trained, updates), **statistics}, opt
@@ -256,6 +274,7 @@ def adaptation_work(config: SimulationConfig, task: Task, start: Start, settings
 
 def modes_to_run(asked: Sequence[str] | None, starts: Mapping[str, Start], method: str) -> list[str]:
     """The modes asked for, all that the method has by default; UserError for one that it has not."""
+    asked = [asked] if isinstance(asked, str) else asked
     for mode in asked or ():
         if mode not in MODES:
             raise UserError(f"modes: got {mode!r}, expected some of {', '.join(MODES)}")

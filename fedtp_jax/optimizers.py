@@ -13,6 +13,9 @@ from fedtp_jax import config
 from fedtp_jax.errors import UserError, nearest
 from fedtp_jax.tree import Role
 
+# lbfgs asks for the loss itself; noisy_sgd would draw the same noise for every client.
+UNFIT = ("lbfgs", "noisy_sgd")
+
 
 def make_optimizer(
     settings: config.Optimizer,
@@ -56,7 +59,9 @@ def _factory(settings: config.Optimizer, field: str) -> Any:
     names = [
         name
         for name in dir(optax)
-        if _takes(getattr(optax, name))[:1] == ["learning_rate"] and not name.startswith(("_", "scale_by_"))
+        if _takes(getattr(optax, name))[:1] == ["learning_rate"]
+        and not name.startswith(("_", "scale_by_"))
+        and name not in UNFIT
     ]
     if settings.name not in names:
         raise UserError(
@@ -88,8 +93,8 @@ def _try(optimizer: optax.GradientTransformation) -> None:
 def learning_rate_factor(schedule: Any, round: int, rounds: int) -> float:
     """What the clients' learning rate is multiplied by in `round` (from 0) of `rounds`."""
     if isinstance(schedule, config.Cosine):
-        progress = round / max(rounds - 1, 1)
-        return schedule.final + (1.0 - schedule.final) * (1.0 + math.cos(math.pi * progress)) / 2
+        falling = (1.0 + math.cos(math.pi * round / rounds)) / 2
+        return schedule.final + (1.0 - schedule.final) * falling
     if isinstance(schedule, config.Exponential):
         return schedule.decay**round
     if isinstance(schedule, config.Step):

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from fedtp_jax import tree
-from fedtp_jax.data.federated import Partition
 from fedtp_jax.errors import UserError
-from fedtp_jax.metrics import Accuracy, Sums, summarize
+from fedtp_jax.methods.base import EMBEDDING
+from fedtp_jax.metrics import Accuracy, summarize
 from fedtp_jax.novel import Adaptation, Adapted, NovelClients, modes_to_run
 
 
@@ -64,28 +64,29 @@ class Personalized:
 
 
 def personalize(
-    novel: NovelClients,
-    partition: Partition,
-    ids: np.ndarray,
-    method: str,
-    modes: Sequence[str] | None,
-    settings: Adaptation,
+    novel: NovelClients, method: str, modes: Sequence[str] | None, settings: Adaptation
 ) -> Personalized:
-    """Run `modes` (None: all that the method has) for the novel clients of `partition`, called by `ids`."""
+    """Run `modes` (None: all that `method` has) for the novel clients."""
     starts = novel.starts()
+    if settings.embedding_learning_rate and EMBEDDING not in starts["zero_shot"].trained:
+        raise UserError(
+            f"embedding_learning_rate: {settings.embedding_learning_rate}, but {method} has no embeddings; "
+            "leave it out"
+        )
     adapted = {
         mode: novel.adapt(mode, starts[mode], settings) for mode in modes_to_run(modes, starts, method)
     }
-    tested = np.where(partition.test.sizes > 0, partition.test.sizes, np.nan)
+    train, test = (part.sizes[novel.clients] for part in novel.bench.partition[:2])
+    tested = np.where(test > 0, test, np.nan)
     clients = {
-        "client": ids,
-        "train_examples": partition.train.sizes,
-        "test_examples": partition.test.sizes,
-        **{mode: np.asarray(one.sums.correct) / tested for mode, one in adapted.items()},
+        "client": novel.clients,
+        "train_examples": train,
+        "test_examples": test,
+        **{mode: one.sums.correct / tested for mode, one in adapted.items()},
     }
     return Personalized(
         pd.DataFrame(clients),
-        {mode: summarize(Sums(*one.sums)) for mode, one in adapted.items()},
+        {mode: summarize(one.sums) for mode, one in adapted.items()},
         {mode: one.trained_parameters for mode, one in adapted.items()},
         adapted,
     )

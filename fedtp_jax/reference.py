@@ -1,4 +1,4 @@
-"""The configuration's reference for the terminal, made from the declarations in config.py."""
+"""The configuration's reference for the terminal, made from the declarations in config/."""
 
 import dataclasses
 import inspect

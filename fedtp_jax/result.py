@@ -113,14 +113,25 @@ class Result:
         if x.shape[1:] != self.task.input_shape:
             one = ", ".join(map(str, self.task.input_shape))
             raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}]")
-        inputs = jnp.asarray(x, jnp.int32) if self.task.is_text else self._normalized(x)
-        return self._built[1].predict(self._leaves(client), inputs).logits
+        return self._built[1].predict(self._leaves(client), self._inputs(x)).logits
 
-    def _normalized(self, x: np.ndarray) -> jax.Array:
-        return engine.normalize(jnp.asarray(x), jnp.array(self.task.mean), jnp.array(self.task.std))
+    def _inputs(self, x: np.ndarray) -> jax.Array:
+        """What the model takes, of inputs as the data set holds them."""
+        task = self.task
+        if task.is_text:
+            if x.dtype.kind not in "iu" or not (x.min() >= 0 and x.max() < task.num_classes):
+                raise UserError(
+                    f"x: got {x.dtype}, expected codes of characters, 0 to {task.num_classes - 1}"
+                )
+            return jnp.asarray(x, jnp.int32)
+        if (x.dtype == np.uint8) != (task.dtype == "uint8") or x.dtype.kind not in "uf":
+            raise UserError(f"x: got {x.dtype}, expected {task.dtype}, as the training's inputs were")
+        x = x if task.dtype == "uint8" else x.astype(np.float32)
+        return engine.normalize(jnp.asarray(x), jnp.array(task.mean), jnp.array(task.std))
 
     def _leaves(self, client: int) -> tree.Leaves:
-        if not isinstance(client, int | np.integer) or not 0 <= client < self.task.num_clients:
+        whole = isinstance(client, int | np.integer) and not isinstance(client, bool)
+        if not whole or not 0 <= client < self.task.num_clients:
             last = self.task.num_clients - 1
             raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
         shared, rows = self._built[1].variables(self.state, jnp.array([client]))
@@ -146,11 +157,18 @@ class Result:
         Raises:
           UserError: the data do not fit the model, or the method has no such mode.
         """
-        shape, classes = self.task.input_shape, self.task.num_classes
-        if data.is_text != self.task.is_text or data.input_shape != shape or data.num_classes > classes:
+        if not isinstance(data, Dataset):
             raise UserError(
-                f"data: examples of shape {list(data.input_shape)} and {data.num_classes} classes, but the "
-                f"result was trained on shape {list(shape)} and {classes} classes; bring them to one form"
+                f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
+            )
+        theirs, own = TaskShape.of(data, self.partition), self.task
+        if (theirs.input_shape, theirs.dtype) != (own.input_shape, own.dtype) or (
+            theirs.num_classes > own.num_classes
+        ):
+            raise UserError(
+                f"data: {theirs.dtype} examples of shape {list(theirs.input_shape)} and {theirs.num_classes} "
+                f"classes, but the result was trained on {own.dtype}, {list(own.input_shape)} and "
+                f"{own.num_classes}; bring them to one form"
             )
         if data.train.group is None:
             whole = [Shards.from_lists([np.arange(len(part))]) for part in (data.train, data.test)]
@@ -170,13 +188,16 @@ class Result:
         settings: Adaptation | None = None,
     ) -> Personalized:
         """As `personalize`, for clients (default: all) that this run held out; `data` are the run's own."""
-        held_out = held_out_clients(self.config, self.task.num_clients)
+        held_out = held_out_clients(self.config, self.partition.train.sizes)
         if not len(held_out):
             raise UserError(
                 "training.held_out: 0, so every client took part in training; run with training.held_out=10, "
                 "or give data of other clients to Result.personalize"
             )
-        ids = held_out if clients is None else np.unique(np.asarray(clients, np.int64))
+        wanted = np.asarray(held_out if clients is None else clients)
+        if wanted.dtype.kind not in "iu" or wanted.ndim != 1 or not len(wanted):
+            raise UserError(f"clients: got {clients!r}, expected ids of held-out clients, such as [3, 7]")
+        ids = np.unique(wanted)
         if len(strangers := np.setdiff1d(ids, held_out)):
             raise UserError(
                 f"clients: client {strangers[0]} is not one of the held-out clients "
@@ -187,7 +208,7 @@ class Result:
                 f"data: has fingerprint {data.fingerprint()}, but the run was trained on {self.task.data}; "
                 "give the run's own data"
             )
-        return self._personalize(data, self.partition.take(ids), ids, modes, settings or Adaptation())
+        return self._personalize(data, self.partition, ids, modes, settings or Adaptation())
 
     def _personalize(
         self,
@@ -199,11 +220,12 @@ class Result:
     ) -> Personalized:
         task, method = self._built
         takes_part = np.setdiff1d(
-            np.flatnonzero(self.partition.train.sizes), held_out_clients(self.config, task.num_clients)
+            np.flatnonzero(self.partition.train.sizes),
+            held_out_clients(self.config, self.partition.train.sizes),
         )
         mesh = engine.open_mesh(self.config.engine.devices)
-        novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, mesh)
-        return personalize(novel, partition, ids, name_of(self.config.method), modes, settings)
+        novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, ids, mesh)
+        return personalize(novel, name_of(self.config.method), modes, settings)
 
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
@@ -230,6 +252,10 @@ class Result:
         finally:
             checkpoints.close()
         history = pd.DataFrame(run.metrics.rows())
+        if history.empty:
+            raise UserError(
+                f"{run.metrics.path}: is missing or empty, so the run cannot be loaded; run it again"
+            )
         clients = pd.DataFrame(CsvLog(run.clients).rows())
         partition = partitions.load(run.partition)
         return cls(config, history[history["round"] <= rounds], clients, state, partition, task, {})

@@ -61,17 +61,18 @@ class Simulator:
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self._state = jax.eval_shape(method.init, jax.random.key(0))
         self._row_bytes = row_bytes(method.send, method.variables, state=self._state)
-        self.held_out = held_out_clients(config, partition.num_clients)
-        takes_part = np.setdiff1d(np.arange(partition.num_clients), self.held_out)
-        self.candidates = takes_part[partition.train.sizes[takes_part] > 0]
+        self.takes_part = np.setdiff1d(
+            np.arange(partition.num_clients), held_out_clients(config, partition.train.sizes)
+        )
+        self.candidates = self.takes_part[partition.train.sizes[self.takes_part] > 0]
         self.layout = self._plan()
-        if not partition.test.sizes[takes_part].any():
+        if not partition.test.sizes[self.takes_part].any():
             raise UserError("partition: no client has a test example, so nothing can be evaluated; give some")
         self.evaluate = Evaluator(
             self.bench,
             method.variables,
             method.predict,
-            takes_part,
+            self.takes_part,
             self._state,
             lambda: task.feature_size("evaluation.knn"),
         )
@@ -191,12 +192,12 @@ class Simulator:
         return upload, jax.tree.map(jnp.zeros_like, state.generator)
 
 
-def held_out_clients(config: SimulationConfig, clients: int) -> np.ndarray:
-    """Ids, ascending, of the clients that never train; a function of the seed."""
-    count = config.training.held_out
-    if count >= clients:
+def held_out_clients(config: SimulationConfig, sizes: np.ndarray) -> np.ndarray:
+    """Ids, ascending, of the clients that never train, drawn from those with train examples; sizes [N]."""
+    count, clients = config.training.held_out, np.flatnonzero(sizes)
+    if count >= len(clients):
         raise UserError(
-            f"training.held_out: {count} of {clients} clients would leave none to train; hold out fewer"
+            f"training.held_out: {count} of {len(clients)} clients would leave none to train; hold out fewer"
         )
     draw = rng.generator(config.seed, rng.Purpose.HELD_OUT)
     return np.sort(draw.choice(clients, count, replace=False))

@@ -32,8 +32,8 @@ class Layout:
 class Batches(NamedTuple):
     """The local steps of one client.
 
-    positions [steps, B] int32 of examples, of which valid [steps] are real; last_pass: the step with which
-    its last pass begins.
+    positions [steps, B] int32 of examples, of which valid [steps] are real; last_pass: the first of the last
+    steps that are as many as a pass over the examples takes.
     """
 
     positions: np.ndarray

@@ -44,7 +44,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationCo
         tree = {}
     if not isinstance(tree, dict):
         raise UserError(f"{path}: expected sections such as 'training:', got {show(tree)}")
-    for override in overrides:
+    # names first: they decide which other fields there are
+    for override in sorted(overrides, key=lambda text: not text.partition("=")[0].endswith(".name")):
         _apply(tree, override)
     return from_dict(tree)
 
@@ -155,7 +156,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
     """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
-    if field == "optimizer":
+    if field == "optimizer" and section.get("name", "sgd") != name:  # all are sgd by default
         section.clear()
     kinds = NAMED.get(field)
     if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):
@@ -182,9 +183,18 @@ def _check_bounds(part: Any, where: str) -> None:
                     raise UserError(f"{dotted}: got {show(value)}, expected a number {words} {bound}")
 
 
+def _number(value: Any) -> Any:
+    """A NumPy scalar as Python's own."""
+    return value.item() if hasattr(value, "item") else value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Optimizer):
-        return {"name": value.name, **value.arguments}
+        if not isinstance(value.arguments, Mapping):
+            raise UserError(
+                f"optimizer: got arguments {show(value.arguments)}, expected a dict, {{'momentum': 0.9}}"
+            )
+        return {"name": value.name, **{name: _number(v) for name, v in value.arguments.items()}}
     if dataclasses.is_dataclass(value):
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         named = any(type(value) in kinds.values() for kinds in NAMED.values())

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fedtp_jax import engine, settings
 from fedtp_jax.checkpoint import Checkpoints
-from fedtp_jax.config import Arrays, Natural, SimulationConfig, name_of
+from fedtp_jax.config import Arrays, Natural, SimulationConfig
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.sources import load
@@ -98,11 +98,6 @@ def simulate(
         )
     else:
         config = dataclasses.replace(config, data=Arrays())
-    if data.train.group is not None and not isinstance(config.partition, Natural):
-        raise UserError(
-            f"partition.name: {name_of(config.partition)!r} would ignore the groups that the data name; "
-            "use partition.name=natural, or leave the groups out of the data"
-        )
     return _Run(config, data, None if out is None else Path(out), resume).loop(on_round)
 
 
@@ -155,12 +150,12 @@ class _Run:
                     "resume it with the one it was started with, or start a new run"
                 )
             task = task_of(meta)
-            for field in ("data", "partition"):
-                here, saved = getattr(self.task, field), getattr(task, field)
+            for field in dataclasses.fields(task):
+                here, saved = getattr(self.task, field.name), getattr(task, field.name)
                 if here != saved:
                     raise UserError(
-                        f"{folder.path}: was run on another {field} (fingerprint {saved}, here {here}); "
-                        "resume where the same files are, or start a new run"
+                        f"{folder.path}: was run on another {field.name} ({saved} there, {here} here); "
+                        "resume on the same data, or start a new run"
                     )
             changed = [
                 f"{name} {meta['machine'].get(name)} there, {value} here"
@@ -196,7 +191,7 @@ class _Run:
                 due = self._due(round + 1, self.config.evaluation.every)
                 if due:
                     self.sums = self.simulator.evaluate(self.state)
-                    accuracy = summarize(self.sums)
+                    accuracy = summarize(self.sums, self.simulator.takes_part)
                 self._record(round + 1, result, accuracy if due else None)
                 evaluation = time.perf_counter() - begin - seconds
                 self._log_time(round + 1, result, seconds, prepared.host_seconds, evaluation)

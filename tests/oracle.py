@@ -170,12 +170,12 @@ class World:
 
     def rate(self, round):
         """The round's factor on the clients' learning rate."""
-        s, last = self.training.schedule, self.training.rounds - 1
+        s, rounds = self.training.schedule, self.training.rounds
         match s:
             case config.Constant():
                 return 1.0
             case config.Cosine():
-                return s.final + (1 - s.final) * (1 + math.cos(math.pi * round / last)) / 2
+                return s.final + (1 - s.final) * (1 + math.cos(math.pi * round / rounds)) / 2
             case config.Exponential():
                 return s.decay**round
             case config.Step():

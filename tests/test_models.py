@@ -93,7 +93,7 @@ def test_batch_norm_of_hardly_any_example_is_finite(real):
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_causal_transformer_sees_no_later_input(causal):
-    model = make_model(config.Transformer(dim=8, heads=2, dim_head=4, mlp_dim=8), (6,), 20, causal)
+    model = make_model(config.Transformer(dim=8, heads=2, dim_head=4, mlp_dim=8), (6,), 20, True, causal)
     x = example("transformer", batch=1)
     variables = some_variables(model, x)
     changed = x.at[0, 4].set((x[0, 4] + 1) % 20)
@@ -176,12 +176,12 @@ def test_initial_values_are_those_of_pytorch():
         (
             config.Transformer(),
             (8, 8, 1),
-            r"model.name: transformer takes text windows \[length\], but the data's examples have shape "
-            r"\[8, 8, 1\]; choose vit, cnn, cnn_bn or text data",
+            r"model.name: transformer takes text windows \[length\], but the data gives examples of shape "
+            r"\[8, 8, 1\]; choose vit, cnn, cnn_bn, or other data",
         ),
-        (config.Lstm(), (8, 8), r"model.name: lstm .* shape \[8, 8\]; reshape it to text windows \[length\]"),
-        (config.Vit(), (80,), r"model.name: vit takes images .*; choose transformer, lstm or image data"),
-        (config.Cnn(), (28, 28), r"model.name: cnn .*; reshape it to images \[height, width, channels\]"),
+        (config.Lstm(), (8, 8), r"model.name: lstm .* shape \[8, 8\]; reshape them to images"),
+        (config.Vit(), (80,), r"model.name: vit takes images .*; reshape them to images"),
+        (config.Cnn(), (28, 28), r"model.name: cnn .*; reshape them to images"),
         (config.CnnBn(), (16, 15, 3), r"model.name: cnn_bn .* at least 16 pixels, .* 16x15; choose vit or"),
     ],
 )

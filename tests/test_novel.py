@@ -95,8 +95,9 @@ def test_fitting_equals_a_plain_loop(run, reached):
 
     x = (jnp.asarray(DATA.train.x, jnp.float32) / 255 - DATA.mean[0]) / DATA.std[0]
     shard = result.partition.train[reached.clients["client"][client]]
-    order, step = rng.generator(0, rng.Purpose.NOVEL, client), 0
-    key = jax.random.fold_in(rng.key(0, rng.Purpose.NOVEL), client)
+    number = int(reached.clients["client"][client])
+    order, step = rng.generator(0, rng.Purpose.NOVEL, number), 0
+    key = jax.random.fold_in(rng.key(0, rng.Purpose.NOVEL), number)
     for _ in range(ADAPTATION.epochs):
         shuffled = order.permutation(shard)
         for first in range(0, len(shuffled), 64):
@@ -110,6 +111,14 @@ def test_fitting_equals_a_plain_loop(run, reached):
     assert set(actual) == set(expected)
     for path, leaf in expected.items():
         np.testing.assert_allclose(actual[path], leaf, atol=3e-6, rtol=1e-5, err_msg=path)
+
+
+def test_a_client_reaches_the_same_whoever_comes_along(run, reached):
+    result, _ = run
+    ids = reached.clients["client"].tolist()
+    alone = result.personalize_held_out(DATA, [ids[2]], ["fit"], ADAPTATION)
+    for path, leaf in leaves(reached.variables(2, "fit")).items():
+        np.testing.assert_allclose(leaves(alone.variables(0, "fit"))[path], leaf, atol=1e-6, err_msg=path)
 
 
 def test_a_method_that_leaves_nothing_to_clients_has_no_fit():
@@ -135,7 +144,7 @@ def test_clients_from_elsewhere(run):
     assert reached.clients["zero_shot"][1] == pytest.approx(np.mean(np.argmax(logits, -1) == y))
     alone = from_arrays(DATA.train.x[rows], DATA.train.y[rows], num_classes=10)
     assert len(result.personalize(alone, modes=["zero_shot"]).clients) == 1
-    with pytest.raises(UserError, match=r"data: examples of shape \[4, 4, 1\]"):
+    with pytest.raises(UserError, match=r"data: uint8 examples of shape \[4, 4, 1\]"):
         result.personalize(from_arrays(data.train.x[:, :4, :4], data.train.y))
 
 
@@ -146,6 +155,16 @@ def test_mistakes(run, reached):
         result.personalize_held_out(DATA, clients=[trained])
     with pytest.raises(UserError, match="modes: got 'fitt', expected some of zero_shot, fit"):
         result.personalize_held_out(DATA, modes=["fitt"])
+    with pytest.raises(UserError, match="embedding_learning_rate: got 'fast'"):
+        Adaptation(embedding_learning_rate="fast")
+    with pytest.raises(UserError, match=r"clients: got \[\], expected ids"):
+        result.personalize_held_out(DATA, clients=[])
+    with pytest.raises(UserError, match="data: got a tuple"):
+        result.personalize((DATA.train.x, DATA.train.y))
+    with pytest.raises(UserError, match="data: float32 examples"):
+        result.personalize(from_arrays(DATA.train.x.astype(np.float32), DATA.train.y))
+    with pytest.raises(UserError, match="x: got int64, expected uint8"):
+        result.predict(0, DATA.test.x[:1].astype(np.int64))
     with pytest.raises(UserError, match="epochs: got 0"):
         Adaptation(epochs=0)
     with pytest.raises(UserError, match="learning_rate: got -1"):

@@ -57,7 +57,7 @@ def test_any_optax_optimizer_by_its_name(name):
         (config.Optimizer("adm"), ["x.name", "'adm'", "did you mean 'adam'", "sgd"]),
         (config.Optimizer("sgd", {"momentun": 0.9}), ["x.momentun", "did you mean 'momentum'"]),
         (config.Optimizer("adam", {"learning_rate": 1.0}), ["x.learning_rate", "a field beside"]),
-        (config.Optimizer("lbfgs"), ["optax.lbfgs cannot be used"]),
+        (config.Optimizer("lbfgs"), ["x.name", "no optimizer 'lbfgs'"]),
         (config.Optimizer("scale_by_learning_rate"), ["x.name", "no optimizer"]),
     ],
     ids=lambda value: value.name if isinstance(value, config.Optimizer) else "",
@@ -78,7 +78,7 @@ def test_schedules():
     assert factors(config.Exponential(0.5)) == [1.0, 0.5, 0.25, 0.125, 0.0625]
     assert factors(config.Step(every=2, factor=0.1)) == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.01])
     assert factors(config.Cosine(final=0.2)) == pytest.approx(
-        [0.2 + 0.8 * (1 + np.cos(np.pi * r / 4)) / 2 for r in range(5)], abs=1e-6
+        [0.2 + 0.8 * (1 + np.cos(np.pi * r / 5)) / 2 for r in range(5)], abs=1e-6
     )
     assert learning_rate_factor(config.Cosine(), 0, 1) == 1.0
 

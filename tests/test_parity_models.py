@@ -190,7 +190,7 @@ HYPERNETWORK_SIZES = {
 
 def _parameters(name):
     settings, shape, classes = SIZES[name]
-    model = make_model(settings, shape, classes)
+    model = make_model(settings, shape, classes, is_text=len(shape) == 1)
     example = jax.ShapeDtypeStruct((1, *shape), jnp.int32 if len(shape) == 1 else jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), example)
     return tree.flatten({"params": variables["params"]})

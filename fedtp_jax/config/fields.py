@@ -24,6 +24,9 @@ class Optimizer:
     name: str = "sgd"
     arguments: Mapping[str, float | int | bool] = dataclasses.field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.arguments.items()))))
+
 
 def optimizer(name: str, help: str, **arguments: float | int | bool) -> Any:
     """A field that is an Optimizer, by default optax's `name` with `arguments`."""

@@ -69,7 +69,10 @@ class Vanilla:
 
 @dataclasses.dataclass(frozen=True)
 class FedRod:
-    """Two predictors: a shared one, class-balanced, and a personal head beside it (Chen & Chao, 2022)."""
+    """Two predictors: a shared one, class-balanced, and a personal head beside it (Chen & Chao, 2022).
+
+    The personal head learns by plain SGD at its role's learning rate, whatever training.optimizer is.
+    """
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,9 @@ class Constant:
 
 @dataclasses.dataclass(frozen=True)
 class Cosine:
-    """Half a cosine from the learning rate down to `final` times it in the last round."""
+    """Half a cosine over the rounds, from the learning rate down to `final` times it after the last."""
 
-    final: float = option(0.0, "factor that is reached in the last round", ge=0)
+    final: float = option(0.0, "factor that would be reached after the last round", ge=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Training:
     schedule: Any = section(Constant, "the clients' learning rate over the rounds", SCHEDULES)
     weight_decay: float = option(1e-5, "L2 decay, added to the gradient of every parameter", ge=0)
     clip_norm: float | None = option(
-        None, "largest norm of a client's gradient over all leaves; longer ones are scaled down", gt=0
+        None, "largest norm of a client's gradient over all parameters; longer ones are scaled down", gt=0
     )
     optimizer: Optimizer = optimizer(
         "sgd", "the clients' optimizer, starting anew in every round", momentum=0.9

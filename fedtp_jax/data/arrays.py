@@ -227,6 +227,10 @@ def _column(field: str, value: ArrayLike | None, length: int) -> np.ndarray | No
     column = np.asarray(value)
     if column.dtype == object and column.ndim == 1 and all(isinstance(entry, str) for entry in column):
         column = column.astype(str)  # a text column of pandas
+    if column.dtype == object and all(
+        type(entry) is int or isinstance(entry, np.integer) for entry in column
+    ):
+        column = column.astype(np.int64)
     if column.ndim != 1 or column.dtype.kind not in "iuUS":
         raise UserError(
             f"{field}: shape {column.shape} {column.dtype}; expected one integer or string for each example, "

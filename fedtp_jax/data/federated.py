@@ -167,11 +167,6 @@ class Partition(NamedTuple):
     def num_clients(self) -> int:
         return len(self.train)
 
-    def take(self, clients: np.ndarray) -> "Partition":
-        """The partition of these clients alone, in this order."""
-        train, test = (Shards.from_lists([part[k] for k in clients]) for part in (self.train, self.test))
-        return Partition(train, test, None if self.noise is None else self.noise[clients])
-
     def fingerprint(self) -> str:
         """16 hex digits that change with any index of any client, their order, or the noise."""
         digest = hashlib.sha256()

@@ -33,6 +33,11 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
             f"partition.clients: {clients} clients, but {data.name} has only {len(data.train)} train "
             f"examples; set partition.clients to {len(data.train)} or less"
         )
+    if data.train.group is not None and not isinstance(config, cfg.Natural):
+        raise UserError(
+            f"partition.name: {cfg.name_of(config)!r} would ignore the groups that the data name; "
+            "use partition.name=natural, or leave the groups out of the data"
+        )
     partition = MAKERS[type(config)](config, data, seed if own_seed is None else own_seed)
     partition.check(data)
     return partition

@@ -158,15 +158,19 @@ class Task(NamedTuple):
         statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}
         return Output(jnp.asarray(logits), features, statistics)
 
+    def losses(self, logits: jax.Array, batch: Batch) -> jax.Array:
+        """Cross-entropy of each label, [B] (text: [B, T]), times its class's weight."""
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
+        if self.class_weights is None:
+            return losses
+        return losses * jnp.asarray(self.class_weights, jnp.float32)[batch.y]
+
     def cross_entropy(self, logits: jax.Array, batch: Batch) -> jax.Array:
         """Mean over the batch's real examples (text: and positions); a batch without any gives 0.
 
         With class weights a plain mean too: not divided by the weights, as in the authors' code.
         """
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
-        if self.class_weights is not None:
-            losses = losses * jnp.asarray(self.class_weights, jnp.float32)[batch.y]
-        return masked_mean(losses, batch.mask)
+        return masked_mean(self.losses(logits, batch), batch.mask)
 
     @property
     def _takes_mask(self) -> bool:

@@ -29,7 +29,8 @@ class _Carry(NamedTuple):
 def fedproto(settings: config.FedProto, task: Task) -> Method:
     """Local loss + weight * |prototype of the class - features|^2; the nearest prototype is the prediction.
 
-    Every model starts from common initial values. A class that no client of a cohort has keeps its prototype.
+    Every model starts from common initial values. A class that no client of a cohort has keeps its prototype;
+    the test loss is infinite while a test example's class has none.
     """
     size = task.feature_size("method fedproto")
     method = role_method(task, [("personal", (".",))])

@@ -5,6 +5,7 @@ IEEE TNNLS 2023, arXiv 2211.01572, section III.
 """
 
 from fedtp_jax import config
+from fedtp_jax.errors import UserError
 from fedtp_jax.methods.base import Method, Task
 from fedtp_jax.methods.roles import Rule, role_method
 
@@ -19,4 +20,9 @@ def fedtp(settings: config.FedTP, task: Task) -> Method:
 
 def fedtp_rules(settings: config.FedTP) -> list[Rule]:
     """Generated leaves, personal ones, and the rest shared."""
+    if not settings.generated:
+        raise UserError(
+            "method.generated: empty, so there is nothing for the hypernetwork to do; name some leaves, or "
+            "choose fedavg or fedper"
+        )
     return [("generated", settings.generated), ("personal", settings.personal), ("shared", (".",))]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fedtp_jax import config
 from fedtp_jax.engine import Batch, ClientWork, Row
+from fedtp_jax.errors import UserError
 from fedtp_jax.methods.base import STATISTICS, Kept, Method, Output, State, Task, Upload
 from fedtp_jax.methods.local_training import Carry, local_training
 from fedtp_jax.methods.roles import role_method
@@ -27,6 +28,11 @@ def pfedme(settings: config.PFedMe, task: Task) -> Method:
 
     w is shared; theta, which starts from w in every round (as in the authors' code), is what clients run.
     """
+    if task.training.role_learning_rates != config.RoleRates():
+        raise UserError(
+            "training.role_learning_rates: pfedme has two models, not roles; set training.learning_rate "
+            "(theta) and method.outer_learning_rate (w)"
+        )
     method = role_method(task, [("shared", (".",))])
 
     def init(key: jax.Array) -> State:

@@ -47,6 +47,13 @@ def role_method(
                 f"method.generated: matches {path!r}, a running statistic, which cannot be generated; "
                 "write an expression that starts with ^params/"
             )
+    for role in ("shared", "personal", "generated"):
+        rate = getattr(task.training.role_learning_rates, role)
+        if rate is not None and role not in {*roles.values(), *("personal" for _ in extra)}:
+            raise UserError(
+                f"training.role_learning_rates.{role}: {rate}, but this method has no {role} leaves; leave "
+                "it out, or choose a method that has"
+            )
     generator = Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
     server = _Server(task.server, {path for path, role in roles.items() if role == "shared"})
 
@@ -95,7 +102,8 @@ class _Server:
     def __init__(self, settings: config.Server, shared: set[str]) -> None:
         self.optimizer: optax.GradientTransformation | None = None
         self.parameters = {path for path in shared if path.startswith("params/")}
-        if settings != config.Server():
+        plain = settings.optimizer.name == "sgd" and not any(settings.optimizer.arguments.values())
+        if not (plain and settings.learning_rate == 1.0):  # that one takes the mean
             self.optimizer = make_optimizer(settings.optimizer, "server.optimizer", settings.learning_rate)
             if not self.parameters:
                 raise UserError(

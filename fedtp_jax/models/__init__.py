@@ -21,35 +21,34 @@ IMAGE_MODELS = (config.Vit, config.Cnn, config.CnnBn)
 
 
 def make_model(
-    settings: Any, input_shape: tuple[int, ...], num_classes: int, causal: bool = True
+    settings: Any, input_shape: tuple[int, ...], num_classes: int, is_text: bool = False, causal: bool = True
 ) -> nn.Module:
     """The module that `settings`, the configuration's model section, describes; inputs [B, *input_shape].
 
     For text `num_classes` is the size of the vocabulary, and `causal=False` is the Transformer as published,
     in which every position sees the whole window.
     """
-    _check_rank(settings, input_shape)
-    return _FACTORIES[type(settings)](settings, input_shape, num_classes, causal)
+    _check_inputs(settings, input_shape, is_text)
+    model = _FACTORIES[type(settings)](settings, input_shape, num_classes)
+    return model.clone(causal=causal) if isinstance(model, Transformer) else model
 
 
-def _check_rank(settings: Any, input_shape: tuple[int, ...]) -> None:
-    """Images are [height, width, channels], text windows are [length]."""
-    image, rank = isinstance(settings, IMAGE_MODELS), len(input_shape)
-    if rank == (3 if image else 1):
+def _check_inputs(settings: Any, input_shape: tuple[int, ...], is_text: bool) -> None:
+    """Image models take [height, width, channels], text models windows of a text, [length]."""
+    for_images = isinstance(settings, IMAGE_MODELS)
+    if is_text != for_images and len(input_shape) == (3 if for_images else 1):
         return
-    takes = "images [height, width, channels]" if image else "text windows [length]"
-    other = [name for name, kind in config.MODELS.items() if (kind in IMAGE_MODELS) != image]
-    data = "image data" if image else "text data"
-    advice = (
-        f"choose {', '.join(other)} or {data}" if rank == (1 if image else 3) else f"reshape it to {takes}"
-    )
+    takes = "images [height, width, channels]" if for_images else "text windows [length]"
+    given = "windows of a text, " * is_text + f"examples of shape {list(input_shape)}"
+    fits = [name for name, kind in config.MODELS.items() if (kind in IMAGE_MODELS) != is_text]
+    advice = f"choose {', '.join(fits)}" if is_text or len(input_shape) == 3 else "reshape them to images"
     raise UserError(
-        f"model.name: {config.name_of(settings)} takes {takes}, but the data's examples have shape "
-        f"{list(input_shape)}; {advice}"
+        f"model.name: {config.name_of(settings)} takes {takes}, but the data gives {given}; {advice}, or "
+        "other data"
     )
 
 
-def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int, causal: bool) -> nn.Module:
+def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     height, width, _ = input_shape
     if height % settings.patch_size or width % settings.patch_size:
         fits = [p for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]
@@ -60,7 +59,7 @@ def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int, c
     return Vit(num_classes, **dataclasses.asdict(settings))
 
 
-def _cnn(settings: config.Cnn, input_shape: tuple[int, ...], num_classes: int, causal: bool) -> nn.Module:
+def _cnn(settings: config.Cnn, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     height, width, _ = input_shape
     if min(height, width) < cnn.SMALLEST_SIDE:
         raise UserError(
@@ -70,17 +69,15 @@ def _cnn(settings: config.Cnn, input_shape: tuple[int, ...], num_classes: int, c
     return cnn.Cnn(num_classes, settings.kernels, batch_norm=isinstance(settings, config.CnnBn))
 
 
-def _transformer(
-    settings: config.Transformer, input_shape: tuple[int, ...], num_classes: int, causal: bool
-) -> nn.Module:
-    return Transformer(num_classes, **dataclasses.asdict(settings), causal=causal)
+def _transformer(settings: config.Transformer, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    return Transformer(num_classes, **dataclasses.asdict(settings))
 
 
-def _lstm(settings: config.Lstm, input_shape: tuple[int, ...], num_classes: int, causal: bool) -> nn.Module:
+def _lstm(settings: config.Lstm, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     return Lstm(num_classes, **dataclasses.asdict(settings))
 
 
-_FACTORIES: dict[type, Callable[[Any, tuple[int, ...], int, bool], nn.Module]] = {
+_FACTORIES: dict[type, Callable[[Any, tuple[int, ...], int], nn.Module]] = {
     config.Vit: _vit,
     config.Cnn: _cnn,
     config.CnnBn: _cnn,
