@@ -68,7 +68,7 @@ class Facts(NamedTuple):
 
     weight: p_k, its share in the cohort's mean; last_pass: first of the last local steps, as many as a pass
     over its examples takes; rate: the round's factor on the learning rate; noise: standard deviation of the
-    noise on its inputs; class_counts [C]: examples it holds of each class (C = 0 where the work does not ask).
+    noise on its inputs; class_counts [C]: examples it holds of each class (C = 0 where nobody asks).
     """
 
     weight: jax.Array

@@ -93,6 +93,13 @@ def test_wrong_commands_exit_with_2(capsys):
         assert "Traceback" not in err
 
 
+def test_json_has_no_infinity(file, capsys):
+    words = "method=fedproto", "training.rounds=1", "training.cohort_size=1", "--json"
+    code, out, _ = fedtp(capsys, "run", file, *words)
+    result = json.loads(out, parse_constant=pytest.fail)
+    assert (code, result["test_loss"]) == (0, None)  # classes that nobody of the cohort has
+
+
 def test_version(capsys):
     code, out, _ = fedtp(capsys, "--version")
     assert code == 0

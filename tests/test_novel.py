@@ -47,6 +47,7 @@ def test_held_out_clients_never_train_and_are_not_evaluated(run):
     untested = result.clients["test_accuracy"].isna()
     assert untested.sum() == 3
     assert result.history["clients_tested"].dropna().tolist() == [6, 6]
+    assert result.history["clients_without_test"].dropna().tolist() == [0, 0]
     head = np.asarray(result.state.personal["params/head/kernel"])
     assert all(np.array_equal(head[k], head[np.flatnonzero(untested)[0]]) for k in np.flatnonzero(untested))
     assert not np.array_equal(head[np.flatnonzero(~untested)[0]], head[np.flatnonzero(untested)[0]])

@@ -62,6 +62,17 @@ def test_ablation_is_a_line(file):
     assert settings.method.personal == ("head/", "mlp_norm")
 
 
+def test_optimizers_by_name_and_by_argument_in_any_order(file):
+    for overrides in (["name=adam", "b1=0.5"], ["b1=0.5", "name=adam"]):
+        settings = load_config(file, [f"training.optimizer.{text}" for text in overrides])
+        assert settings.training.optimizer == config.Optimizer("adam", {"b1": 0.5})
+    slower = load_config(file, ["training.optimizer.momentum=0.5", "training.optimizer.name=sgd"])
+    assert slower.training.optimizer == config.Optimizer("sgd", {"momentum": 0.5})
+    assert load_config(file, ["training.optimizer=sgd"]).training.optimizer == config.Optimizer("sgd", {})
+    assert load_config(file).training.optimizer == config.Optimizer("sgd", {"momentum": 0.9})
+    assert hash(settings) == hash(load_config(file, [f"training.optimizer.{text}" for text in overrides]))
+
+
 MISTAKES = {
     "trainin.rounds=3": ["trainin: unknown field", "did you mean 'training'"],
     "training.round=3": ["training.round: unknown field", "did you mean 'rounds'", "cohort_size"],

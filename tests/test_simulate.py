@@ -201,6 +201,22 @@ def test_resume_refuses_other_data_and_another_partition(tmp_path):
     assert after == before  # a refused resume changes nothing
 
 
+def test_resume_refuses_other_normalisation(tmp_path):
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 256, (60, 4, 4, 1)).astype(np.uint8), np.arange(60) % 3
+    settings = dataclasses.replace(
+        TINY,
+        partition=config.Iid(clients=3),
+        training=config.Training(rounds=2, cohort_size=2),
+        checkpoint=config.Checkpoint(every=1),
+    )
+    with pytest.raises(Stopped):
+        simulate(settings, data=from_arrays(x, y), out=tmp_path / "run", on_round=stop_after(1))
+    with pytest.raises(UserError, match="was run on another std"):
+        data = from_arrays(x, y, std=0.01)
+        simulate(settings, data=data, out=tmp_path / "run", resume=True)
+
+
 def test_personal_rows_resume_on_two_devices(tmp_path):
     """Six clients on two devices: rows that could be split must come back whole."""
     settings = dataclasses.replace(
@@ -282,6 +298,13 @@ def test_nothing_is_written_before_everything_fits(tmp_path):
         "training.cohort_size: 9": {"training": config.Training(cohort_size=9)},
         "data.file": {"data": config.Npz()},
         "needs 100 clients|100 classes": {"partition": config.IidLabel100()},
+        "method.generated: empty": {"method": config.FedTP(generated=())},
+        "role_learning_rates.personal: 0.5, but this method has no personal": {
+            "training": config.Training(cohort_size=3, role_learning_rates=config.RoleRates(personal=0.5))
+        },
+        "training.optimizer.name: optax has no optimizer 'adm'": {
+            "training": config.Training(cohort_size=3, optimizer=config.Optimizer("adm"))
+        },
         "engine.devices: got 64": {"engine": config.Engine(devices=64)},
     }
     for message, change in mistakes.items():
