@@ -66,8 +66,8 @@ CASES = {
         local_steps=3,
     ),
     "fedtp_rod": case(config.FedTPRod(hypernetwork=HYPER)),
-    # few small steps: batch norm over four examples multiplies rounding errors, and one that takes an input of a
-    # ReLU across 0 makes another gradient; with these settings none comes nearer than 4e-5
+    # Few small steps: batch norm over four examples multiplies rounding errors, and one that takes a ReLU's
+    # input across 0 makes another gradient. With these settings no input comes nearer to 0 than 4e-5.
     "fedbn": case(config.FedBN(), CNN_BN, local_epochs=1, learning_rate=0.005),
     "fedbn, shared statistics": case(
         config.FedBN(statistics="aggregate"),
