@@ -306,6 +306,8 @@ def machine() -> dict[str, Any]:
 def task_of(meta: dict[str, Any]) -> TaskShape:
     """The task that a checkpoint was saved for."""
     saved: dict[str, Any] = meta["task"]
+    if set(saved) != {field.name for field in dataclasses.fields(TaskShape)}:
+        raise UserError("checkpoints: were written by another version of fedtp_jax; run the simulation again")
     fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
     return TaskShape(**fields)
 

@@ -201,6 +201,16 @@ def test_resume_refuses_other_data_and_another_partition(tmp_path):
     assert after == before  # a refused resume changes nothing
 
 
+def test_checkpoints_of_another_version_are_refused(whole, tmp_path):
+    _, path = whole
+    shutil.copytree(path, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoints").rglob("*"):
+        if file.is_file() and b'"dtype": "uint8"' in file.read_bytes():
+            file.write_bytes(file.read_bytes().replace(b'"dtype": "uint8"', b'"is_text": false'))
+    with pytest.raises(UserError, match="written by another version of fedtp_jax"):
+        Result.load(tmp_path / "run")
+
+
 def test_resume_refuses_other_normalisation(tmp_path):
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (60, 4, 4, 1)).astype(np.uint8), np.arange(60) % 3
