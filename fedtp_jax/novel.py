@@ -79,7 +79,7 @@ class Start(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """A mode's outcome: per-client sums [M], each client's leaves by `leaves(client)`, numbers trained."""
+    """A mode's outcome: per-client sums [M], the leaves of row m by `leaves(m)`, numbers trained."""
 
     sums: Sums
     leaves: Callable[[int], Leaves]

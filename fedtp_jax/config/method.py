@@ -84,7 +84,10 @@ class FedProto:
 
 @dataclasses.dataclass(frozen=True)
 class PFedMe:
-    """Personal models near the shared one, by Moreau envelopes (Dinh et al., 2020)."""
+    """Personal models near the shared one, by Moreau envelopes (Dinh et al., 2020).
+
+    The inner steps are those of training.optimizer; the authors of FedTP take momentum and decay 0.
+    """
 
     inner_steps: int = option(5, "K: steps of the personal model on each batch", ge=1)
     penalty: float = option(15.0, "lambda: how strongly it is held near the shared one", gt=0)
