@@ -19,7 +19,7 @@ import pytest
 
 from fedtp_jax import config as cfg
 from fedtp_jax.data import prepare as preparing
-from fedtp_jax.data import tfds
+from fedtp_jax.data import sources, tfds
 from fedtp_jax.data.prepare import prepare
 from fedtp_jax.data.sources import IMAGE_SETS, from_arrays, load
 from fedtp_jax.errors import UserError
@@ -207,6 +207,12 @@ def test_digits():
     # The first test example is scikit-learn's example 4, a four.
     assert data.test.y[0] == 4
     assert set(data.train.y) == set(range(10))
+
+
+def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(monkeypatch):
+    data = load(cfg.Digits())
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    assert load(cfg.Digits()).fingerprint() == data.fingerprint()
 
 
 # --------------------------------------------------------------------------------------------- IDX

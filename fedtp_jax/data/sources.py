@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +156,26 @@ def _images(config: cfg.Mnist | cfg.Cifar10) -> Dataset:
 
 def _digits(config: cfg.Digits) -> Dataset:
     """scikit-learn's 8x8 digits with values 0..16 stretched to 0..255; every fifth is a test example."""
-    from sklearn.datasets import load_digits  # over a second, and only needed here
-
-    digits = load_digits()
-    x = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    y = digits.target.astype(np.int32)
+    table = _digits_table()
+    x = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    y = table[:, -1].astype(np.int32)
     is_test = np.arange(len(y)) % 5 == 4
     train, test = (Examples(x[rows], y[rows]) for rows in (~is_test, is_test))
     # Mean and std were computed from the train examples / 255.
     return Dataset("digits", train, test, 10, (0.3059,), (0.3763,), "scikit-learn")
+
+
+def _digits_table() -> np.ndarray:
+    """[M, 65] 64 pixels and the digit: scikit-learn's file, without the second that importing it takes."""
+    package = find_spec("sklearn")
+    for folder in (package and package.submodule_search_locations) or ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.exists():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits  # a version that keeps it elsewhere
+
+    digits = load_digits()
+    return np.column_stack([digits.data, digits.target])
 
 
 def _shakespeare(config: cfg.Shakespeare) -> Dataset:
