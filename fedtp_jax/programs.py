@@ -1,7 +1,9 @@
 """Compiled programs: each function compiled once per shapes, ahead of its first call, and counted."""
 
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -10,38 +12,51 @@ import jax
 class Programs:
     """The compiled programs of one simulation.
 
+    XLA compiles on threads, one program on each: Python is free meanwhile, and programs that are known in
+    advance compile beside each other.
+
     Attributes:
       count: how many were compiled.
-      seconds: how long that took.
+      seconds: how long Python traced them or waited for them.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.seconds = 0.0
-        self._compiled: dict[Any, Any] = {}
+        self._compiled: dict[Any, Future[Any]] = {}
+        self._pool = ThreadPoolExecutor(os.cpu_count(), "fedtp-compile")
 
     def __call__(
         self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
     ) -> Any:
         """`function(*args)`, compiled under `name`; the arguments numbered in `donate` are consumed."""
-        return self._compile(name, function, args, donate)(*args)
+        return self._finish(self.start(name, function, *args, donate=donate))(*args)
 
     def num_bytes(
         self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
     ) -> int:
         """Bytes that the compiled program takes on each device; `args` may be ShapeDtypeStructs."""
-        use = self._compile(name, function, args, donate).memory_analysis()
+        use = self._finish(self.start(name, function, *args, donate=donate)).memory_analysis()
         total = use.argument_size_in_bytes + use.output_size_in_bytes + use.temp_size_in_bytes
         return int(total - use.alias_size_in_bytes)
 
-    def _compile(
-        self, name: str, function: Callable[..., Any], args: tuple[Any, ...], donate: tuple[int, ...]
-    ) -> Any:
+    def start(
+        self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
+    ) -> Future[Any]:
+        """Trace the program and go on while it compiles; `args` may be ShapeDtypeStructs."""
         shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), args)
         key = (name, jax.tree.structure(shapes), tuple(jax.tree.leaves(shapes)))
         if key not in self._compiled:
             begin = time.perf_counter()
-            self._compiled[key] = jax.jit(function, donate_argnums=donate).lower(*args).compile()
+            lowered = jax.jit(function, donate_argnums=donate).lower(*args)
+            self._compiled[key] = self._pool.submit(lowered.compile)
             self.seconds += time.perf_counter() - begin
             self.count += 1
         return self._compiled[key]
+
+    def _finish(self, program: Future[Any]) -> Any:
+        if not program.done():
+            begin = time.perf_counter()
+            program.exception()  # waits
+            self.seconds += time.perf_counter() - begin
+        return program.result()

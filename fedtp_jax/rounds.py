@@ -93,12 +93,22 @@ class Simulator:
         return self.bench.plan(steps, training.cohort_size, batch, self._row_bytes, self._bytes)
 
     def _bytes(self, layout: Layout) -> int:
+        return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(0, 1))
+
+    def _shapes(self, layout: Layout) -> tuple[Any, ...]:
+        """The arguments of `_train_wave`, abstract as far as they are not known in advance."""
         state, wave = self.bench.abstract(self._state, layout, self._classes)
         totals, _ = self.bench.abstract(jax.eval_shape(self._zero_totals, self._state), layout)
-        key = jax.random.key(0)
-        return self.programs.num_bytes(
-            "train", self._train_wave, state, totals, wave, self.bench.examples, key, donate=(0, 1)
-        )
+        return state, totals, wave, self.bench.examples, jax.random.key(0)
+
+    def compile(self) -> None:
+        """Start to compile all that a run needs, in the order in which it does, and go on meanwhile."""
+        state, totals, *others = self._shapes(self.layout)
+        self.programs.start("init", self.method.init, jax.random.key(0))
+        self.programs.start("train", self._train_wave, state, totals, *others, donate=(0, 1))
+        self.programs.start("zeros", self._zero_totals, state)
+        self.programs.start("aggregate", self.method.aggregate, state, *totals, donate=(0,))
+        self.evaluate.compile(state)
 
     def init(self) -> State:
         """The state before round 0."""

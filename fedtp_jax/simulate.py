@@ -120,10 +120,11 @@ class _Run:
         if out is not None and resume:
             self.state = self._restore(RunFolder.open(out))
         else:
-            self.state = self.simulator.init()
+            self.simulator.compile()
             if out is not None:
                 self.folder = RunFolder.create(out)
                 write_header(self.folder, config, self.partition)
+            self.state = self.simulator.init()
         self.checkpoints = (
             Checkpoints(self.folder.checkpoints, config.checkpoint.keep) if self.folder else None
         )
