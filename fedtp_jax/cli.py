@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from fedtp_jax.cache import keep_programs
 from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.errors import UserError
 from fedtp_jax.reference import describe_fields, list_parts
@@ -133,6 +134,7 @@ def novel(
     from fedtp_jax.result import Result
     from fedtp_jax.tables import novel_table
 
+    keep_programs()
     settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
     result = Result.load(directory)
     data = load(result.config.data)
@@ -198,6 +200,7 @@ def _simulate(settings: SimulationConfig, out: Path, resume: bool, quiet: bool, 
     from fedtp_jax.progress import RunDisplay
     from fedtp_jax.simulate import simulate
 
+    keep_programs()
     display = RunDisplay(Console(stderr=True), settings.training.rounds, silent=quiet or json)
     try:
         with display:

@@ -24,8 +24,12 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Many tests compile the same small programs: each is compiled once, by whichever process comes first."""
+    """Many tests compile the same small programs: each is compiled once, by whichever process comes first.
+
+    Processes that tests start use it as well, and leave the user's own alone.
+    """
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
     jax.config.update("jax_compilation_cache_dir", str(root / "jax_cache"))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(root / "jax_cache")

@@ -9,7 +9,7 @@ import fedtp_jax
 
 ROOT = Path(fedtp_jax.__file__).parent
 LAYERS = [
-    ["errors", "config.fields", "programs"],
+    ["errors", "config.fields", "programs", "cache"],
     ["config.data", "config.partition", "config.model", "config.method", "config.training"],
     ["config.simulation"],
     ["config"],
