@@ -20,7 +20,7 @@ training: {rounds: 2, cohort_size: 3}
 
 
 def run(tmp_path, out, **environment):
-    """Standard error of a run of TINY in a process of its own, by a user whose caches are below `tmp_path`."""
+    """Standard error of a run of TINY by a process of its own, the user's caches below `tmp_path`."""
     file = tmp_path / "tiny.yaml"
     file.write_text(TINY)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
