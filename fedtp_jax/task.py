@@ -63,5 +63,6 @@ class TaskShape:
             config.training,
             config.server,
             self.class_weights,
+            jnp.dtype(config.engine.precision),
         )
         return task, make_method(config.method, task)

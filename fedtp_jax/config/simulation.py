@@ -36,7 +36,7 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """How the work is laid onto devices; no field changes results beyond float32 summation order."""
+    """How the work is laid onto devices; beside `precision` no field changes more than summation order."""
 
     devices: int | Literal["auto"] = option("auto", "devices to use; auto: all (on CPU one per core)", ge=1)
     lanes: int | Literal["auto"] = option(
@@ -46,6 +46,11 @@ class Engine:
     )
     wave_size: int | Literal["auto"] = option(
         "auto", "clients on the devices at once; auto: what keeps their rows under 1 GiB", ge=1
+    )
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32",
+        "of the model's matrix products and activations; parameters, optimizers, means, softmax and loss are "
+        "float32 always",
     )
 
 

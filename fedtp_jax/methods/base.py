@@ -108,6 +108,7 @@ class Task(NamedTuple):
       num_classes, num_clients: C and N.
       training, server: the clients' and the server's settings.
       class_weights: [C] weights of the training loss, or None.
+      precision: dtype of the model's matrix products and activations.
     """
 
     model: nn.Module
@@ -117,6 +118,7 @@ class Task(NamedTuple):
     training: config.Training
     server: config.Server = config.Server()
     class_weights: tuple[float, ...] | None = None
+    precision: Any = jnp.dtype(jnp.float32)
 
     def leaf_shapes(self) -> dict[str, Any]:
         """{path: ShapeDtypeStruct} of the model's variables, without computing them."""
@@ -148,15 +150,25 @@ class Task(NamedTuple):
     def forward(
         self, leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
     ) -> Output:
-        """The model on x [B, ...]; with a key in training (dropout, batch statistics), else in evaluation."""
-        own = tree.unflatten({p: w for p, w in leaves.items() if p.startswith(("params/", STATISTICS))})
+        """The model on x [B, ...]; with a key in training (dropout, batch statistics), else in evaluation.
+
+        Leaves, output and gradients are float32 whatever the precision of what happens in between.
+        """
+        parameters = {p: w.astype(self.precision) for p, w in leaves.items() if p.startswith("params/")}
+        statistics = {p: w for p, w in leaves.items() if p.startswith(STATISTICS)}
+        variables = tree.unflatten({**parameters, **statistics})
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            x = x.astype(self.precision)
         options: dict[str, Any] = {"mask": mask} if self._takes_mask else {}
         rngs = {} if key is None else {"dropout": key}
         mutable = ["intermediates", "batch_stats"] if key is not None else ["intermediates"]
-        logits, new = self.model.apply(own, x, train=key is not None, rngs=rngs, mutable=mutable, **options)
+        with jax.numpy_dtype_promotion("standard"):  # layer norms of lower precision rely on it
+            logits, new = self.model.apply(
+                variables, x, train=key is not None, rngs=rngs, mutable=mutable, **options
+            )
         features = new.get("intermediates", {}).get("features", (None,))[0]
         statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}
-        return Output(jnp.asarray(logits), features, statistics)
+        return Output(*jax.tree.map(lambda a: a.astype(jnp.float32), (logits, features, statistics)))
 
     def losses(self, logits: jax.Array, batch: Batch) -> jax.Array:
         """Cross-entropy of each label, [B] (text: [B, T]), times its class's weight."""

@@ -40,7 +40,8 @@ def attend(
     if causal:
         seen = jnp.tri(scores.shape[-1], dtype=bool)
         scores = jnp.where(seen, scores, -jnp.inf)
-    mixed = jnp.einsum("bast,btaf->bsaf", drop(jax.nn.softmax(scores)), value)
+    weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(scores.dtype)
+    mixed = jnp.einsum("bast,btaf->bsaf", drop(weights), value)
     return mixed.reshape(*mixed.shape[:2], -1)
 
 
@@ -61,7 +62,8 @@ class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy, 2015) over all axes but the last, as PyTorch defines it.
 
     In training the statistics are those of the batch's real examples (`mask` [B] is 1.0 there), and those
-    in the collection `batch_stats` move towards them by `momentum`, if that collection is mutable.
+    in the collection `batch_stats` move towards them by `momentum`, if that collection is mutable. All of it
+    is computed in float32, whatever the precision of the inputs.
     """
 
     momentum: float = 0.1
@@ -75,6 +77,8 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features)
         running_var = self.variable("batch_stats", "var", jnp.ones, features)
         mean, var = running_mean.value, running_var.value
+        precision, x = x.dtype, x.astype(jnp.float32)
+        scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
         if train:
             mean, var, count = _moments(x, mask)
             if self.is_mutable_collection("batch_stats") and not self.is_initializing():
@@ -84,7 +88,7 @@ class BatchNorm(nn.Module):
                 running_mean.value += rate * (mean - running_mean.value)
                 rate = jnp.where(count > 1, self.momentum, 0.0)
                 running_var.value += rate * (unbiased - running_var.value)
-        return (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
+        return ((x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias).astype(precision)
 
 
 def _moments(x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:

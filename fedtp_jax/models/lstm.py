@@ -32,13 +32,15 @@ class Layer(nn.Module):
             state: tuple[jax.Array, jax.Array], now: jax.Array
         ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             output, cell = state
-            i, f, g, o = jnp.split(now + output @ recurrent["kernel"], 4, axis=-1)
+            gates = (now + output @ recurrent["kernel"]).astype(jnp.float32)
+            i, f, g, o = jnp.split(gates, 4, axis=-1)
             cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-            output = jax.nn.sigmoid(o) * jnp.tanh(cell)
+            output = (jax.nn.sigmoid(o) * jnp.tanh(cell)).astype(now.dtype)
             return (output, cell), output
 
-        zero = jnp.zeros((len(x), self.hidden), x.dtype)
-        _, outputs = jax.lax.scan(step, (zero, zero), projected.swapaxes(0, 1))
+        zero = jnp.zeros((len(x), self.hidden))  # a cell sums over the window: float32 always
+        state = (zero.astype(projected.dtype), zero)
+        _, outputs = jax.lax.scan(step, state, projected.swapaxes(0, 1))
         return outputs.swapaxes(0, 1)
 
 

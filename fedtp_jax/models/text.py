@@ -96,7 +96,7 @@ class Transformer(nn.Module):
     def __call__(self, tokens: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
         del mask  # no layer mixes examples
         embedding = self.param("embedding", XAVIER, (self.vocabulary, self.dim))
-        x = embedding[tokens] + position_table(tokens.shape[1], self.dim)
+        x = embedding[tokens] + position_table(tokens.shape[1], self.dim).astype(embedding.dtype)
         x = nn.LayerNorm(EPSILON, name="embedding_norm")(Dropout(self.dropout)(x, train))
         for block in range(self.depth):
             x = Block(
