@@ -1,0 +1,101 @@
+"""From the command to the first finished round, with nothing compiled yet and with all programs kept."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.results import write
+
+CONFIG = "configs/quickstart.yaml"
+REPEATS = 5
+DESCRIPTION = f"""\
+Seconds from the command `fedtp run {CONFIG}` to its first finished round: *cold* with an empty
+compilation cache, *warm* with the programs of an earlier run in it. Medians of {REPEATS} runs in turn.
+The parts are of the same calls in a process that looks at the clock: start of Python and imports, data,
+tracing and compiling (or reading) the programs, and a round (the second; the first waits for its programs).
+"""
+
+# What `fedtp run` does, with a look at the clock in between: seconds since the command as JSON, then killed.
+PARTS = """
+import json, sys, time
+began, config, out = float(sys.argv[1]), sys.argv[2], sys.argv[3]
+import fedtp_jax.cli
+from fedtp_jax import cache, load_config, simulate
+from fedtp_jax.data.sources import load
+seconds = {"imports": time.time() - began}
+cache.keep_programs()
+settings = load_config(config)
+data = load(settings.data)
+seconds["data"] = time.time() - began
+def on_round(progress):
+    if progress.round == 1:
+        seconds["first round"] = time.time() - began
+    if progress.round == 2:
+        seconds["a round"] = progress.seconds
+        print(json.dumps(seconds))
+        raise KeyboardInterrupt
+simulate(settings, data=data, out=out, on_round=on_round)
+"""
+
+
+def startup(out: Path) -> None:
+    """Measure and write startup.json and startup.md."""
+    runs = []
+    for _ in range(REPEATS):
+        with tempfile.TemporaryDirectory() as cache:
+            environment = _environment(Path(cache))
+            runs += [{"cache": "cold", "seconds": _command(environment)}]
+            runs += [{"cache": "warm", "seconds": _command(environment)}]
+        with tempfile.TemporaryDirectory() as cache:
+            environment = _environment(Path(cache))
+            runs += [{"cache": name, **_parts(environment)} for name in ("cold", "warm")]
+    table = pd.DataFrame(runs).groupby("cache").median().round(2).reset_index()
+    write("startup", DESCRIPTION, table, out)
+
+
+def _environment(cache: Path) -> dict[str, str]:
+    """That of a user whose cache folder is `cache` and who has told JAX nothing."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    return {**kept, "XDG_CACHE_HOME": str(cache)}
+
+
+def _command(environment: Mapping[str, str]) -> float:
+    """Seconds from the command until the first row of metrics.csv, and the process is ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        begin = time.time()
+        command = [sys.executable, "-m", "fedtp_jax", "run", CONFIG, "--out", str(out), "--quiet"]
+        process = subprocess.Popen(command, env=environment)
+        metrics = out / "metrics.csv"
+        while not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 1):
+            if process.poll() is not None:
+                raise RuntimeError(f"fedtp run ended with code {process.returncode} before its first round")
+            time.sleep(0.01)
+        seconds = time.time() - begin
+        process.kill()
+        process.wait()
+    return seconds
+
+
+def _parts(environment: Mapping[str, str]) -> dict[str, float]:
+    """Seconds of each part, of a process that does what the command does."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", PARTS, str(time.time()), CONFIG, str(Path(folder) / "run")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    if not lines:
+        raise RuntimeError(f"no round was finished: {done.stderr}")
+    at = json.loads(lines[0])
+    return {
+        "imports": at["imports"],
+        "data": at["data"] - at["imports"],
+        "compile": at["first round"] - at["data"] - at["a round"],
+        "a round": at["a round"],
+    }
