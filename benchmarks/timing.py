@@ -1,0 +1,25 @@
+"""Timing that a busy machine cannot bend in anybody's favour: the cases take turns."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+
+def seconds_of(run: Callable[[], Any]) -> float:
+    """Wall-clock seconds of one call, which must wait for its own result."""
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
+
+
+def take_turns(cases: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each case over `repeats` turns; a first one, which compiles, does not count."""
+    for run in cases.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(repeats):
+        for name, run in cases.items():
+            seconds[name].append(seconds_of(run))
+    return {name: float(np.median(times)) for name, times in seconds.items()}
