@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+Name = TypeVar("Name")
 
 
 def seconds_of(run: Callable[[], Any]) -> float:
@@ -14,11 +16,11 @@ def seconds_of(run: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
-def take_turns(cases: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+def take_turns(cases: Mapping[Name, Callable[[], Any]], repeats: int) -> dict[Name, float]:
     """Median seconds of each case over `repeats` turns; a first one, which compiles, does not count."""
     for run in cases.values():
         run()
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    seconds: dict[Name, list[float]] = {name: [] for name in cases}
     for _ in range(repeats):
         for name, run in cases.items():
             seconds[name].append(seconds_of(run))
