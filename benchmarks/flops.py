@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -41,7 +42,7 @@ def _count(jaxpr: Any) -> int:
         elif equation.primitive.name == "conv_general_dilated":
             total += _of_convolution(equation)
         else:
-            inner = sum(_count(part) for part in jax.core.jaxprs_in_params(equation.params))
+            inner = sum(_count(part) for part in jax.extend.core.jaxprs_in_params(equation.params))
             total += equation.params.get("length", 1) * inner if inner else 0
     return total
 

@@ -58,18 +58,18 @@ class PlainFedAvg:
     def step(self, carry: Any, positions: jax.Array, valid: jax.Array, key: jax.Array) -> Any:
         """One local step of one client on the first `valid` of the examples at `positions` [B]."""
         weights, opt = carry
-        x = (self.x[positions] / 255.0 - self.mean) / self.std
-        mask = jnp.arange(len(positions)) < valid
+        x = (self.x[positions].astype(jnp.float32) / 255 - self.mean) / self.std
+        mask = (jnp.arange(len(positions)) < valid).astype(jnp.float32)
 
         def loss(weights: Any) -> jax.Array:
             logits = self.model.apply(weights, x, train=True, rngs={"dropout": key})
             losses = optax.softmax_cross_entropy_with_integer_labels(jnp.asarray(logits), self.y[positions])
-            return jnp.sum(losses * mask) / jnp.maximum(mask.sum(), 1)
+            return jnp.sum(losses * mask) / jnp.maximum(mask.sum(), 1.0)
 
         updates, opt = self.optimizer.update(jax.grad(loss)(weights), opt, weights)
         return optax.apply_updates(weights, updates), opt
 
-    def in_series(self, batches: Sequence[Batches]) -> Callable[[], None]:
+    def in_series(self, weights: Any, batches: Sequence[Batches]) -> Callable[[], Any]:
         """The round as a Python loop over clients, each a compiled loop over its own number of steps."""
         clients = jax.device_put(Padded.of(batches))
 
@@ -92,14 +92,14 @@ class PlainFedAvg:
                 total = train(weights, total, clients, k)
             return total
 
-        return _repeat(round, self.init())
+        return _repeat(round, weights)
 
-    def padded(self, batches: Sequence[Batches], mesh: Mesh | None = None) -> Callable[[], None]:
+    def padded(self, weights: Any, batches: Sequence[Batches], mesh: Mesh | None = None) -> Callable[[], Any]:
         """The round as vmap over clients of a scan over as many steps as the longest one has.
 
         With a mesh the axis of clients is split over its devices, which their number must fit.
         """
-        clients, weights = Padded.of(batches), self.init()
+        clients = Padded.of(batches)
         if mesh is None:
             clients = jax.device_put(clients)
         else:
@@ -125,11 +125,12 @@ class PlainFedAvg:
         return _repeat(lambda weights: round(weights, clients), weights)
 
 
-def _repeat(round: Callable[[Any], Any], weights: Any) -> Callable[[], None]:
-    """A function that trains one more round at each call, and waits until it is done."""
+def _repeat(round: Callable[[Any], Any], weights: Any) -> Callable[[], Any]:
+    """A function that trains one more round at each call, waits until it is done, and returns the weights."""
     state = [weights]
 
-    def run() -> None:
+    def run() -> Any:
         state[0] = jax.block_until_ready(round(state[0]))
+        return state[0]
 
     return run

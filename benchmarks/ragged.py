@@ -65,13 +65,14 @@ def _speed() -> pd.DataFrame:
         rounds["lanes: auto, one device"] = RepeatedRound(one, data, devices=1)
     _, batches = cohort_batches(settings, simulator.partition, 0)
     plain = PlainFedAvg(simulator.task.model, data, settings.training)
+    weights = plain.init()
     cases: dict[str, Callable[[], None]] = {
         **rounds,
-        "clients in series": plain.in_series(batches),
-        "padded vmap": plain.padded(batches),
+        "clients in series": plain.in_series(weights, batches),
+        "padded vmap": plain.padded(weights, batches),
     }
     if layout.devices > 1 and len(batches) % layout.devices == 0:
-        cases["padded vmap, all devices"] = plain.padded(batches, simulator.bench.mesh)
+        cases["padded vmap, all devices"] = plain.padded(weights, batches, simulator.bench.mesh)
     seconds = take_turns(cases, REPEATS)
     steps = np.array([len(client.valid) for client in batches])
     rows = []

@@ -18,10 +18,9 @@ def seconds_of(run: Callable[[], Any]) -> float:
 
 def take_turns(cases: Mapping[Name, Callable[[], Any]], repeats: int) -> dict[Name, float]:
     """Median seconds of each case over `repeats` turns; a first one, which compiles, does not count."""
-    for run in cases.values():
-        run()
     seconds: dict[Name, list[float]] = {name: [] for name in cases}
-    for _ in range(repeats):
+    for turn in range(repeats + 1):
         for name, run in cases.items():
             seconds[name].append(seconds_of(run))
-    return {name: float(np.median(times)) for name, times in seconds.items()}
+            print(f"turn {turn} of {repeats}, {name}: {seconds[name][-1]:.3f} s", flush=True)
+    return {name: float(np.median(times[1:])) for name, times in seconds.items()}
