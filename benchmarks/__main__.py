@@ -1,24 +1,47 @@
-"""python -m benchmarks NAME [--out DIR]: run one benchmark, print its table, write JSON and Markdown."""
+"""python -m benchmarks NAME [NAME ...] [--out DIR]: measure, print tables, write JSON, Markdown and PNG."""
 
+import argparse
+import importlib
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
-from tyro.conf import Positional, arg
+from benchmarks.results import write
 
-from benchmarks.fashion_mnist import fashion_mnist
-from benchmarks.ragged import ragged
+BENCHMARKS = {
+    "baseline_torch": "rounds beside a plain PyTorch simulator, with the same batches",
+    "devices": "speed-up over the cores, or the accelerators, of this machine",
+    "fashion_mnist": "accuracies beside the authors' code",
+    "ragged": "lanes against the obvious layouts for clients of unequal size",
+    "throughput": "examples/s and share of the machine's peak, model by model",
+}
 
-BENCHMARKS = {"fashion_mnist": fashion_mnist, "ragged": ragged}
+
+def main() -> None:
+    """Run the benchmarks that the command line names, one after the other."""
+    described = "\n".join(f"  {name:<15} {what}" for name, what in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", epilog=described, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="which benchmarks")
+    parser.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results"), help="folder for the results (%(default)s)"
+    )
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in BENCHMARKS]
+    if unknown:
+        _refuse(f"no benchmark is called {', '.join(unknown)}; choose among {', '.join(BENCHMARKS)}")
+    try:  # all of them first: a missing package must not cost an hour of measuring
+        modules = [importlib.import_module(f"benchmarks.{name}") for name in arguments.names]
+    except ModuleNotFoundError as error:
+        _refuse(f"{error.name} is not installed; pip install '.[benchmarks]'")
+    for name, module in zip(arguments.names, modules, strict=True):
+        write(name, module.measure(arguments.out), arguments.out)
 
 
-def main(
-    name: Annotated[Positional[Literal["fashion_mnist", "ragged"]], arg(help="which benchmark")],
-    out: Annotated[Path, arg(help="folder for the results")] = Path("benchmarks/results"),
-) -> None:
-    """Run one benchmark of fedtp_jax on this machine and write its figures as JSON and Markdown."""
-    BENCHMARKS[name](out)
+def _refuse(message: str) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main()

@@ -1,29 +1,39 @@
-"""A benchmark's figures for the terminal, and as JSON and Markdown with the machine they were taken on."""
+"""A benchmark's outcome for the terminal, and as JSON, Markdown and PNG with the machine it was taken on."""
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from fedtp_jax.folder import describe_environment, write_atomically
+from benchmarks.machine import describe_machine, in_words
+from fedtp_jax.folder import write_atomically
+from fedtp_jax.plots import to_png
 
 
-def write(name: str, description: str, table: pd.DataFrame, out: Path) -> None:
-    """Print `table` and write NAME.json and NAME.md into the folder `out`."""
-    environment = describe_environment()
-    print(table.to_string(index=False))
+class Outcome(NamedTuple):
+    """What a benchmark found: a description in Markdown, tables by their titles, a picture."""
+
+    description: str
+    tables: dict[str, pd.DataFrame]
+    figure: Figure
+
+
+def write(name: str, outcome: Outcome, out: Path) -> None:
+    """Print the tables and write NAME.json, NAME.md and NAME.png into the folder `out`."""
+    machine = describe_machine()
     out.mkdir(parents=True, exist_ok=True)
-    content = {"benchmark": name, "environment": environment, "rows": table.to_dict("records")}
+    tables = {title: table.to_dict("records") for title, table in outcome.tables.items()}
+    content = {"benchmark": name, "machine": machine, "tables": tables}
     write_atomically(out / f"{name}.json", json.dumps(content, indent=2) + "\n")
-    machine = (
-        f"{environment['cpu_count']} CPU cores, {len(environment['devices'])} x {environment['devices'][0]}, "
-        f"jax {environment['versions']['jax']}, Python {environment['python']}"
-    )
-    text = (
-        f"# {name}\n\n{description.strip()}\n\n{_markdown(table)}\n\n"
-        f"`python -m benchmarks {name}` on {machine}.\n"
-    )
-    write_atomically(out / f"{name}.md", text)
+    parts = [f"# {name}", outcome.description.strip(), f"![{name}]({name}.png)"]
+    for title, table in outcome.tables.items():
+        print(f"\n{title}\n{table.to_string(index=False)}", flush=True)
+        parts += [f"## {title}", _markdown(table)]
+    parts.append(f"`python -m benchmarks {name}` on {in_words(machine)}.")
+    write_atomically(out / f"{name}.md", "\n\n".join(parts) + "\n")
+    write_atomically(out / f"{name}.png", to_png(outcome.figure))
 
 
 def _markdown(table: pd.DataFrame) -> str:
