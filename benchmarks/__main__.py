@@ -12,6 +12,7 @@ BENCHMARKS = {
     "devices": "speed-up over the cores, or the accelerators, of this machine",
     "fashion_mnist": "accuracies beside the authors' code",
     "ragged": "lanes against the obvious layouts for clients of unequal size",
+    "startup": "from the command to the first round, cold and warm",
     "throughput": "examples/s and share of the machine's peak, model by model",
 }
 

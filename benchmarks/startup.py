@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from benchmarks.results import write
+from benchmarks.pictures import grouped_bars, panels
+from benchmarks.results import Outcome
 
 CONFIG = "configs/quickstart.yaml"
 REPEATS = 5
@@ -45,8 +47,8 @@ simulate(settings, data=data, out=out, on_round=on_round)
 """
 
 
-def startup(out: Path) -> None:
-    """Measure and write startup.json and startup.md."""
+def measure(out: Path) -> Outcome:
+    """About 4 minutes on 2 cores."""
     runs = []
     for _ in range(REPEATS):
         with tempfile.TemporaryDirectory() as cache:
@@ -57,7 +59,16 @@ def startup(out: Path) -> None:
             environment = _environment(Path(cache))
             runs += [{"cache": name, **_parts(environment)} for name in ("cold", "warm")]
     table = pd.DataFrame(runs).groupby("cache").median().round(2).reset_index()
-    write("startup", DESCRIPTION, table, out)
+    return Outcome(DESCRIPTION, {"Seconds": table}, _picture(table))
+
+
+def _picture(table: pd.DataFrame) -> Figure:
+    figure, (axes,) = panels(1, width=8.0)
+    names = [str(column) for column in table.columns if column != "cache"]
+    groups = {row["cache"]: [row[name] for name in names] for _, row in table.iterrows()}
+    labels = ["command to\nfirst round" if name == "seconds" else name for name in names]
+    grouped_bars(axes, "From the command to the first round", labels, groups, "seconds")
+    return figure
 
 
 def _environment(cache: Path) -> dict[str, str]:
