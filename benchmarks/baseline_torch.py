@@ -120,7 +120,7 @@ def _best_threads(server: Server, cohort: Cohort) -> int:
 
 
 def _picture(table: pd.DataFrame) -> Figure:
-    figure, axes = panels(len(table), width=4.2, height=2.6)
+    figure, axes = panels(len(table), width=4.8, height=2.6)
     for axis, (_, row) in zip(axes, table.iterrows(), strict=True):
         title = f"{row['workload']}: {row['speed-up']:.1f} x"
         names = ["fedtp_jax", f"PyTorch, {row['torch threads']} thread{'s' * (row['torch threads'] > 1)}"]

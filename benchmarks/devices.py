@@ -83,29 +83,36 @@ def _cases(children: ExitStack) -> dict[tuple[str, str], Case]:
 
 
 class _Child:
-    """A round in a process with so many CPU devices that may use only `allowed` cores."""
+    """A round in a process of so many CPU devices, held to the cores `allowed`; its first call starts it."""
 
     def __init__(self, name: str, devices: int, allowed: list[int]) -> None:
         self.examples = 0
-        command = [sys.executable, "-m", "benchmarks.devices", name, str(devices)]
-        environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
-        with held_to(allowed):  # a process starts with the cores of its parent
-            self._process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+        self._name, self._devices, self._allowed = name, str(devices), allowed
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "_Child":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
 
     def __call__(self) -> None:
+        if self._process is None:
+            self._process = self._start()
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         self.examples = int(self._process.stdout.readline())
+
+    def _start(self) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "benchmarks.devices", self._name, self._devices]
+        environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": self._devices}
+        with held_to(self._allowed):  # a process starts with the cores of its parent
+            return subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
 
 
 @contextmanager
