@@ -6,7 +6,7 @@ Leaves: conv_1, conv_2, dense_1, dense_2, head; norm_1 .. norm_4 after the first
 import flax.linen as nn
 import jax
 
-from fedtp_jax.models.layers import BatchNorm, dense, max_pool, uniform_fan_in
+from fedtp_jax.models.layers import BatchNorm, Convolution, dense, max_pool
 
 SMALLEST_SIDE = 16  # of an image: two 5x5 convolutions, each halved, leave one pixel
 
@@ -27,15 +27,9 @@ class Cnn(nn.Module):
 
         x = images
         for layer, features in enumerate((self.kernels, 2 * self.kernels), start=1):
-            x = max_pool(activate(_convolution(features, x.shape[-1], f"conv_{layer}")(x), layer))
+            x = max_pool(activate(Convolution(features, 5, name=f"conv_{layer}")(x, train), layer))
         x = x.reshape(len(x), -1)
         for layer, features in enumerate((120, 84), start=1):
             x = activate(dense(features, x.shape[-1], f"dense_{layer}")(x), 2 + layer)
         self.sow("intermediates", "features", x)
         return dense(self.num_classes, x.shape[-1], "head")(x)
-
-
-def _convolution(features: int, channels: int, name: str) -> nn.Conv:
-    """5x5 without padding, with PyTorch's default initial values; `channels` are its input's."""
-    init = uniform_fan_in(5 * 5 * channels)
-    return nn.Conv(features, (5, 5), padding="VALID", kernel_init=init, bias_init=init, name=name)
