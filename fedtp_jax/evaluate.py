@@ -123,15 +123,9 @@ class Evaluator:
         facts = make_facts(self.clients, batches, noise=self.bench.noise(self.clients))
         return self.bench.lay_out(self.clients, batches, facts, self.layout, self._row_bytes)
 
-    def compile(self, like: Any) -> None:
-        """Start to compile for a state such as `like`, arrays or shapes, and go on meanwhile."""
-        self.bench.programs.start(self.program, self._wave, *self._shapes(like, self.layout))
-
     def _bytes(self, like: Any, layout: Layout) -> int:
-        return self.bench.programs.num_bytes(self.program, self._wave, *self._shapes(like, layout))
-
-    def _shapes(self, like: Any, layout: Layout) -> tuple[Any, ...]:
-        return *self.bench.abstract(like, layout), self.bench.examples
+        state, wave = self.bench.abstract(like, layout)
+        return self.bench.programs.num_bytes(self.program, self._wave, state, wave, self.bench.examples)
 
     def _wave(self, state: Any, wave: Wave, examples: Any) -> Sums:
         shared, rows = self.variables(state, wave.ids)

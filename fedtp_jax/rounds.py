@@ -102,13 +102,12 @@ class Simulator:
         return state, totals, wave, self.bench.examples, jax.random.key(0)
 
     def compile(self) -> None:
-        """Start to compile all that a run needs, in the order in which it does, and go on meanwhile."""
+        """Start to compile what the first round needs, in the order in which it does, and go on meanwhile."""
         state, totals, *others = self._shapes(self.layout)
         self.programs.start("init", self.method.init, jax.random.key(0))
         self.programs.start("train", self._train_wave, state, totals, *others, donate=(0, 1))
         self.programs.start("zeros", self._zero_totals, state)
         self.programs.start("aggregate", self.method.aggregate, state, *totals, donate=(0,))
-        self.evaluate.compile(state)
 
     def init(self) -> State:
         """The state before round 0."""
