@@ -192,10 +192,8 @@ def _run_lanes(
     work: ClientWork, tables: Tables, examples: Any, shared: Any, rows: Any, keys: jax.Array
 ) -> tuple[Any, Any]:
     """One device's segments: start lanes, run ticks without a branch, flush lanes."""
-    start = jax.vmap(work.start, in_axes=(None, 0, 0))
-    step = jax.vmap(work.step, in_axes=(None, 0, 0, 0, 0))
-    finish = jax.vmap(work.finish, in_axes=(None, 0, 0))
-    slots = len(keys)
+    lanes, slots = tables.slot.shape[-1], len(keys)
+    start, step, finish = (_over_lanes(function, lanes) for function in work)
 
     def segment(s: jax.Array, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         carry, total, kept = state
@@ -216,13 +214,28 @@ def _run_lanes(
         total = tree.add(total, jax.tree.map(lambda leaf: leaf.sum(0), ended))
         return carry, total, tree.put_rows(kept, jnp.where(ends, slot, slots), to_keep)
 
-    some = jnp.zeros(tables.slot.shape[-1], jnp.int32)
-    lanes = jax.eval_shape(lambda: start(shared, tree.take_rows(rows, some), keys[some]))
-    sums, keeps = jax.eval_shape(lambda carry: finish(shared, tree.take_rows(rows, some), carry), lanes)
+    some = jnp.zeros(lanes, jnp.int32)
+    carries = jax.eval_shape(lambda: start(shared, tree.take_rows(rows, some), keys[some]))
+    sums, keeps = jax.eval_shape(lambda carry: finish(shared, tree.take_rows(rows, some), carry), carries)
     state = (
-        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), lanes),
+        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), carries),
         jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), sums),
         jax.tree.map(lambda leaf: jnp.zeros((slots, *leaf.shape[1:]), leaf.dtype), keeps),
     )
     _, total, kept = jax.lax.fori_loop(0, tables.segments, segment, state)
     return total, kept
+
+
+def _over_lanes(function: Callable[..., Any], lanes: int) -> Callable[..., Any]:
+    """`function(shared, ...)` for every lane: what follows `shared`, and the results, have a leading axis.
+
+    A single lane runs without it: XLA's reductions on CPU are several times slower with an axis of size 1.
+    """
+    if lanes > 1:
+        return lambda shared, *own: jax.vmap(lambda *own: function(shared, *own))(*own)
+
+    def alone(shared: Any, *own: Any) -> Any:
+        result = function(shared, *jax.tree.map(lambda leaf: leaf[0], own))
+        return jax.tree.map(lambda leaf: leaf[None], result)
+
+    return alone

@@ -190,6 +190,6 @@ class Task(NamedTuple):
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Mean of values [B, ...] over the real examples; 0 without any."""
+    """Mean of values [B, ...] over the real examples, whatever the others' are; 0 without any."""
     each = values.reshape(len(values), -1).mean(-1)
-    return jnp.sum(each * mask) / jnp.maximum(jnp.sum(mask), 1.0)
+    return jnp.sum(jnp.where(mask > 0, each, 0.0)) / jnp.maximum(jnp.sum(mask), 1.0)

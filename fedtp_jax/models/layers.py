@@ -19,10 +19,22 @@ def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     return init
 
 
-def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> nn.Dense:
+class Dense(nn.Dense):
+    """A linear layer for which all axes before the last are one.
+
+    The gradient of its kernel is then a plain matrix product: of several axes XLA on CPU first makes a
+    transposed copy.
+    """
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        rows = super().__call__(inputs.reshape(-1, inputs.shape[-1]))
+        return rows.reshape(*inputs.shape[:-1], self.features)
+
+
+def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> Dense:
     """A linear layer with PyTorch's default initial values; `fan_in` is its input width."""
     init = uniform_fan_in(fan_in)
-    return nn.Dense(features, use_bias=use_bias, kernel_init=init, bias_init=init, name=name)
+    return Dense(features, use_bias=use_bias, kernel_init=init, bias_init=init, name=name)
 
 
 class Convolution(nn.Module):
@@ -61,12 +73,14 @@ def attend(
 
     With `causal` position s sees positions up to s. `drop` is applied to the weights [B, A, S, S].
     """
-    scores = jnp.einsum("bsaf,btaf->bast", query, key) * query.shape[-1] ** -0.5
+    # heads first, so that forward and backward products share one copy of each; scores are larger to scale
+    query, key, value = (x.swapaxes(1, 2) for x in (query * query.shape[-1] ** -0.5, key, value))
+    scores = jnp.einsum("basf,batf->bast", query, key)
     if causal:
         seen = jnp.tri(scores.shape[-1], dtype=bool)
         scores = jnp.where(seen, scores, -jnp.inf)
     weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(scores.dtype)
-    mixed = jnp.einsum("bast,btaf->bsaf", drop(weights), value)
+    mixed = (drop(weights) @ value).swapaxes(1, 2)
     return mixed.reshape(*mixed.shape[:2], -1)
 
 

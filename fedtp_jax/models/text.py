@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from fedtp_jax.models.layers import Dropout, attend, uniform_fan_in
+from fedtp_jax.models.layers import Dense, Dropout, attend, uniform_fan_in
 
 EPSILON = 1e-6  # of every LayerNorm
 XAVIER = nn.initializers.xavier_uniform()
@@ -111,5 +111,5 @@ def _dense(
     name: str,
     use_bias: bool = True,
     bias_init: nn.initializers.Initializer = nn.initializers.zeros,
-) -> nn.Dense:
-    return nn.Dense(features, use_bias=use_bias, kernel_init=XAVIER, bias_init=bias_init, name=name)
+) -> Dense:
+    return Dense(features, use_bias=use_bias, kernel_init=XAVIER, bias_init=bias_init, name=name)
