@@ -59,7 +59,9 @@ class Convolution(nn.Module):
         height, width = x.shape[1] - size + 1, x.shape[2] - size + 1
         shifted = [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
         windows = jnp.concatenate(shifted, axis=-1)
-        return windows @ kernel.reshape(-1, self.features) + bias
+        # an axis of size 1 has XLA on CPU take the product that is faster for so narrow a kernel's gradient
+        kernel = kernel.reshape(1, -1, self.features)
+        return jax.vmap(jnp.matmul)(windows[None], kernel)[0] + bias
 
 
 def attend(
