@@ -72,7 +72,7 @@ class RepeatedRound:
 
     Attributes:
       simulator: whose round it is.
-      prepared: the cohort's waves.
+      waves: the cohort's.
       examples: that one round trains on, counted once per local epoch; known after the first call.
     """
 
@@ -82,18 +82,19 @@ class RepeatedRound:
         task, method = TaskShape.of(data, partition).build(settings)
         self.simulator = Simulator(settings, task, method, data, partition, mesh)
         self.state = self.simulator.init()
-        self.prepared = self.simulator.prepare(0)
+        self.waves = list(self.simulator.prepare(0))
         self.examples = 0
 
     def __call__(self) -> None:
-        self.state, result = self.simulator.round(self.state, 0, self.prepared)
-        jax.block_until_ready(self.state)
+        self.state, result = self.simulator.round(self.state, 0, self.waves)
+        jax.block_until_ready(self.state._replace(rows={}))
         self.examples = result.examples
 
     @property
     def occupancy(self) -> float:
         """Share of the lanes' steps that train somebody."""
-        return self.prepared.useful_steps / self.prepared.executed_steps
+        useful, executed = (sum(wave[i] for wave in self.waves) for i in (3, 4))
+        return useful / executed
 
 
 def with_engine(settings: SimulationConfig, **fields: Any) -> SimulationConfig:

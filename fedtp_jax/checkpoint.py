@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import State
-from fedtp_jax.tree import num_bytes
+from fedtp_jax.population import Population
+from fedtp_jax.tree import num_bytes, rows_like
 
 T = TypeVar("T")
 
@@ -33,11 +35,16 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
     def save(self, rounds: int, state: State, meta: dict[str, Any]) -> None:
-        """Save `state` after `rounds` rounds; returns before all is on disk. `meta` is plain JSON values."""
-        content = _pack(jax.device_get(state))
+        """Save `state` after `rounds` rounds; returns before all is on disk. `meta` is plain JSON values.
+
+        Of the clients' rows those that were written: the others are functions of the seed.
+        """
+        written = state.rows.written_ids
+        content = _pack((jax.device_get(state._replace(rows={})), written, state.rows.take(written)))
+        facts = {"rounds": rounds, "checksum": zlib.crc32(content.data), "rows": len(written)}
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave({"leaves": content}),
-            meta=self._ocp.args.JsonSave({**meta, "rounds": rounds, "checksum": zlib.crc32(content.data)}),
+            meta=self._ocp.args.JsonSave({**meta, **facts}),
         )
         self._manager.save(rounds, args=args)
 
@@ -52,19 +59,23 @@ class Checkpoints:
         )
         return dict(restored.meta)
 
-    def state(self, rounds: int, like: State) -> State:
-        """The saved state in the structure of `like` (arrays or shapes); ValueError if it is damaged."""
+    def state(self, rounds: int, initial: Initial, population: Population) -> State:
+        """The saved state, its rows put into `population`; ValueError if it is damaged."""
+        meta = self.meta(rounds)
+        like = initial.server, np.zeros(meta["rows"], np.int64), rows_like(initial.row, meta["rows"])
         wanted = {"leaves": np.zeros(num_bytes(like), np.uint8)}
         content = self._manager.restore(
             rounds, args=self._ocp.args.Composite(state=self._ocp.args.StandardRestore(wanted))
         ).state["leaves"]
-        if zlib.crc32(content.data) != self.meta(rounds)["checksum"]:
+        if zlib.crc32(content.data) != meta["checksum"]:
             raise ValueError("its checksum does not fit its contents")
-        return _unpack(content, like)
+        server, ids, rows = _unpack(content, like)
+        population.put(ids, rows)
+        return server._replace(rows=population)
 
-    def newest(self, like: State) -> tuple[int, State] | None:
+    def newest(self, initial: Initial, population: Population) -> tuple[int, State] | None:
         """(finished rounds, state) of the newest checkpoint that can be read; a damaged one is warned of."""
-        return self._first_readable(lambda rounds: (rounds, self.state(rounds, like)))
+        return self._first_readable(lambda rounds: (rounds, self.state(rounds, initial, population)))
 
     def newest_meta(self) -> dict[str, Any] | None:
         """What the newest readable checkpoint carries beside the state."""
@@ -93,13 +104,13 @@ class Checkpoints:
         self._manager.close()
 
 
-def _pack(state: State) -> np.ndarray:
+def _pack(content: Any) -> np.ndarray:
     """All leaves' bytes in one array: one read at restoring, which succeeds or fails as a whole."""
-    parts = [np.ascontiguousarray(leaf).reshape(-1).view(np.uint8) for leaf in jax.tree.leaves(state)]
+    parts = [np.ascontiguousarray(leaf).reshape(-1).view(np.uint8) for leaf in jax.tree.leaves(content)]
     return np.concatenate(parts)
 
 
-def _unpack(content: np.ndarray, like: State) -> State:
+def _unpack(content: np.ndarray, like: Any) -> Any:
     """The inverse of `_pack`, given the shapes and dtypes."""
     shapes, structure = jax.tree.flatten(like)
     ends = np.cumsum([shape.size * shape.dtype.itemsize for shape in shapes])

@@ -1,22 +1,23 @@
 """Every client on its own whole test shard, with the variables it would run, through the lane engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from fedtp_jax import rng
+from fedtp_jax import rng, tree
 from fedtp_jax.engine import Batch, ClientWork, Row
 from fedtp_jax.knn import REFERENCE_SCALE, neighbor_work
 from fedtp_jax.methods.base import Output
 from fedtp_jax.metrics import Sums, score
 from fedtp_jax.schedule import Batches, Layout, join_batches, split_batches, steps_of
 from fedtp_jax.tree import Leaves
-from fedtp_jax.waves import Prepared, Wave
+from fedtp_jax.waves import Prefetch, Prepared, Wave
 from fedtp_jax.workbench import Workbench, make_facts, row_bytes
 
-Variables = Callable[[Any, jax.Array], tuple[Leaves, Leaves]]
+KEPT_LIMIT = 2**26  # bytes of schedules that stay on the devices from one evaluation to the next
+Variables = Callable[[Any, Leaves], tuple[Leaves, Leaves]]
 Predict = Callable[..., Output]
 
 
@@ -41,10 +42,11 @@ class Evaluator:
 
     Args:
       bench: the devices and the examples.
-      variables: (state, ids) -> (shared, rows): what clients run.
+      variables: (server, rows [K, ...]) -> (shared, rows): what clients run.
       predict: (leaves, inputs) -> Output.
       clients: [K] ids of those to evaluate; those without test examples are left out.
-      like: a state, or its shapes.
+      server: what `variables` takes first, or its shapes.
+      row: {path: shape and dtype} of one client's row.
       feature_size: F, asked only where nearest neighbours take part.
       program: name of the compiled program; what has the same name and shapes must do the same.
     """
@@ -55,14 +57,15 @@ class Evaluator:
         variables: Variables,
         predict: Predict,
         clients: np.ndarray,
-        like: Any,
+        server: Any,
+        row: Mapping[str, Any],
         feature_size: Callable[[], int],
         program: str = "evaluate",
     ) -> None:
         self.bench, self.variables, self.program = bench, variables, program
         self.settings = bench.config.evaluation
         self.clients = clients[bench.partition.test.sizes[clients] > 0]
-        self._prepared: Prepared | None = None
+        self._kept_waves: list[Prepared] | None = None
         knn, kept, extra = self.settings.knn, 0, 0
         self.work = evaluation_work(predict)
         if knn.weight:
@@ -70,26 +73,26 @@ class Evaluator:
             scale = REFERENCE_SCALE if bench.config.compat == "reference" else None
             extra = 4 * kept * size
             self.work = neighbor_work(predict, knn, max(kept, 1), size, scale)
-        self._row_bytes = row_bytes(variables, state=like) + extra
+        self._server, self._row = server, row
+        self._row_bytes = extra + row_bytes(variables, server, tree.rows_like(row, 1))
         batch = min(self.settings.batch_size, max(int(bench.partition.test.sizes[clients].max()), kept))
-        self.layout = bench.plan(
-            self._steps(batch),
-            len(self.clients),
-            batch,
-            self._row_bytes,
-            lambda layout: self._bytes(like, layout),
-        )
+        self.layout = bench.plan(self._steps(batch), len(self.clients), batch, self._row_bytes, self._bytes)
 
-    def __call__(self, state: Any) -> Sums:
-        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
-        if self._prepared is None:
-            self._prepared = self._prepare()
+    def __call__(self, server: Any, rows_of: Callable[[np.ndarray], Any]) -> Sums:
+        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated).
+
+        `rows_of` gives the rows [K, ...] of the clients with these ids [K].
+        """
         bench = self.bench
+        key = rng.key(bench.config.seed, rng.Purpose.EVALUATION)
+
+        def wave(rows: Leaves, wave: Wave) -> Any:
+            return bench.programs(self.program, self._wave, server, rows, wave, bench.examples, key)
+
         result = np.zeros((3, bench.num_clients))
-        for wave, ids in zip(self._prepared.waves, self._prepared.ids, strict=True):
-            sums = bench.programs(self.program, self._wave, state, wave, bench.examples)
-            sits = ids < bench.num_clients
-            result[:, ids[sits]] = np.stack(jax.device_get(sums))[:, sits]
+        for prepared, sums in bench.over_waves(wave, self._waves(), rows_of):
+            sits = prepared.ids < bench.num_clients
+            result[:, prepared.ids[sits]] = np.stack(sums)[:, sits]
         return Sums(*result)
 
     def stored_positions(self, client: int) -> np.ndarray:
@@ -118,17 +121,31 @@ class Evaluator:
             return tested
         return join_batches([split_batches(self.stored_positions(client), batch), tested])
 
-    def _prepare(self) -> Prepared:
-        batches = [self._batches(int(k)) for k in self.clients]
-        facts = make_facts(self.clients, batches, noise=self.bench.noise(self.clients))
-        return self.bench.lay_out(self.clients, batches, facts, self.layout, self._row_bytes)
+    def _waves(self) -> Iterator[Prepared]:
+        """The waves, which are the same in every evaluation: kept on the devices if they are small."""
+        if self._kept_waves is not None:
+            return iter(self._kept_waves)
+        size = self.bench.wave_size(len(self.clients), self._row_bytes)
+        parts = np.split(self.clients, range(size, len(self.clients), size))
+        waves = map(self._prepare, parts)
+        if len(parts) * self.layout.num_bytes <= KEPT_LIMIT:
+            self._kept_waves = list(waves)
+            return iter(self._kept_waves)
+        return Prefetch(iter([waves])).take()
 
-    def _bytes(self, like: Any, layout: Layout) -> int:
-        state, wave = self.bench.abstract(like, layout)
-        return self.bench.programs.num_bytes(self.program, self._wave, state, wave, self.bench.examples)
+    def _prepare(self, clients: np.ndarray) -> Prepared:
+        batches = [self._batches(int(k)) for k in clients]
+        facts = make_facts(clients, batches, noise=self.bench.noise(clients))
+        return self.bench.prepare(clients, batches, facts, self.layout)
 
-    def _wave(self, state: Any, wave: Wave, examples: Any) -> Sums:
-        shared, rows = self.variables(state, wave.ids)
-        key = rng.key(self.bench.config.seed, rng.Purpose.EVALUATION)
+    def _bytes(self, layout: Layout) -> int:
+        bench = self.bench
+        server, key = bench.abstract(self._server), jax.random.key(0)
+        rows = bench.abstract_rows(tree.rows_like(self._row, layout.devices * layout.slots))
+        wave = bench.abstract_wave(layout)
+        return bench.programs.num_bytes(self.program, self._wave, server, rows, wave, bench.examples, key)
+
+    def _wave(self, server: Any, rows: Leaves, wave: Wave, examples: Any, key: jax.Array) -> Sums:
+        shared, rows = self.variables(server, rows)
         sums: Sums = self.bench.run(self.work, wave, examples, shared, rows, key)[1]
         return sums

@@ -5,6 +5,7 @@ the hypernetwork frozen, as Shamsian et al. do in pFedHN, arXiv 2103.04628, sect
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,11 +21,12 @@ from fedtp_jax.data.federated import Dataset, Partition
 from fedtp_jax.engine import Batch, ClientWork, Row
 from fedtp_jax.errors import UserError
 from fedtp_jax.evaluate import Evaluator, Predict
-from fedtp_jax.methods.base import EMBEDDING, STATISTICS, Method, State, Task, masked_mean
+from fedtp_jax.methods.base import EMBEDDING, STATISTICS, Method, State, Task, masked_mean, own
 from fedtp_jax.metrics import Sums
 from fedtp_jax.optimizers import make_optimizer
-from fedtp_jax.schedule import Layout, shuffled_batches, steps_of
+from fedtp_jax.schedule import Batches, Layout, shuffled_batches, steps_of
 from fedtp_jax.tree import Leaves
+from fedtp_jax.waves import Prepared
 from fedtp_jax.workbench import Workbench, make_facts
 
 MODES = {
@@ -71,6 +73,11 @@ class Start(NamedTuple):
     trained: Leaves
     variables: Callable[[Any, Leaves], tuple[Leaves, Leaves]]
     predict: Predict
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """{path: shape and dtype} of what one client trains."""
+        return {path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in self.trained.items()}
 
     def leaves(self, fixed: Any, trained: Leaves) -> Leaves:
         """All leaves of one client."""
@@ -122,7 +129,7 @@ class NovelClients:
     def starts(self) -> dict[str, Start]:
         """The modes that the method has, and where they start."""
         method, task = self.method, self.task
-        mean = jax.tree.map(lambda rows: rows.mean(0), method.own(self.state, jnp.asarray(self.trained)))
+        mean = own(self.state.rows.mean(self.trained))
         fixed = (self.state.shared, self.state.generator)
 
         def own_variables(fixed: Any, own: Leaves) -> tuple[Leaves, Leaves]:
@@ -151,22 +158,17 @@ class NovelClients:
     def adapt(self, mode: str, start: Start, settings: Adaptation) -> Adapted:
         """Train the clients as `mode` says, and evaluate them."""
         count = len(self.clients)
-        rows: Any = {p: jnp.broadcast_to(leaf, (count, *leaf.shape)) for p, leaf in start.trained.items()}
+        rows: Any = {p: np.broadcast_to(leaf, (count, *leaf.shape)) for p, leaf in start.trained.items()}
         if mode != "zero_shot":
             rows = self._train(mode, start, rows, settings)
-        rows = jax.device_put(rows, self.bench.replicated)
-
-        def variables(state: Any, ids: jax.Array) -> tuple[Leaves, Leaves]:
-            fixed, rows = state
-            return start.variables(fixed, self._rows_of(rows, ids))
-
-        state = (jax.device_put(start.fixed, self.bench.replicated), rows)
+        fixed = self.bench.replicate(start.fixed)
         evaluate = Evaluator(
             self.bench,
-            variables,
+            start.variables,
             start.predict,
             self.clients,
-            state,
+            fixed,
+            start.row,
             lambda: self.task.feature_size("evaluation.knn"),
             program=f"evaluate {start.kind}",
         )
@@ -175,52 +177,59 @@ class NovelClients:
             return start.leaves(start.fixed, {path: leaf[row] for path, leaf in rows.items()})
 
         size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(STATISTICS))
-        sums = Sums(*(np.asarray(part)[self.clients] for part in evaluate(state)))
+        each = evaluate(fixed, functools.partial(self._rows_of, rows))
+        sums = Sums(*(np.asarray(part)[self.clients] for part in each))
         return Adapted(sums, leaves, 0 if mode == "zero_shot" else size)
 
-    def _rows_of(self, rows: Leaves, ids: jax.Array) -> Leaves:
+    def _rows_of(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> Mapping[str, np.ndarray]:
         """The rows [K, ...] of the clients `ids` among those of all novel clients [M, ...]."""
-        taken: Leaves = tree.take_rows(rows, jnp.searchsorted(jnp.asarray(self.clients), ids))
-        return taken
+        places = np.searchsorted(self.clients, ids)
+        return {path: leaf.take(places, axis=0, mode="clip") for path, leaf in rows.items()}
 
-    def _train(self, mode: str, start: Start, rows: Leaves, settings: Adaptation) -> Mapping[str, np.ndarray]:
+    def _train(
+        self, mode: str, start: Start, rows: Mapping[str, np.ndarray], settings: Adaptation
+    ) -> Mapping[str, np.ndarray]:
         """The trained leaves [M, ...] of every client."""
         bench, seed = self.bench, self.config.seed
         sizes = bench.partition.train.sizes[self.clients]
         batch = min(self.config.training.batch_size, int(sizes.max()))
-        batches = [
-            shuffled_batches(
-                bench.train_positions(int(k)),
-                settings.epochs,
-                batch,
-                rng.generator(seed, rng.Purpose.NOVEL, int(k)),
-            )
-            for k in self.clients
-        ]
         work = adaptation_work(self.config, self.task, start, settings)
-        size = tree.num_bytes(start.trained)
+        row_bytes = tree.num_bytes(start.trained)
         steps = settings.epochs * steps_of(sizes, batch)
-        placed = jax.device_put((start.fixed, rows), bench.replicated)
+        fixed = bench.replicate(start.fixed)
 
         def train(fixed: Any, rows: Leaves, wave: Any, examples: Any) -> Leaves:
             key = rng.key(seed, rng.Purpose.NOVEL)
-            kept: Leaves = bench.run(work, wave, examples, fixed, self._rows_of(rows, wave.ids), key)[1]
+            kept: Leaves = bench.run(work, wave, examples, fixed, rows, key)[1]
             return kept
 
         def bytes_of(layout: Layout) -> int:
-            shapes, wave = bench.abstract(placed, layout)
-            return bench.programs.num_bytes(f"adapt {mode}", train, *shapes, wave, bench.examples)
+            count = layout.devices * layout.slots
+            shapes = bench.abstract_rows(tree.rows_like(start.row, count)), bench.abstract_wave(layout)
+            return bench.programs.num_bytes(f"adapt {mode}", train, fixed, *shapes, bench.examples)
 
-        layout = bench.plan(steps, len(self.clients), batch, size, bytes_of)
-        facts = make_facts(self.clients, batches, rate=1.0, noise=bench.noise(self.clients))
-        prepared = bench.lay_out(self.clients, batches, facts, layout, size)
+        layout = bench.plan(steps, len(self.clients), batch, row_bytes, bytes_of)
+        size = bench.wave_size(len(self.clients), row_bytes)
+
+        def prepare(clients: np.ndarray) -> Prepared:
+            batches = [self._batches(int(k), settings.epochs, batch) for k in clients]
+            facts = make_facts(clients, batches, rate=1.0, noise=bench.noise(clients))
+            return bench.prepare(clients, batches, facts, layout)
+
+        def run(rows: Leaves, wave: Any) -> Any:
+            return bench.programs(f"adapt {mode}", train, fixed, rows, wave, bench.examples)
+
+        waves = map(prepare, np.split(self.clients, range(size, len(self.clients), size)))
         result = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in rows.items()}
-        for wave, ids in zip(prepared.waves, prepared.ids, strict=True):
-            kept = jax.device_get(bench.programs(f"adapt {mode}", train, *placed, wave, bench.examples))
-            sits = ids < bench.num_clients
+        for prepared, kept in bench.over_waves(run, waves, functools.partial(self._rows_of, rows)):
+            sits = prepared.ids < bench.num_clients
             for path, leaf in kept.items():
-                result[path][np.searchsorted(self.clients, ids[sits])] = leaf[sits]
+                result[path][np.searchsorted(self.clients, prepared.ids[sits])] = leaf[sits]
         return result
+
+    def _batches(self, client: int, epochs: int, batch: int) -> Batches:
+        order = rng.generator(self.config.seed, rng.Purpose.NOVEL, client)
+        return shuffled_batches(self.bench.train_positions(client), epochs, batch, order)
 
 
 def adaptation_work(config: SimulationConfig, task: Task, start: Start, settings: Adaptation) -> ClientWork:

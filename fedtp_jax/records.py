@@ -36,14 +36,12 @@ def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> d
     }
 
 
-def timing_row(
-    round: int, result: RoundResult, train: float, host: float, evaluation: float
-) -> dict[str, Any]:
-    """A row of timing.csv. Seconds; `host` is spent beside the devices' work on the round before."""
+def timing_row(round: int, result: RoundResult, train: float, evaluation: float) -> dict[str, Any]:
+    """A row of timing.csv, in seconds; `host_seconds` are spent beside the devices' work."""
     return {
         "round": round,
         "train_seconds": train,
-        "host_seconds": host,
+        "host_seconds": result.host_seconds,
         "evaluation_seconds": evaluation,
         "examples_per_second": result.examples / train,
         "clients_per_second": result.clients / train,

@@ -18,9 +18,12 @@ from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset, Partition, Shards
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import CsvLog, RunFolder, describe_environment, write_atomically, write_csv, write_json
+from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.novel import Adaptation, NovelClients
 from fedtp_jax.personalized import Personalized, personalize
+from fedtp_jax.population import Population
+from fedtp_jax.programs import Programs
 from fedtp_jax.rounds import held_out_clients
 from fedtp_jax.task import TaskShape
 
@@ -49,7 +52,7 @@ class Result:
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_loss (NaN without test
         examples, and for clients that are held out).
-      state: shared leaves, personal rows [N, ...], the hypernetwork and its optimizer.
+      state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       task: shapes and fingerprints of the data.
       compiled: how many programs were compiled and the seconds that took; empty for a loaded result.
@@ -134,7 +137,8 @@ class Result:
         if not whole or not 0 <= client < self.task.num_clients:
             last = self.task.num_clients - 1
             raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
-        shared, rows = self._built[1].variables(self.state, jnp.array([client]))
+        one = self.state._replace(rows=self.state.rows.take(np.array([client])))
+        shared, rows = self._built[1].variables(one)
         return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
 
     def personalize(
@@ -247,8 +251,9 @@ class Result:
         checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
         try:
             task = task_of(read_meta(checkpoints, run.path))
-            like = jax.eval_shape(task.build(config)[1].init, jax.random.key(0))
-            rounds, state = read_newest(checkpoints, like, run.path)
+            initial = Initial(task.build(config)[1], task.num_clients, config.seed, Programs())
+            population = initial.population(config.engine.rows)
+            rounds, state = read_newest(checkpoints, initial, population, run.path)
         finally:
             checkpoints.close()
         history = pd.DataFrame(run.metrics.rows())
@@ -320,9 +325,11 @@ def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
     return found
 
 
-def read_newest(checkpoints: Checkpoints, like: State, path: Path) -> tuple[int, State]:
-    """(rounds, state) of the newest readable checkpoint of a run's folder."""
-    found = checkpoints.newest(like)
+def read_newest(
+    checkpoints: Checkpoints, initial: Initial, population: Population, path: Path
+) -> tuple[int, State]:
+    """(rounds, state) of the newest readable checkpoint of a run's folder, its rows put into `population`."""
+    found = checkpoints.newest(initial, population)
     if found is None:
         raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
     return found

@@ -1,6 +1,8 @@
 """The rounds of a simulation: prepare on the host, train a cohort, aggregate, evaluate everybody."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,19 +13,25 @@ from jax.sharding import Mesh
 from fedtp_jax import engine, rng, tree
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.embeddings import EmbeddingSteps
 from fedtp_jax.errors import UserError
 from fedtp_jax.evaluate import Evaluator
-from fedtp_jax.methods.base import Method, State, Task, Upload
+from fedtp_jax.initial import Initial
+from fedtp_jax.methods.base import Method, State, Task, Upload, own
+from fedtp_jax.metrics import Sums
 from fedtp_jax.optimizers import learning_rate_factor
 from fedtp_jax.schedule import Batches, Layout, sample_cohort, shuffled_batches, steps_of
+from fedtp_jax.tree import Leaves
 from fedtp_jax.waves import Prepared, Wave
 from fedtp_jax.workbench import Workbench, make_facts, row_bytes
 
 
 class RoundResult(NamedTuple):
-    """What one round did: clients trained, excluded for numbers that are not finite, mean loss, lane use.
+    """What one round did.
 
-    bytes_down, bytes_up: sent by the server to the whole cohort, and back, if nothing is compressed.
+    clients trained, excluded for numbers that are not finite; train_loss by example; occupancy: share of the
+    lanes' steps that trained somebody; bytes_down, bytes_up: sent by the server to the whole cohort, and
+    back, if nothing is compressed; host_seconds: preparation of its waves, beside the devices' work.
     """
 
     clients: int
@@ -33,6 +41,7 @@ class RoundResult(NamedTuple):
     occupancy: float
     bytes_down: int
     bytes_up: int
+    host_seconds: float
 
 
 class Simulator:
@@ -58,9 +67,12 @@ class Simulator:
         self.config, self.task, self.method, self.partition = config, task, method, partition
         self.bench = Workbench(config, data, partition, mesh)
         self.programs = self.bench.programs
+        self.initial = Initial(method, partition.num_clients, config.seed, self.programs)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
-        self._state = jax.eval_shape(method.init, jax.random.key(0))
-        self._row_bytes = row_bytes(method.send, method.variables, state=self._state)
+        one = self.initial.server._replace(rows=tree.rows_like(self.initial.row, 1))
+        self._own = list(own(one.rows))
+        self._row = {path: self.initial.row[path] for path in self._own}
+        self._row_bytes = max(row_bytes(method.send, one), row_bytes(method.variables, one))
         self.takes_part = np.setdiff1d(
             np.arange(partition.num_clients), held_out_clients(config, partition.train.sizes)
         )
@@ -68,15 +80,17 @@ class Simulator:
         self.layout = self._plan()
         if not partition.test.sizes[self.takes_part].any():
             raise UserError("partition: no client has a test example, so nothing can be evaluated; give some")
-        self.evaluate = Evaluator(
+        self.evaluator = Evaluator(
             self.bench,
-            method.variables,
+            lambda server, rows: method.variables(server._replace(rows=rows)),
             method.predict,
             self.takes_part,
-            self._state,
+            self.initial.server,
+            self._row,
             lambda: task.feature_size("evaluation.knn"),
         )
-        self.traffic = traffic(method, self._state, task)
+        self.embeddings = EmbeddingSteps(method, config.method, self.initial, self.bench)
+        self.traffic = traffic(method, one, task)
 
     def _plan(self) -> Layout:
         training = self.config.training
@@ -93,63 +107,70 @@ class Simulator:
         return self.bench.plan(steps, training.cohort_size, batch, self._row_bytes, self._bytes)
 
     def _bytes(self, layout: Layout) -> int:
-        return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(0, 1))
+        return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(2,))
 
     def _shapes(self, layout: Layout) -> tuple[Any, ...]:
         """The arguments of `_train_wave`, abstract as far as they are not known in advance."""
-        state, wave = self.bench.abstract(self._state, layout, self._classes)
-        totals, _ = self.bench.abstract(jax.eval_shape(self._zero_totals, self._state), layout)
-        return state, totals, wave, self.bench.examples, jax.random.key(0)
+        bench, server = self.bench, self.bench.abstract(self.initial.server)
+        totals = bench.abstract(jax.eval_shape(self._zero_totals, server))
+        rows = tree.rows_like(self._row, layout.devices * layout.slots)
+        wave = bench.abstract_wave(layout, self._classes)
+        return server, bench.abstract_rows(rows), totals, wave, bench.examples, jax.random.key(0)
 
     def compile(self) -> None:
         """Start to compile what the first round needs, in the order in which it does, and go on meanwhile."""
-        state, totals, *others = self._shapes(self.layout)
-        self.programs.start("init", self.method.init, jax.random.key(0))
-        self.programs.start("train", self._train_wave, state, totals, *others, donate=(0, 1))
-        self.programs.start("zeros", self._zero_totals, state)
-        self.programs.start("aggregate", self.method.aggregate, state, *totals, donate=(0,))
+        server, rows, totals, *others = self._shapes(self.layout)
+        self.initial.compile()
+        self.programs.start("train", self._train_wave, server, rows, totals, *others, donate=(2,))
+        self.programs.start("zeros", self._zero_totals, server)
+        self.programs.start("aggregate", self.method.aggregate, server, *totals, donate=(0,))
+        self.embeddings.compile()
 
-    def init(self) -> State:
-        """The state before round 0."""
-        key = jax.random.key(self.config.seed)
-        return self.place(self.programs("init", self.method.init, key))
+    def init(self, folder: Path | None = None) -> State:
+        """The state before round 0; rows that live on disk are files in `folder`."""
+        return self.place(self.initial.state(self.config.engine.rows, folder))
 
     def place(self, state: State) -> State:
-        """The state on the devices, as the programs expect it."""
-        return jax.device_put(state, self.bench.replicated)
+        """The state with the server's part on the devices, as the programs expect it."""
+        return self.bench.replicate(_server(state))._replace(rows=state.rows)
 
     # ----------------------------------------------------------------------------------- preparation
 
-    def prepare(self, round: int) -> Prepared:
+    def prepare(self, round: int) -> Iterator[Prepared]:
         """The waves of `round`; a function of the configuration's seed and the round alone."""
         training, seed = self.config.training, self.config.seed
-        cohort = sample_cohort(seed, round, self.candidates, training.cohort_size)
-        batches = []
-        for k in cohort:
-            order = rng.generator(seed, rng.Purpose.BATCHES, round, int(k))
-            shard = self.bench.train_positions(int(k))
-            batches.append(
-                shuffled_batches(shard, training.local_epochs, self.layout.batch, order, training.local_steps)
-            )
-        return self.prepare_batches(
-            cohort, batches, learning_rate_factor(training.schedule, round, training.rounds)
-        )
 
-    def prepare_batches(self, cohort: np.ndarray, batches: Sequence[Batches], rate: float = 1.0) -> Prepared:
-        """The waves for `cohort` [K] with these local steps and weights p_k = n_k / sum over the cohort.
+        def batches_of(client: int) -> Batches:
+            order = rng.generator(seed, rng.Purpose.BATCHES, round, client)
+            shard = self.bench.train_positions(client)
+            return shuffled_batches(
+                shard, training.local_epochs, self.layout.batch, order, training.local_steps
+            )
+
+        cohort = sample_cohort(seed, round, self.candidates, training.cohort_size)
+        rate = learning_rate_factor(training.schedule, round, training.rounds)
+        size = self.bench.wave_size(len(cohort), self._row_bytes)
+        for first in range(0, len(cohort), size):
+            part = cohort[first : first + size]
+            yield self.prepare_wave(part, [batches_of(int(k)) for k in part], cohort, rate)
+
+    def prepare_wave(
+        self, clients: np.ndarray, batches: Sequence[Batches], cohort: np.ndarray, rate: float = 1.0
+    ) -> Prepared:
+        """The wave of `clients` [K] with these local steps and weights p_k = n_k / sum over the cohort.
 
         `rate` is the round's factor on the clients' learning rate.
         """
-        sizes = self.partition.train.sizes[cohort]
+        sizes = self.partition.train.sizes
         facts = make_facts(
-            cohort,
+            clients,
             batches,
-            weight=sizes / sizes.sum(),
+            weight=sizes[clients] / sizes[cohort].sum(),
             rate=rate,
-            noise=self.bench.noise(cohort),
-            class_counts=self._class_counts(cohort),
+            noise=self.bench.noise(clients),
+            class_counts=self._class_counts(clients),
         )
-        return self.bench.lay_out(cohort, batches, facts, self.layout, self._row_bytes)
+        return self.bench.prepare(clients, batches, facts, self.layout)
 
     def _class_counts(self, cohort: np.ndarray) -> np.ndarray:
         """[K, C] train examples of each class; C = 0 where the method does not ask."""
@@ -160,45 +181,75 @@ class Simulator:
 
     # ---------------------------------------------------------------------------------- a training round
 
-    def round(self, state: State, round: int, prepared: Prepared) -> tuple[State, RoundResult]:
-        """Train the prepared cohort and aggregate. `state` is consumed.
+    def round(self, state: State, round: int, waves: Iterable[Prepared]) -> tuple[State, RoundResult]:
+        """Train the cohort of these waves and aggregate. `state` is consumed.
 
         Raises FloatingPointError when no client of the cohort returned finite numbers.
         """
+        server, rows = _server(state), state.rows
         key = rng.key(self.config.seed, rng.Purpose.CLIENT, round)
-        totals = self.programs("zeros", self._zero_totals, state)
-        for wave in prepared.waves:
-            state, totals = self.programs(
-                "train", self._train_wave, state, totals, wave, self.bench.examples, key, donate=(0, 1)
+        totals = self.programs("zeros", self._zero_totals, server)
+
+        def train(own: Leaves, wave: Wave) -> Any:
+            nonlocal totals
+            totals, received = self.programs(
+                "train", self._train_wave, server, own, totals, wave, self.bench.examples, key, donate=(2,)
             )
+            return received
+
+        done, gradients = [], []
+        take = functools.partial(rows.take, paths=self._own)
+        for prepared, (personal, gradient) in self.bench.over_waves(train, waves, take):
+            rows.put(prepared.ids, personal)
+            gradients.append(gradient)
+            done.append(prepared[1:])
         upload = jax.device_get(totals[0]._replace(shared={}))
-        clients = prepared.clients
-        if int(upload.excluded) == clients:
+        ids, clients, useful, executed, host = zip(*done, strict=True)
+        total = sum(clients)
+        if int(upload.excluded) == total:
             raise FloatingPointError(
-                f"round {round + 1}: all {clients} clients of the cohort returned numbers that are not "
+                f"round {round + 1}: all {total} clients of the cohort returned numbers that are not "
                 "finite; lower training.learning_rate, and the hypernetwork's where there is one"
             )
-        state = self.programs("aggregate", self.method.aggregate, state, *totals, donate=(0,))
-        return state, RoundResult(
-            clients=clients,
+        self.embeddings.step(rows, np.concatenate(ids), gradients, float(upload.weight))
+        server = self.programs("aggregate", self.method.aggregate, server, *totals, donate=(0,))
+        return server._replace(rows=rows), RoundResult(
+            clients=total,
             excluded=int(upload.excluded),
             train_loss=float(upload.loss) / max(float(upload.examples), 1.0),
             examples=int(upload.examples),
-            occupancy=prepared.useful_steps / max(prepared.executed_steps, 1),
-            bytes_down=clients * self.traffic[0],
-            bytes_up=clients * self.traffic[1],
+            occupancy=sum(useful) / max(sum(executed), 1),
+            bytes_down=total * self.traffic[0],
+            bytes_up=total * self.traffic[1],
+            host_seconds=sum(host),
         )
 
-    def _train_wave(self, state: State, totals: Any, wave: Wave, examples: Any, key: jax.Array) -> Any:
-        shared, rows = self.method.send(state, wave.ids)
-        upload, kept = self.bench.run(self.method.work, wave, examples, shared, rows, key)
-        state, gradient = self.method.receive(state, wave.ids, kept)
-        return state, tree.add(totals, (upload, gradient))
+    def _train_wave(
+        self, server: State, rows: Leaves, totals: Any, wave: Wave, examples: Any, key: jax.Array
+    ) -> Any:
+        """(totals, (new personal rows, gradients of the embeddings))."""
+        state = server._replace(rows=rows)
+        shared, sent = self.method.send(state)
+        upload, kept = self.bench.run(self.method.work, wave, examples, shared, sent, key)
+        received = self.method.receive(state, kept)
+        totals = tree.add(totals, (upload, received.generator))
+        return totals, (received.rows, received.embeddings)
 
-    def _zero_totals(self, state: State) -> tuple[Upload, Any]:
+    def _zero_totals(self, server: State) -> tuple[Upload, Any]:
         zero = jnp.zeros(())
-        upload = Upload(jax.tree.map(jnp.zeros_like, state.shared), zero, zero, zero, zero)
-        return upload, jax.tree.map(jnp.zeros_like, state.generator)
+        upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), zero, zero, zero, zero)
+        return upload, jax.tree.map(jnp.zeros_like, server.generator)
+
+    # ---------------------------------------------------------------------------------------- evaluation
+
+    def evaluate(self, state: State) -> Sums:
+        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
+        return self.evaluator(_server(state), functools.partial(state.rows.take, paths=self._own))
+
+
+def _server(state: State) -> State:
+    """The state without rows."""
+    return state._replace(rows={})
 
 
 def held_out_clients(config: SimulationConfig, sizes: np.ndarray) -> np.ndarray:
@@ -212,10 +263,12 @@ def held_out_clients(config: SimulationConfig, sizes: np.ndarray) -> np.ndarray:
     return np.sort(draw.choice(clients, count, replace=False))
 
 
-def traffic(method: Method, state: Any, task: Task) -> tuple[int, int]:
-    """Bytes that one client of a cohort receives, and that it sends: personal leaves stay with it."""
-    one = jax.ShapeDtypeStruct((1,), np.int32)
-    shared, rows = jax.eval_shape(method.send, state, one)
+def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
+    """Bytes that one client of a cohort receives, and that it sends: personal leaves stay with it.
+
+    `one`: shapes of a state with the rows of one client.
+    """
+    shared, rows = jax.eval_shape(method.send, one)
     row = engine.Row(rows, make_facts(np.zeros(1), [], classes=task.num_classes))
 
     def a_round(shared: Any, row: Any) -> Any:

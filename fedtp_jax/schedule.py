@@ -28,6 +28,11 @@ class Layout:
     ticks: int
     batch: int
 
+    @property
+    def num_bytes(self) -> int:
+        """About how much the tables take."""
+        return 4 * self.devices * self.ticks * self.lanes * (self.batch + 2)
+
 
 class Batches(NamedTuple):
     """The local steps of one client.

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import pandas as pd
 
 from fedtp_jax import engine, settings
@@ -124,7 +123,7 @@ class _Run:
             if out is not None:
                 self.folder = RunFolder.create(out)
                 write_header(self.folder, config, self.partition)
-            self.state = self.simulator.init()
+            self.state = self.simulator.init(out)
         self.checkpoints = (
             Checkpoints(self.folder.checkpoints, config.checkpoint.keep) if self.folder else None
         )
@@ -132,7 +131,6 @@ class _Run:
     def _restore(self, folder: RunFolder) -> State:
         """The state of a stopped run, after checking that it is this very run."""
         self.folder = folder
-        like = jax.eval_shape(self.method.init, jax.random.key(0))
         checkpoints = Checkpoints(folder.checkpoints, self.config.checkpoint.keep)
         try:
             if not checkpoints.steps():
@@ -142,7 +140,7 @@ class _Run:
                 folder.metrics.keep_rounds(0)
                 folder.timing.keep_rounds(0)
                 partitions.save(self.partition, folder.partition)
-                return self.simulator.init()
+                return self.simulator.init(folder.path)
             meta = read_meta(checkpoints, folder.path)
             there = settings.differences(settings.from_dict(meta["config"]), self.config)
             if there:
@@ -169,7 +167,9 @@ class _Run:
                     "the result may differ in the last digits from a run that was never stopped",
                     stacklevel=4,
                 )
-            self.done, state = read_newest(checkpoints, like, folder.path)
+            initial = self.simulator.initial
+            population = initial.population(self.config.engine.rows, folder.path)
+            self.done, state = read_newest(checkpoints, initial, population, folder.path)
             folder.metrics.keep_rounds(self.done)
             folder.timing.keep_rounds(self.done, required=False)
             checkpoints.forget_after(self.done)  # last: what refuses to resume must change nothing
@@ -182,12 +182,11 @@ class _Run:
 
     def loop(self, on_round: Callable[[Progress], None] | None) -> Result:
         rounds, accuracy = self.config.training.rounds, None
-        prefetch = Prefetch(self.simulator, range(self.done, rounds))
+        prefetch = Prefetch(map(self.simulator.prepare, range(self.done, rounds)))
         try:
             for round in range(self.done, rounds):
                 begin = time.perf_counter()
-                prepared = prefetch.take()
-                self.state, result = self.simulator.round(self.state, round, prepared)
+                self.state, result = self.simulator.round(self.state, round, prefetch.take())
                 seconds = time.perf_counter() - begin
                 due = self._due(round + 1, self.config.evaluation.every)
                 if due:
@@ -195,7 +194,7 @@ class _Run:
                     accuracy = summarize(self.sums, self.simulator.takes_part)
                 self._record(round + 1, result, accuracy if due else None)
                 evaluation = time.perf_counter() - begin - seconds
-                self._log_time(round + 1, result, seconds, prepared.host_seconds, evaluation)
+                self._log_time(round + 1, result, seconds, evaluation)
                 if self.checkpoints and self._due(round + 1, self.config.checkpoint.every):
                     self._save(round + 1)
                 if on_round:
@@ -229,11 +228,9 @@ class _Run:
             if accuracy:
                 write_csv(self.folder.clients, self._clients())
 
-    def _log_time(
-        self, round: int, result: RoundResult, train: float, host: float, evaluation: float
-    ) -> None:
+    def _log_time(self, round: int, result: RoundResult, train: float, evaluation: float) -> None:
         if self.folder:
-            self.folder.timing.append(timing_row(round, result, train, host, evaluation))
+            self.folder.timing.append(timing_row(round, result, train, evaluation))
 
     def _save(self, round: int) -> None:
         assert self.folder and self.checkpoints

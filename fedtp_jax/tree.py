@@ -67,6 +67,11 @@ def select(leaves: Mapping[str, Any], roles: Mapping[str, Role], *wanted: Role) 
     return {path: leaf for path, leaf in leaves.items() if roles[path] in wanted}
 
 
+def rows_like(row: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Shapes [count, ...] of so many rows like this one."""
+    return {p: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype) for p, leaf in row.items()}
+
+
 def take_rows(rows: Any, ids: jax.Array) -> Any:
     """Rows `ids` [K] of every leaf [N, ...]."""
     return jax.tree.map(lambda leaf: jnp.take(leaf, ids, axis=0, mode="clip"), rows)

@@ -1,62 +1,60 @@
-"""A cohort cut into waves that fit the devices, and their schedules put where the engine reads them."""
+"""A cohort cut into waves that fit the devices, each prepared on the host while the one before it runs."""
 
+import queue
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding
 
 from fedtp_jax.engine import Facts
 from fedtp_jax.schedule import Batches, Layout, Tables, build_schedule
 
 
 class Wave(NamedTuple):
-    """A wave on the devices: ids [D * C] and facts [D * C, ...] by slot; an empty one has id N, facts 0."""
+    """What the devices are told of a wave: ids [D * C] and facts [D * C, ...] by slot.
+
+    In a slot where nobody sits the id is N and the facts are 0.
+    """
 
     tables: Tables
-    ids: jax.Array
+    ids: Any
     facts: Facts
 
 
 class Prepared(NamedTuple):
-    """A cohort's waves and what the host knows of them.
+    """A wave on the devices, and what the host knows of it.
 
-    ids: per wave [D * C] client ids by slot, N where nobody sits.
+    ids: [D * C] client ids by slot, N where nobody sits; clients: how many sit.
     """
 
-    waves: list[Wave]
-    ids: list[np.ndarray]
+    wave: Wave
+    ids: np.ndarray
     clients: int
     useful_steps: int
     executed_steps: int
     host_seconds: float
 
 
-def prepare_waves(
+def prepare_wave(
     cohort: np.ndarray,
-    batches: list[Batches],
+    batches: Sequence[Batches],
     facts: Facts,
     layout: Layout,
-    wave_size: int,
     num_clients: int,
-    sharding: NamedSharding,
+    put: Callable[[Any], Any],
 ) -> Prepared:
-    """Waves of at most `wave_size` clients of `cohort` [K], with their local steps and facts [K, ...]."""
+    """The wave of `cohort` [K] with its local steps and facts [K, ...]; `put` brings it to the devices."""
     begin = time.perf_counter()
-    waves, ids, useful, executed = [], [], 0, 0
-    for first in range(0, len(cohort), wave_size):
-        part = slice(first, first + wave_size)
-        schedule = build_schedule(batches[part], layout)
-        sits = schedule.position >= 0
-        slot_ids = np.where(sits, cohort[part][schedule.position], num_clients).astype(np.int32)
-        slot_facts = jax.tree.map(lambda fact, s=schedule, p=part: _by_slot(fact[p], s.position), facts)
-        waves.append(Wave(*jax.device_put((schedule.tables, slot_ids, slot_facts), sharding)))
-        ids.append(slot_ids)
-        useful += schedule.useful_steps
-        executed += schedule.executed_steps
-    return Prepared(waves, ids, len(cohort), useful, executed, time.perf_counter() - begin)
+    schedule = build_schedule(batches, layout)
+    sits = schedule.position >= 0
+    ids = np.where(sits, cohort[schedule.position], num_clients).astype(np.int32)
+    slot_facts = jax.tree.map(lambda fact: _by_slot(fact, schedule.position), facts)
+    wave = put(Wave(schedule.tables, ids, slot_facts))
+    seconds = time.perf_counter() - begin
+    return Prepared(wave, ids, len(cohort), schedule.useful_steps, schedule.executed_steps, seconds)
 
 
 def _by_slot(values: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -65,30 +63,48 @@ def _by_slot(values: np.ndarray, position: np.ndarray) -> np.ndarray:
     return np.where(sits, values[position], 0).astype(values.dtype)
 
 
-class Preparer(Protocol):
-    """Whatever can prepare a round."""
-
-    def prepare(self, round: int) -> Prepared: ...
-
-
 class Prefetch:
-    """Prepares the next round on a thread while the devices work on this one."""
+    """Runs ahead on a thread: prepares the next waves, of this round or the next, while the devices work.
 
-    def __init__(self, preparer: Preparer, rounds: range) -> None:
-        self._preparer, self._rounds = preparer, iter(rounds)
-        self._pool = ThreadPoolExecutor(1, "fedtp-prefetch")
-        self._next = self._start()
+    Args:
+      sources: for each round in order, an iterator of its waves.
+      ahead: waves that may wait; they and the one at work are all that is on the devices.
+    """
 
-    def take(self) -> Prepared:
-        """The next round's waves; starts on those of the following one."""
-        assert self._next is not None, "all rounds were taken"
-        prepared = self._next.result()
-        self._next = self._start()
-        return prepared
+    def __init__(self, sources: Iterator[Iterator[Prepared]], ahead: int = 1) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue(ahead)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(sources,), name="prefetch", daemon=True)
+        self._thread.start()
 
-    def _start(self) -> Future[Prepared] | None:
-        round = next(self._rounds, None)
-        return None if round is None else self._pool.submit(self._preparer.prepare, round)
+    def _fill(self, sources: Iterator[Iterator[Prepared]]) -> None:
+        try:
+            for source in sources:
+                for wave in source:
+                    if not self._offer(wave):
+                        return
+                if not self._offer(None):
+                    return
+        except BaseException as error:  # it is raised where the wave is taken
+            self._offer(error)
+
+    def _offer(self, item: Any) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def take(self) -> Iterator[Prepared]:
+        """The next round's waves, each given as soon as it is ready."""
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Stop the thread."""
+        self._stop.set()
+        self._thread.join()

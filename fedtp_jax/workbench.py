@@ -1,7 +1,7 @@
 """The devices with all examples on them, where any per-client work is planned, laid out and run."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,9 +15,12 @@ from fedtp_jax.engine import Facts
 from fedtp_jax.errors import UserError
 from fedtp_jax.programs import Programs
 from fedtp_jax.schedule import Batches, Layout, auto_lanes, build_schedule, plan_layout
-from fedtp_jax.waves import Prepared, Wave, prepare_waves
+from fedtp_jax.waves import Prepared, Wave, prepare_wave
 
-ROWS_LIMIT = 2**30  # bytes that the rows of one wave may take, by `engine.wave_size: auto`
+# By `engine.wave_size: auto`: bytes of a wave's rows on CPU and on accelerators, and clients of a device in a
+# wave. More would only take memory, fewer would leave devices to wait for each other.
+ROWS_LIMIT, ROWS_LIMIT_ACCELERATOR = 2**26, 2**30
+FEWEST, MOST = 16, 1024
 
 
 class Workbench:
@@ -77,7 +80,7 @@ class Workbench:
         `row_bytes` is what one client's rows take. `engine.lanes: auto` takes as many lanes as the work fills
         and, by `bytes_of` a layout's compiled program, as the device's memory holds.
         """
-        devices, size = self.mesh.size, min(clients, self.wave_size(row_bytes))
+        devices, size = self.mesh.size, self.wave_size(clients, row_bytes)
         longest, setting = np.sort(steps)[::-1][:size], self.config.engine.lanes
         auto = auto_lanes(float(steps.mean()) * size, int(steps.max()), devices, self.on_accelerator)
         lanes = min(auto if setting == "auto" else setting, -(-size // devices))
@@ -86,10 +89,14 @@ class Workbench:
             layout = plan_layout(longest, devices, -(-layout.lanes // 2), batch)
         return layout
 
-    def wave_size(self, row_bytes: int) -> int:
-        """How many clients may be on the devices at once."""
-        setting = self.config.engine.wave_size
-        return max(self.mesh.size, ROWS_LIMIT // max(row_bytes, 1)) if setting == "auto" else setting
+    def wave_size(self, clients: int, row_bytes: int) -> int:
+        """How many of `clients` are on the devices at once: waves of one size, as few as may be."""
+        most, devices = self.config.engine.wave_size, self.mesh.size
+        if most == "auto":
+            limit = ROWS_LIMIT_ACCELERATOR if self.on_accelerator else ROWS_LIMIT
+            fit = limit // max(row_bytes, 1) // devices
+            most = devices * min(MOST, max(FEWEST, fit))
+        return -(-clients // -(-clients // most))
 
     @property
     def on_accelerator(self) -> bool:
@@ -100,21 +107,52 @@ class Workbench:
         stats = self.mesh.devices.flat[0].memory_stats() or {}
         return float(0.9 * stats.get("bytes_limit", np.inf))
 
-    def abstract(self, state: Any, layout: Layout, classes: int = 0) -> tuple[Any, Wave]:
-        """Shapes and placement of a program's state and wave, without their values."""
+    def abstract_wave(self, layout: Layout, classes: int = 0) -> Wave:
+        """Shapes and placement of a program's wave, without values."""
         tables = build_schedule([], layout).tables
         ids = np.zeros(layout.devices * layout.slots, np.int32)
-        wave = Wave(tables, ids, make_facts(ids, [], classes=classes))  # type: ignore[arg-type]
-        return _on(self.replicated, state), _on(self.per_device, wave)
+        return self.abstract_rows(Wave(tables, ids, make_facts(ids, [], classes=classes)))
+
+    def abstract_rows(self, rows: Any) -> Any:
+        """Arrays or their shapes [D * C, ...] -> shapes and placement by device."""
+        return _abstract(self.per_device, rows)
+
+    def abstract(self, arrays: Any) -> Any:
+        """Arrays or their shapes -> shapes and placement of copies on every device."""
+        return _abstract(self.replicated, arrays)
 
     # ------------------------------------------------------------------------------------------- running
 
-    def lay_out(
-        self, cohort: np.ndarray, batches: Sequence[Batches], facts: Facts, layout: Layout, row_bytes: int
+    def replicate(self, arrays: Any) -> Any:
+        """Copies of host arrays on every device."""
+        return jax.device_put(arrays, self.replicated)
+
+    def prepare(
+        self, cohort: np.ndarray, batches: Sequence[Batches], facts: Facts, layout: Layout
     ) -> Prepared:
-        """The waves for `cohort` [K], with its local steps and facts [K, ...]."""
-        size = min(len(cohort), self.wave_size(row_bytes))
-        return prepare_waves(cohort, list(batches), facts, layout, size, self.num_clients, self.per_device)
+        """The wave of `cohort` [K], with its local steps and facts [K, ...]."""
+        put = functools.partial(jax.device_put, device=self.per_device)
+        return prepare_wave(cohort, batches, facts, layout, self.num_clients, put)
+
+    def over_waves(
+        self,
+        work: Callable[[Any, Wave], Any],
+        waves: Iterable[Prepared],
+        rows_of: Callable[[np.ndarray], Any],
+    ) -> Iterator[tuple[Prepared, Any]]:
+        """(wave, `work(rows, wave)` on the host) of each wave, fetched while the devices run the next.
+
+        `rows_of` gives the rows [D * C, ...] of the clients with these ids.
+        """
+        before: tuple[Prepared, Any] | None = None
+        for prepared in waves:
+            rows = jax.device_put(rows_of(prepared.ids), self.per_device)
+            result = work(rows, prepared.wave)
+            if before:
+                yield before[0], jax.device_get(before[1])
+            before = prepared, result
+        if before:
+            yield before[0], jax.device_get(before[1])
 
     def noise(self, cohort: np.ndarray) -> np.ndarray:
         """[K] standard deviations of the noise on the clients' inputs."""
@@ -152,11 +190,10 @@ def make_facts(
     return Facts(*parts, each(noise, np.float32), counts.astype(np.float32))  # type: ignore[arg-type]
 
 
-def row_bytes(*functions: Callable[[Any, jax.Array], tuple[Any, Any]], state: Any) -> int:
-    """The most bytes that one client's rows take in any of `functions`: (state, ids) -> (shared, rows)."""
-    one = jax.ShapeDtypeStruct((1,), np.int32)
-    return max(tree.num_bytes(jax.eval_shape(function, state, one)[1]) for function in functions)
+def row_bytes(function: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:
+    """Bytes of the rows in what `function` makes of one client's: (shared, rows)."""
+    return tree.num_bytes(jax.eval_shape(function, *arguments)[1])
 
 
-def _on(sharding: NamedSharding, arrays: Any) -> Any:
+def _abstract(sharding: NamedSharding, arrays: Any) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), arrays)

@@ -67,17 +67,17 @@ class Network:
 
 
 class Hyper:
-    """The hypernetwork for one client at a time: what it generates, and J_k^T delta."""
+    """The hypernetwork for one client at a time: what it makes of z_k, and J_k^T delta for (phi, z_k)."""
 
-    def __init__(self, shapes, clients, settings):
-        module = Hypernetwork(dict(shapes), clients, *settings)
+    def __init__(self, shapes, embedding, hidden, layers):
+        module = Hypernetwork(dict(shapes), hidden, layers)
 
-        def generate(phi, k):
-            return {path: w[0] for path, w in module.apply(tree.unflatten(phi), k[None]).items()}
+        def generate(phi, z):
+            return {path: w[0] for path, w in module.apply(tree.unflatten(phi), z[None]).items()}
 
-        self.init = jax.jit(lambda key: tree.flatten(module.init(key, jnp.zeros(1, jnp.int32))))
+        self.init = jax.jit(lambda key: tree.flatten(module.init(key, jnp.zeros((1, embedding)))))
         self.generate = jax.jit(generate)
-        self.gradient = jax.jit(lambda phi, k, delta: jax.vjp(lambda f: generate(f, k), phi)[1](delta)[0])
+        self.gradient = jax.jit(lambda phi, z, delta: jax.vjp(generate, phi, z)[1](delta))
 
 
 network = functools.cache(Network)
@@ -122,9 +122,13 @@ class World:
 
     def hypernetwork(self, shapes, settings):
         """(hypernetwork for leaves of these shapes, its initial weights)."""
-        sizes = settings.embedding, settings.hidden, settings.layers
-        made = hyper(tuple(shapes.items()), self.clients, sizes)
+        made = hyper(tuple(shapes.items()), settings.embedding, settings.hidden, settings.layers)
         return made, to_numpy(made.init(rng.key(self.seed, rng.Purpose.HYPERNETWORK)))
+
+    def initial_embedding(self, k, size):
+        """Client k's embedding, standard normal."""
+        key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.HYPERNETWORK), k)
+        return np.asarray(jax.random.normal(key, (size,)))
 
     # ------------------------------------------------------------------------------------- examples
 

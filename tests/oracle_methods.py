@@ -152,24 +152,34 @@ class FedTP(FedAvg):
         super().__init__(world, settings)
         shapes = {path: shape for path, shape in self.shapes.items() if self.generated(path)}
         self.hyper, self.phi = world.hypernetwork(shapes, settings.hypernetwork)
-        self.phi_optimizer = Optimizer(settings.hypernetwork.optimizer, settings.hypernetwork.weight_decay)
+        hyper, clients = settings.hypernetwork, range(world.clients)
+        self.z = {k: world.initial_embedding(k, hyper.embedding) for k in clients}
+        self.phi_optimizer = Optimizer(hyper.optimizer, hyper.weight_decay)
+        self.z_optimizer = {k: Optimizer(hyper.optimizer, hyper.weight_decay) for k in clients}
 
     def generated(self, path):
         return is_qkv(path)
 
     def weights(self, k):
-        return {**super().weights(k), **to_numpy(self.hyper.generate(self.phi, np.int32(k)))}
+        return {**super().weights(k), **to_numpy(self.hyper.generate(self.phi, self.z[k]))}
 
     def aggregate(self, p, sent, trained):
-        """phi's gradient is sum_k p_k J_k^T (W_k - W_k'), without any division by steps or learning rate."""
+        """The gradient is sum_k p_k J_k^T (W_k - W_k'), without any division by steps or learning rate.
+
+        Embeddings of clients that were not there step too, along 0 and their decay, unless steps are sparse.
+        """
         super().aggregate(p, sent, trained)
         gradient = dict.fromkeys(self.phi, 0.0)
+        of_z = {k: np.zeros_like(z) for k, z in self.z.items()}
         for k in p:
             delta = {path: sent[k][path] - trained[k][path] for path in self.shapes if self.generated(path)}
-            by_client = to_numpy(self.hyper.gradient(self.phi, np.int32(k), delta))
+            by_client, of_embedding = to_numpy(self.hyper.gradient(self.phi, self.z[k], delta))
             gradient = {name: g + p[k] * by_client[name] for name, g in gradient.items()}
+            of_z[k] = p[k] * of_embedding
         rate = self.settings.hypernetwork.learning_rate or self.training.learning_rate
         self.phi = self.phi_optimizer.step(self.phi, gradient, lambda name: rate)
+        for k in p if self.settings.hypernetwork.embedding_update == "sparse" else self.z:
+            self.z[k] = self.z_optimizer[k].step({"z": self.z[k]}, {"z": of_z[k]}, lambda name: rate)["z"]
 
 
 class FedTPPer(FedTP):

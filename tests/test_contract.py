@@ -9,9 +9,11 @@ import pytest
 
 from fedtp_jax import UserError, config, engine
 from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards, Windows
+from fedtp_jax.methods.base import EMBEDDING, own
 from fedtp_jax.rounds import Simulator
 from fedtp_jax.schedule import sample_cohort
 from fedtp_jax.task import TaskShape
+from fedtp_jax.tree import rows_like
 
 TRAIN, TEST = (5, 3, 8, 4, 6), (2, 0, 1, 3, 2)  # examples of each client
 CLIENTS, CLASSES, SEED = len(TRAIN), 3, 3
@@ -78,18 +80,32 @@ def simulator(method, model, data=None, noise=None, **settings):
 
 def any_state(sim):
     """A state of the right structure; compiling the true one, of all the programs, takes longest."""
-    random, shapes = np.random.default_rng(1), jax.eval_shape(sim.method.init, jax.random.key(0))
+    random, shapes = np.random.default_rng(1), sim.initial.server
 
     def leaves(of):
         draw = {path: 0.1 * random.standard_normal(leaf.shape, np.float32) for path, leaf in of.items()}
         return {path: abs(leaf) if path.endswith("/var") else leaf for path, leaf in draw.items()}
 
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    rows = sim.initial.population()
+    rows.put(np.arange(CLIENTS), leaves(rows_like(sim.initial.row, CLIENTS)))
     return zeros._replace(
         shared=zeros.shared if "prototypes/mean" in shapes.shared else leaves(shapes.shared),
-        personal=leaves(shapes.personal),
+        rows=rows,
         generator=leaves(shapes.generator),
     )
+
+
+def copied(state):
+    """The state on the host, with {path: [N, ...]} for rows: a round consumes the state that it is given."""
+    return jax.device_get(state._replace(rows=state.rows.take(np.arange(CLIENTS))))
+
+
+def restored(sim, copy):
+    """The inverse of `copied`."""
+    rows = sim.initial.population()
+    rows.put(np.arange(CLIENTS), copy.rows)
+    return sim.place(copy._replace(rows=rows))
 
 
 def same_bits(a, b):
@@ -116,21 +132,22 @@ def test_method_keeps_its_contract(model, method):
     sim = simulator(method, model)
     assert sim.traffic == (bytes_that_travel(method, sim.task.leaf_shapes()),) * 2
 
-    start = jax.device_get(sim.init()) if model == "vit" else any_state(sim)
-    prepared = sim.prepare(0)
-    weights = np.concatenate([wave.facts.weight for wave in prepared.waves])
+    state = sim.init() if model == "vit" else sim.place(any_state(sim))
+    start, prepared = copied(state), list(sim.prepare(0))
+    weights = np.concatenate([part.wave.facts.weight for part in prepared])
     assert weights.sum() == pytest.approx(1, abs=1e-6)
-    state, result = sim.round(sim.place(start), 0, prepared)
-    first = jax.device_get(state)
+    state, result = sim.round(state, 0, prepared)
+    first = copied(state)
     assert (result.clients, result.excluded) == (3, 0)
     shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), of) for of in (start, first)]
     assert shapes[0] == shapes[1]
 
     cohort = sample_cohort(SEED, 0, np.arange(CLIENTS), 3)
     absent = np.setdiff1d(np.arange(CLIENTS), cohort)
-    for path, rows in first.personal.items():
-        np.testing.assert_array_equal(rows[absent], start.personal[path][absent], err_msg=path)
-        moved = [not np.array_equal(rows[k], start.personal[path][k]) for k in cohort]
+    for path, rows in own(first.rows).items():
+        if path != EMBEDDING:  # whose optimizer moves absent ones too, unless its steps are sparse
+            np.testing.assert_array_equal(rows[absent], start.rows[path][absent], err_msg=path)
+        moved = [not np.array_equal(rows[k], start.rows[path][k]) for k in cohort]
         assert any(moved), path  # not all: a ReLU may be dead at one client
 
     assert sim.evaluate(state).examples.tolist() == list(TEST)
@@ -139,12 +156,13 @@ def test_method_keeps_its_contract(model, method):
     state, _ = sim.round(state, 1, sim.prepare(1))
     sim.evaluate(state)
     assert (sim.programs.count, compiled) == (programs, [])
-    assert programs == 4 + (model == "vit")  # zeros, train, aggregate, evaluate; init
+    # zeros, train, aggregate, evaluate; init; embeddings
+    assert programs == 4 + (model == "vit") + (EMBEDDING in sim.initial.row)
 
     if model == "vit":  # as if killed after the first round; the code is the same on every model
         again = simulator(method, model)
-        resumed, _ = again.round(again.place(first), 1, again.prepare(1))
-        same_bits(resumed, state)
+        resumed, _ = again.round(restored(again, first), 1, again.prepare(1))
+        same_bits(copied(resumed), copied(state))
 
 
 def test_every_method_and_model_is_covered():
@@ -158,18 +176,18 @@ def test_fedbn_is_fedavg_but_for_the_norm_layers(statistics):
     after = []
     for method in (config.FedAvg(), config.FedBN(statistics=statistics)):
         sim = simulator(method, "cnn_bn", training=everybody)
-        after.append(jax.device_get(sim.round(sim.init(), 0, sim.prepare(0))[0]))
+        after.append(copied(sim.round(sim.init(), 0, sim.prepare(0))[0]))
     fedavg, fedbn = after
     norms = {path for path in fedavg.shared if "/norm_" in path}
     if statistics == "aggregate":
         norms = {path for path in norms if path.startswith("params/")}
-    assert set(fedbn.personal) == norms
+    assert set(fedbn.rows) == norms
     assert set(fedbn.shared) == set(fedavg.shared) - norms
     for path, leaf in fedbn.shared.items():
         # the same bits by default, one unit in the last place with the flags of conftest.py
         np.testing.assert_allclose(leaf, fedavg.shared[path], rtol=2e-7, atol=1e-8, err_msg=path)
     p = np.array(TRAIN) / sum(TRAIN)
-    for path, rows in fedbn.personal.items():
+    for path, rows in fedbn.rows.items():
         np.testing.assert_allclose(np.tensordot(p, rows, 1), fedavg.shared[path], atol=1e-6, err_msg=path)
 
 

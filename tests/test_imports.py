@@ -9,7 +9,7 @@ import fedtp_jax
 
 ROOT = Path(fedtp_jax.__file__).parent
 LAYERS = [
-    ["errors", "config.fields", "programs", "cache"],
+    ["errors", "config.fields", "programs", "cache", "population"],
     ["config.data", "config.partition", "config.model", "config.method", "config.training"],
     ["config.simulation"],
     ["config"],
@@ -28,6 +28,8 @@ LAYERS = [
     ["waves"],
     ["workbench"],
     ["methods.base"],
+    ["initial"],
+    ["embeddings"],
     ["methods.local_training", "methods.generator"],
     ["methods.roles"],
     ["methods.fedavg", "methods.fedproto", "methods.fedtp", "methods.personal", "methods.pfedhn"],

@@ -12,6 +12,7 @@ from test_cli import fedtp
 
 from fedtp_jax import Result, SimulationConfig, UserError, config, from_arrays, rng, simulate, tree
 from fedtp_jax.data.sources import load
+from fedtp_jax.methods import base
 from fedtp_jax.novel import Adaptation
 
 SETTINGS = SimulationConfig(
@@ -48,7 +49,7 @@ def test_held_out_clients_never_train_and_are_not_evaluated(run):
     assert untested.sum() == 3
     assert result.history["clients_tested"].dropna().tolist() == [6, 6]
     assert result.history["clients_without_test"].dropna().tolist() == [0, 0]
-    head = np.asarray(result.state.personal["params/head/kernel"])
+    head = result.state.rows.take(np.arange(9))["params/head/kernel"]
     assert all(np.array_equal(head[k], head[np.flatnonzero(untested)[0]]) for k in np.flatnonzero(untested))
     assert not np.array_equal(head[np.flatnonzero(~untested)[0]], head[np.flatnonzero(untested)[0]])
 
@@ -64,8 +65,9 @@ def test_every_mode_trains_what_it_says(run, reached):
     for path in zero:
         assert np.array_equal(zero[path], fit[path]) == (path in shared), path
         assert not np.array_equal(fit[path], tuned[path]), path
-    head = sum(leaf[0].size for leaf in result.state.personal.values())
-    assert reached.trained_parameters["fit"] == head + SETTINGS.method.hypernetwork.embedding
+    rows = base.own(result.state.rows.take(np.array([0])))
+    assert reached.trained_parameters["fit"] == sum(leaf.size for leaf in rows.values())
+    assert rows["client/embedding"].shape == (1, SETTINGS.method.hypernetwork.embedding)
     assert reached.trained_parameters["local"] == sum(leaf.size for leaf in zero.values())
 
 
@@ -75,8 +77,8 @@ def test_fitting_equals_a_plain_loop(run, reached):
     client = 2
     trained = np.setdiff1d(np.arange(9), reached.clients["client"])
     phi, hypernetwork = result.state.generator, result._built[1]
-    own = {"z": phi["params/embedding"][trained].mean(0)}
-    own |= {path: rows[trained].mean(0) for path, rows in result.state.personal.items()}
+    rows = base.own(result.state.rows.take(trained))
+    own = {path.replace("client/embedding", "z"): leaf.mean(0) for path, leaf in rows.items()}
     velocity = {name: jnp.zeros_like(leaf) for name, leaf in own.items()}
     rates = {name: 0.5 if name == "z" else 0.05 for name in own}
 

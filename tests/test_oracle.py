@@ -12,6 +12,7 @@ from oracle_methods import METHODS
 
 from fedtp_jax import config, engine, rng
 from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards, Windows
+from fedtp_jax.methods.base import own
 from fedtp_jax.metrics import summarize
 from fedtp_jax.rounds import Simulator
 from fedtp_jax.schedule import sample_cohort, shuffled_batches
@@ -59,6 +60,9 @@ CASES = {
         config.PFedMe(inner_steps=3, penalty=4.0, outer_learning_rate=0.1), schedule=config.Exponential(0.5)
     ),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
+    "fedtp, sparse": case(
+        config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))
+    ),
     "fedtp_per": case(
         config.FedTPPer(hypernetwork=dataclasses.replace(HYPER, learning_rate=0.3)),
         role_learning_rates=config.RoleRates(shared=0.02, personal=0.1, generated=0.2),
@@ -184,16 +188,18 @@ def run_oracle(name):
 
 def expected_leaves(oracle):
     """(shared, rows, hypernetwork) as the engine's state holds them."""
-    shared, own = oracle.w, oracle.own
+    shared, kept = oracle.w, oracle.own
     if hasattr(oracle, "theta"):
-        own = oracle.theta
+        kept = oracle.theta
     if hasattr(oracle, "prototypes"):
         nothing = np.zeros(VIT.dim)
         shared = {
             "prototypes/mean": np.stack([oracle.prototypes.get(c, nothing) for c in range(CLASSES)]),
             "prototypes/clients": np.array([oracle.makers.get(c, 0) for c in range(CLASSES)]),
         }
-    rows = {path: np.stack([own[k][path] for k in range(CLIENTS)]) for path in own[0]}
+    rows = {path: np.stack([kept[k][path] for k in range(CLIENTS)]) for path in kept[0]}
+    if hasattr(oracle, "z"):
+        rows["client/embedding"] = np.stack([oracle.z[k] for k in range(CLIENTS)])
     return shared, rows, getattr(oracle, "phi", {})
 
 
@@ -201,7 +207,7 @@ def expected_leaves(oracle):
 def test_engine_equals_plain_loop(name, layout):
     sim, state, result = run_engine(name, **LAYOUTS[layout])
     world, oracle = run_oracle(name)
-    found = state.shared, state.personal, state.generator
+    found = state.shared, own(state.rows.take(np.arange(CLIENTS))), state.generator
     for leaves, expected in zip(found, expected_leaves(oracle), strict=True):
         assert set(leaves) == set(expected)
         for path, leaf in leaves.items():
@@ -222,12 +228,13 @@ def test_engine_equals_plain_loop(name, layout):
 
 
 def test_same_seed_same_bits_and_other_seed_other_result():
-    first, _, other = (
-        jax.tree.leaves(run_engine("fedtp", **options)[1])
-        for options in (LAYOUTS["two-devices-two-lanes"], {}, {"seed": SEED + 1})
-    )
+    def leaves(**options):
+        state = run_engine("fedtp", **options)[1]
+        return jax.tree.leaves(state._replace(rows=state.rows.take(np.arange(CLIENTS))))
+
+    first, other = leaves(**LAYOUTS["two-devices-two-lanes"]), leaves(seed=SEED + 1)
     run_engine.cache_clear()
-    again = jax.tree.leaves(run_engine("fedtp", **LAYOUTS["two-devices-two-lanes"])[1])
+    again = leaves(**LAYOUTS["two-devices-two-lanes"])
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
     assert any(not np.array_equal(a, c) for a, c in zip(first, other, strict=True))
@@ -237,7 +244,7 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 def test_client_with_numbers_not_finite_is_left_out(name):
     cohort = sample_cohort(SEED, 0, np.arange(CLIENTS), TRAINING.cohort_size)
     bad = int(cohort[1])
-    start = jax.device_get(simulator(name).init())
+    start = simulator(name).init().rows.take(np.array([bad]))
 
     def with_client(k, value):
         """A simulator whose client k holds examples of the given brightness."""
@@ -251,13 +258,17 @@ def test_client_with_numbers_not_finite_is_left_out(name):
     sim = with_client(bad, np.nan)
     state, result = sim.round(sim.init(), 0, sim.prepare(0))
     assert (result.clients, result.excluded) == (5, 1)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(state)))
-    for path, rows in state.personal.items():
-        np.testing.assert_array_equal(rows[bad], start.personal[path][bad])
+    everything = state._replace(rows=state.rows.take(np.arange(CLIENTS)))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(everything)))
+    if name != "fedtp":  # whose embeddings step all, be it along nothing but their decay
+        for path, row in state.rows.take(np.array([bad])).items():
+            np.testing.assert_array_equal(row, start[path])
 
     others = [k for k in cohort if k != bad]
     sim.bench.examples = with_client(bad, 0.0).bench.examples
-    expected, _ = sim.round(sim.init(), 0, sim.prepare_batches(np.array(others), _batches(sim, others)))
+    others = np.array(others)
+    wave = sim.prepare_wave(others, _batches(sim, others), others)
+    expected, _ = sim.round(sim.init(), 0, [wave])
     for a, b in zip(jax.tree.leaves(state.shared), jax.tree.leaves(expected.shared), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     for a, b in zip(jax.tree.leaves(state.generator), jax.tree.leaves(expected.generator), strict=True):
@@ -292,6 +303,7 @@ def test_auto_lanes_on_an_accelerator_fill_the_work_and_fit_the_memory(monkeypat
     state = sim.init()
     for round in range(ROUNDS):
         state, _ = sim.round(state, round, sim.prepare(round))
-    assert sim.programs.count == programs + 3  # init, zeros, aggregate: the program that was measured is used
+    # init, zeros, aggregate, embeddings: the program that was measured is used
+    assert sim.programs.count == programs + 4
     expected = run_oracle("fedtp")[1].w["params/head/kernel"]
     np.testing.assert_allclose(state.shared["params/head/kernel"], expected, atol=3e-6)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from parity import LOGITS, LOSSES, STATES, close, cnn, images, load, lstm, transformer, under, vit
 from torch_names import (
+    TABLE,
     cnn_leaves,
     hypernetwork_leaves,
     lstm_leaves,
@@ -20,7 +21,7 @@ from torch_names import (
 from fedtp_jax import config, engine
 from fedtp_jax.data.federated import Dataset, Examples, Partition, Shards, Windows
 from fedtp_jax.methods import make_method
-from fedtp_jax.methods.base import Output, Task
+from fedtp_jax.methods.base import EMBEDDING, Output, Task, own
 from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES, prototype_distances
 from fedtp_jax.methods.fedrod import BIAS, KERNEL, balanced_objective
 from fedtp_jax.rounds import Simulator
@@ -56,7 +57,14 @@ MODELS = {
 def hypernetwork(c):
     c = c["hypernetwork"]
     optimizer = config.Optimizer("sgd", {"momentum": c["momentum"]})
-    return config.Hypernetwork(c["embed"], c["hidden"], c["n_hidden"], c["lr"], c["weight_decay"], optimizer)
+    return config.Hypernetwork(
+        embedding=c["embed"],
+        hidden=c["hidden"],
+        layers=c["n_hidden"],
+        learning_rate=c["lr"],
+        weight_decay=c["weight_decay"],
+        optimizer=optimizer,
+    )
 
 
 def personal_leaves(convert, state):
@@ -128,10 +136,16 @@ class Fixture:
             for k in range(self.n)
         ]
         phi = hypernetwork_leaves(under(npz, "init/hyper/"), self.token_width)
+        table = phi.pop(TABLE, None)
         assert set(phi) == set(state.generator)
         shared = {p: common.get(p, leaf) for p, leaf in state.shared.items()}  # FedProto: no prototypes yet
-        personal = {p: np.stack([row[p] for row in rows]) for p in state.personal}
-        return self.simulator.place(state._replace(shared=shared, personal=personal, generator=phi))
+        personal = {p: np.stack([row[p] for row in rows]) for p in self.rows(state) if p in self.method.roles}
+        state.rows.put(np.arange(self.n), personal if table is None else {**personal, EMBEDDING: table})
+        return self.simulator.place(state._replace(shared=shared, generator=phi))
+
+    def rows(self, state):
+        """What every client owns, {path: [N, ...]}."""
+        return own(state.rows.take(np.arange(self.n)))
 
     @property
     def token_width(self):
@@ -146,11 +160,20 @@ class Fixture:
         valid = np.array([len(part) for part in parts], np.int32)
         return Batches(index, valid, len(valid) - (len(bounds) - 1))
 
+    def waves(self, cohort, batches):
+        """The round's waves, of as many clients as the engine takes at once."""
+        sim = self.simulator
+        size = sim.bench.wave_size(len(cohort), sim._row_bytes)
+        for first in range(0, len(cohort), size):
+            part = slice(first, first + size)
+            yield sim.prepare_wave(cohort[part], batches[part], cohort)
+
     def check_state(self, state, round):
         """Every leaf that the fixture tells of, in PyTorch's layout where it holds only some rows."""
         shared = {p: leaf for p, leaf in state.shared.items() if not p.startswith("prototypes/")}
         self._check(shared, "global", round, 0)
-        personal = dict(state.personal)
+        personal = self.rows(state)
+        table = {TABLE: personal.pop(EMBEDDING)} if EMBEDDING in personal else {}
         if KERNEL in personal:
             expected = under(self.npz, "expect/personal/")
             np.testing.assert_allclose(
@@ -159,7 +182,7 @@ class Fixture:
             np.testing.assert_allclose(personal.pop(BIAS), expected["bias"][round], rtol=0, atol=STATES)
         else:
             self._check(personal, "personal", round, 1)
-        self._check(state.generator, "hyper", round, 0)
+        self._check({**state.generator, **table}, "hyper", round, 0)
         if PROTOTYPES in state.shared:
             known = np.asarray(state.shared[CLIENTS]) > 0
             protos = np.where(known[:, None], state.shared[PROTOTYPES], np.nan)
@@ -203,13 +226,13 @@ def test_parity_run(name, layout):
     widest = int(run.simulator.partition.test.sizes.max())  # one shape, one compile
     for round, cohort in enumerate(run.cohorts):
         batches = [run.batches(round, k) for k in cohort]
-        state, result = run.simulator.round(state, round, run.simulator.prepare_batches(cohort, batches))
+        state, result = run.simulator.round(state, round, run.waves(cohort, batches))
         run.check_state(state, round)
         np.testing.assert_allclose(
             result.train_loss, mean_loss(run, round, cohort, batches), atol=LOSSES, rtol=0
         )
 
-        shared, rows = run.method.variables(state, jnp.arange(n))
+        shared, rows = run.method.variables(state._replace(rows=run.rows(state)))
         for k in range(n):
             own = {p: leaf[k] for p, leaf in rows.items()}
             x = run.inputs("test", k)
@@ -244,7 +267,8 @@ def mean_loss(run, round, cohort, batches):
 def test_parity_weights(name):
     run = Fixture(name)
     for round, cohort in enumerate(run.cohorts):
-        wave = run.simulator.prepare_batches(cohort, [run.batches(round, k) for k in cohort]).waves[0]
+        (prepared,) = run.waves(cohort, [run.batches(round, k) for k in cohort])
+        wave = prepared.wave
         weights = np.asarray(wave.facts.weight).tolist()
         weight = dict(zip(np.asarray(wave.ids).tolist(), weights, strict=True))
         np.testing.assert_allclose([weight[k] for k in cohort], run.npz["expect/p"][round], atol=1e-6, rtol=0)
@@ -260,13 +284,13 @@ def test_parity_knn(case):
         evaluation=config.Evaluation(knn=knn, batch_size=8),
         compat="reference" if case == "official128" else "none",
     )
-    evaluate, npz = run.simulator.evaluate, run.npz
+    evaluator, npz = run.simulator.evaluator, run.npz
     if case == "half":
         chosen = {k: np.asarray(npz[f"expect/half/stored/{k}"]) for k in range(run.n)}
         for k, kept in chosen.items():
-            assert len(evaluate.stored_positions(k)) == len(kept)
-        evaluate.stored_positions = lambda k: run.shards[k][chosen[k]]
-    sums = evaluate(run.init())
+            assert len(evaluator.stored_positions(k)) == len(kept)
+        evaluator.stored_positions = lambda k: run.shards[k][chosen[k]]
+    sums = run.simulator.evaluate(run.init())
     for k in range(run.n):
         assert sums.correct[k] == npz[f"expect/{case}/correct/{k}"]
     y = [npz[f"data/{k}/test/y"] for k in range(run.n)]

@@ -7,6 +7,7 @@ import optax
 import pytest
 from parity import LOGITS, LOSSES, STATES, close, cnn, images, load, lstm, transformer, under, vit
 from torch_names import (
+    TABLE,
     cnn_leaves,
     hypernetwork_leaves,
     lstm_leaves,
@@ -137,8 +138,13 @@ def test_parity_hypernetwork(name):
 
     zeros = convert({n: np.zeros(shape, np.float32) for n, shape in torch_shapes.items()})
     shapes = {path: leaf.shape for path, leaf in zeros.items()}
-    module = Hypernetwork(shapes, len(phi["params/embedding"]), c["embed"], c["hidden"], c["n_hidden"])
-    apply = jax.jit(lambda phi: module.apply(tree.unflatten(phi), jnp.asarray(c["index"])))
+    module = Hypernetwork(shapes, c["hidden"], c["n_hidden"])
+
+    @jax.jit
+    def apply(phi):
+        rest = {path: leaf for path, leaf in phi.items() if path != TABLE}
+        return module.apply(tree.unflatten(rest), phi[TABLE][jnp.asarray(c["index"])])
+
     generated, vjp = jax.vjp(apply, phi)
     state = torch_state(generated, convert, torch_shapes)
     for i, out in enumerate(outs):
@@ -208,7 +214,7 @@ def test_parity_parameter_counts():
         leaves = _parameters(model)
         roles = tree.assign_roles(list(leaves), [("generated", generated), ("shared", (".",))])
         shapes = {path: leaf.shape for path, leaf in tree.select(leaves, roles, "generated").items()}
-        module = Hypernetwork(shapes, clients, options.embedding, options.hidden, options.layers)
-        ids = jax.ShapeDtypeStruct((1,), jnp.int32)
-        counts[name] = _count(jax.eval_shape(module.init, jax.random.key(0), ids))
+        module = Hypernetwork(shapes, options.hidden, options.layers)
+        embeddings = jax.ShapeDtypeStruct((clients, options.embedding), jnp.float32)
+        counts[name] = embeddings.size + _count(jax.eval_shape(module.init, jax.random.key(0), embeddings))
     assert counts == expected

@@ -73,6 +73,7 @@ def test_digits_are_learned_as_well():
     for precision in ("float32", "bfloat16"):
         result = simulate(dataclasses.replace(settings, engine=config.Engine(precision=precision)))
         accuracies[precision] = result.accuracy["last"]
-        assert {str(leaf.dtype) for leaf in jax.tree.leaves(result.state)} == {"float32"}
+        leaves = jax.tree.leaves((result.state._replace(rows={}), result.state.rows.take(np.array([0]))))
+        assert {str(leaf.dtype) for leaf in leaves} == {"float32"}
     assert accuracies["float32"] > 0.8
     assert abs(accuracies["float32"] - accuracies["bfloat16"]) < 0.03, accuracies

@@ -11,6 +11,8 @@ import numpy as np
 QKV = ("query", "key", "value")
 POOLED = 5  # side of the CNN's pixels before its linear layers, for images of 32x32
 
+TABLE = "embeddings"  # all clients' embeddings, which their hypernetworks hold as one matrix
+
 
 def vit_leaves(state):
     """ViT."""
@@ -41,7 +43,7 @@ def hypernetwork_leaves(state, dim=None):
     for name, value in state.items():
         stem, kind = name.rsplit(".", 1)
         if stem == "embeddings":
-            leaves["params/embedding"] = np.asarray(value)
+            leaves[TABLE] = np.asarray(value)
         elif stem.startswith("mlp."):
             trunk = f"params/trunk_{int(stem.removeprefix('mlp.')) // 2}"
             leaves.update([linear_or_norm(trunk, kind, np.asarray(value), norm=False)])

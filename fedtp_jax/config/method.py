@@ -17,6 +17,11 @@ class Hypernetwork:
     """The server's hypernetwork: client embedding -> generated leaves, with its own optimizer."""
 
     embedding: int = option(128, "size E of a client's embedding", ge=1)
+    embedding_update: Literal["auto", "dense", "sparse"] = option(
+        "auto",
+        "dense: the optimizer steps on all clients' embeddings in every round, as in the authors' code (decay"
+        " and momentum move absent ones); sparse: on the cohort's; auto: dense up to 10,000 clients",
+    )
     hidden: int = option(150, "width of the trunk", ge=1)
     layers: int = option(3, "hidden layers of the trunk", ge=0)
     learning_rate: float | None = option(None, "its learning rate; default: training.learning_rate", gt=0)

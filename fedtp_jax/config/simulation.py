@@ -45,7 +45,12 @@ class Engine:
         ge=1,
     )
     wave_size: int | Literal["auto"] = option(
-        "auto", "clients on the devices at once; auto: what keeps their rows under 1 GiB", ge=1
+        "auto",
+        "clients on the devices at once; auto: up to 1,024 a device, and 64 MiB of rows (accelerators 1 GiB)",
+        ge=1,
+    )
+    rows: Literal["memory", "disk"] = option(
+        "memory", "where clients' rows (personal leaves, embeddings) are kept between rounds"
     )
     precision: Literal["float32", "bfloat16"] = option(
         "float32",

@@ -14,7 +14,8 @@ from fedtp_jax.engine import Batch, ClientWork
 from fedtp_jax.errors import UserError
 from fedtp_jax.tree import Leaves, Role
 
-EMBEDDING = "client/embedding"  # path of a client's embedding among what it owns
+EMBEDDING = "client/embedding"  # path of a client's embedding among its rows
+OPTIMIZER = "client/embedding_optimizer/"  # and of the leaves of that embedding's optimizer state
 STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that no gradient reaches
 
 
@@ -23,13 +24,15 @@ class State(NamedTuple):
 
     Attributes:
       shared: {path: leaf} one copy.
-      personal: {path: [N, ...]} a row per client.
+      rows: what there is of every client: its personal leaves, its embedding and that one's optimizer state.
+        Between rounds those of the whole population (`population.Population`); inside a method's functions
+        {path: [K, ...]} of K clients.
       generator: the hypernetwork's parameters, {} where nothing is generated.
       generator_opt, server_opt: states of its optimizer and of the server's.
     """
 
     shared: Leaves
-    personal: Leaves
+    rows: Any
     generator: Leaves
     generator_opt: Any
     server_opt: Any
@@ -52,6 +55,18 @@ class Kept(NamedTuple):
     cotangent: Leaves
 
 
+class Received(NamedTuple):
+    """What a wave of K clients leaves behind at the server.
+
+    rows: {path: [K, ...]} new personal leaves; generator: gradient of the hypernetwork, summed over clients;
+    embeddings: {EMBEDDING: [K, E]} gradients of the clients' embeddings, {} where there are none.
+    """
+
+    rows: Leaves
+    generator: Leaves
+    embeddings: Leaves
+
+
 class Output(NamedTuple):
     """What a model gives for a batch.
 
@@ -65,38 +80,43 @@ class Output(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A method as pure functions; `ids` are client ids [K], the client axis of rows is K too.
+    """A method as pure functions, on a State that holds the rows of some K clients.
 
     Attributes:
       roles: {path: role} of every leaf that clients train or run.
-      init: key -> State.
-      own: (state, ids) -> {path: [K, ...]}: what belongs to each client: personal leaves, its embedding.
-      realize: (generator, own) -> {path: [K, ...]}: the leaves that come of it.
-      send: (state, ids) -> (shared, {path: [K, ...]}): what these clients start a round from.
+      init: (key, ids [K]) -> State with the initial rows of these clients, each a function of (key, id).
+      realize: (generator, own) -> {path: [K, ...]}: the leaves that come of what K clients own.
+      send: state -> (shared, {path: [K, ...]}): what its clients start a round from.
       work: the local training.
-      receive: (state, ids, kept) -> (state, gradient of the generator): after a wave of clients.
-      aggregate: (state, upload, gradient) -> State: after the round's last wave.
+      receive: (state, kept) -> Received: after a wave of clients.
+      aggregate: (state, upload, gradient of the generator) -> State: after the round's last wave.
+      step_embeddings: (rows, gradients [K, E]) -> rows: the server's step on K clients' embeddings.
       predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
       class_counts: whether the local training asks how many examples of each class a client holds.
     """
 
     roles: Mapping[str, Role]
-    init: Callable[[jax.Array], State]
-    own: Callable[[State, jax.Array], Leaves]
+    init: Callable[[jax.Array, jax.Array], State]
     realize: Callable[[Leaves, Leaves], Leaves]
-    send: Callable[[State, jax.Array], tuple[Leaves, Leaves]]
+    send: Callable[[State], tuple[Leaves, Leaves]]
     work: ClientWork
-    receive: Callable[[State, jax.Array, Kept], tuple[State, Leaves]]
+    receive: Callable[[State, Kept], Received]
     aggregate: Callable[[State, Upload, Leaves], State]
+    step_embeddings: Callable[[Leaves, jax.Array], Leaves]
     predict: Callable[..., Output]
     class_counts: bool = False
 
-    def variables(self, state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
-        """(shared, {path: [K, ...]}): what these clients would run now.
+    def variables(self, state: State) -> tuple[Leaves, Leaves]:
+        """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.
 
         The one answer to that question, for evaluation, export and new clients.
         """
-        return state.shared, self.realize(state.generator, self.own(state, ids))
+        return state.shared, self.realize(state.generator, own(state.rows))
+
+
+def own(rows: Leaves) -> Leaves:
+    """What belongs to the clients themselves: their rows but for the server's optimizer of the embeddings."""
+    return {path: leaf for path, leaf in rows.items() if not path.startswith(OPTIMIZER)}
 
 
 class Task(NamedTuple):

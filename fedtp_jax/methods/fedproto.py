@@ -36,11 +36,8 @@ def fedproto(settings: config.FedProto, task: Task) -> Method:
     method = role_method(task, [("personal", (".",))])
     nobody = {PROTOTYPES: jnp.zeros((task.num_classes, size)), CLIENTS: jnp.zeros(task.num_classes)}
 
-    def init(key: jax.Array) -> State:
-        return method.init(key)._replace(shared=nobody)
-
-    def send(state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
-        return state.shared, method.own(state, ids)
+    def init(key: jax.Array, ids: jax.Array) -> State:
+        return method.init(key, ids)._replace(shared=nobody)
 
     def aggregate(state: State, upload: Upload, gradient: Leaves) -> State:
         """The mean of the clients' prototypes, every client that has the class counting once."""
@@ -61,7 +58,7 @@ def fedproto(settings: config.FedProto, task: Task) -> Method:
         return output._replace(logits=-distances)
 
     work = _prototype_work(task, method, settings.weight)
-    return method._replace(init=init, send=send, work=work, aggregate=aggregate, predict=predict)
+    return method._replace(init=init, work=work, aggregate=aggregate, predict=predict)
 
 
 def prototype_distances(features: jax.Array, leaves: Leaves) -> jax.Array:

@@ -35,14 +35,12 @@ def pfedme(settings: config.PFedMe, task: Task) -> Method:
         )
     method = role_method(task, [("shared", (".",))])
 
-    def init(key: jax.Array) -> State:
-        state = method.init(key)
-        n = task.num_clients
-        return state._replace(
-            personal={p: jnp.broadcast_to(leaf, (n, *leaf.shape)) for p, leaf in state.shared.items()}
-        )
+    def init(key: jax.Array, ids: jax.Array) -> State:
+        state = method.init(key, ids)
+        theta = {p: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for p, leaf in state.shared.items()}
+        return state._replace(rows=theta)
 
-    def send(state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
+    def send(state: State) -> tuple[Leaves, Leaves]:
         return state.shared, {}
 
     return method._replace(init=init, send=send, work=_envelope_work(settings, task, method))

@@ -16,7 +16,7 @@ import optax
 
 from fedtp_jax import config, tree
 from fedtp_jax.errors import UserError
-from fedtp_jax.methods.base import EMBEDDING, STATISTICS, Kept, Method, State, Task, Upload
+from fedtp_jax.methods.base import EMBEDDING, STATISTICS, Kept, Method, Received, State, Task, Upload, own
 from fedtp_jax.methods.generator import Generator
 from fedtp_jax.methods.local_training import After, Objective, local_training, plain_objective
 from fedtp_jax.optimizers import make_optimizer
@@ -57,33 +57,28 @@ def role_method(
     generator = Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
     server = _Server(task.server, {path for path, role in roles.items() if role == "shared"})
 
-    def init(key: jax.Array) -> State:
+    def init(key: jax.Array, ids: jax.Array) -> State:
         model_key = jax.random.fold_in(key, Purpose.MODEL)
         leaves = tree.flatten(task.model.init(model_key, jnp.zeros(task.example.shape, task.example.dtype)))
-        rows = {
-            p: jnp.broadcast_to(leaves[p], (task.num_clients, *leaves[p].shape))
-            for p in leaves
-            if roles[p] == "personal"
-        }
-        keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(jnp.arange(task.num_clients))
+        personal = tree.select(leaves, roles, "personal")
+        rows = {path: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for path, leaf in personal.items()}
+        keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(ids)
         rows |= {path: jax.vmap(make)(keys) for path, make in extra.items()}
         shared = tree.select(leaves, roles, "shared")
-        phi = generator.init(jax.random.fold_in(key, Purpose.HYPERNETWORK))
+        generator_key = jax.random.fold_in(key, Purpose.HYPERNETWORK)
+        phi = generator.init(generator_key)
+        rows |= generator.init_rows(generator_key, ids)
         return State(shared, rows, phi, generator.optimizer.init(phi), server.init(shared))
-
-    def own(state: State, ids: jax.Array) -> Leaves:
-        return {**tree.take_rows(state.personal, ids), **generator.embeddings(state.generator, ids)}
 
     def realize(phi: Leaves, own: Leaves) -> Leaves:
         personal = {path: rows for path, rows in own.items() if path != EMBEDDING}
         return {**personal, **(generator.apply(phi, own[EMBEDDING]) if EMBEDDING in own else {})}
 
-    def send(state: State, ids: jax.Array) -> tuple[Leaves, Leaves]:
-        return state.shared, realize(state.generator, own(state, ids))
+    def send(state: State) -> tuple[Leaves, Leaves]:
+        return state.shared, realize(state.generator, own(state.rows))
 
-    def receive(state: State, ids: jax.Array, kept: Kept) -> tuple[State, Leaves]:
-        state = state._replace(personal=tree.put_rows(state.personal, ids, kept.personal))
-        return state, generator.gradient(state.generator, ids, kept.cotangent)
+    def receive(state: State, kept: Kept) -> Received:
+        return Received(kept.personal, *generator.gradient(state.generator, state.rows, kept.cotangent))
 
     def aggregate(state: State, upload: Upload, gradient: Leaves) -> State:
         whole = 1.0 / upload.weight  # 1 up to rounding, unless clients were excluded
@@ -93,7 +88,8 @@ def role_method(
 
     roles = {**roles, **dict.fromkeys(extra, "personal")}
     work = local_training(task, roles, objective, after).work
-    return Method(roles, init, own, realize, send, work, receive, aggregate, task.forward)
+    step = generator.step_embeddings
+    return Method(roles, init, realize, send, work, receive, aggregate, step, task.forward)
 
 
 class _Server:

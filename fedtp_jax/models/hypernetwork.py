@@ -10,30 +10,23 @@ from fedtp_jax.models.layers import dense
 
 
 class Hypernetwork(nn.Module):
-    """Client ids [K], or embeddings [K, E] -> a value for every generated leaf, {path: [K, *shape]}.
+    """Clients' embeddings [K, E] -> a value for every generated leaf, {path: [K, *shape]}.
 
-    An embedding of size E for each of N clients, a trunk of linear layers, one linear head per leaf.
-    It knows only the leaves' shapes, so it serves any model and any set of leaves.
+    A trunk of linear layers, one linear head per leaf. It knows only the leaves' shapes, so it serves any
+    model and any set of leaves.
 
     Attributes:
       shapes: {path: shape} of the leaves to generate.
-      num_clients: N, rows of the embedding table.
-      embedding, hidden, layers: E, the trunk's width, its number of hidden layers.
+      hidden, layers: the trunk's width, its number of hidden layers.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
-    num_clients: int
-    embedding: int = 128
     hidden: int = 150
     layers: int = 3
 
     @nn.compact
-    def __call__(
-        self, ids: jax.Array | None = None, embeddings: jax.Array | None = None
-    ) -> dict[str, jax.Array]:
-        unit = nn.initializers.normal(1.0)
-        table = self.param("embedding", unit, (self.num_clients, self.embedding))
-        x = dense(self.hidden, self.embedding, "trunk_0")(table[ids] if embeddings is None else embeddings)
+    def __call__(self, embeddings: jax.Array) -> dict[str, jax.Array]:
+        x = dense(self.hidden, embeddings.shape[-1], "trunk_0")(embeddings)
         for layer in range(self.layers):  # no activation after the last, as in the authors' code
             x = dense(self.hidden, self.hidden, f"trunk_{layer + 1}")(jax.nn.relu(x))
         return {
