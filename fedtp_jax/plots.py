@@ -22,7 +22,7 @@ LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9}
 MOST_MARKERS = 40  # evaluations drawn with markers; more would merge into a thick line
 MOST_BUBBLE_CLIENTS, MOST_BUBBLE_CLASSES = 100, 40
 MOST_BARS = 60  # clients drawn as single bars
-MOST_COLUMNS = 1000  # of a heat map; more clients than this are averaged in groups
+MOST_COLUMNS = 1000  # of a heat map or of steps; more clients than this are averaged in groups
 
 
 def to_png(figure: Figure, dpi: int = 144) -> bytes:
@@ -122,9 +122,12 @@ def client_accuracies(clients: pd.DataFrame) -> Figure:
         axes.bar(np.arange(count), values, width=0.8, color=[ORANGE] * worst + [SKY] * (count - worst))
         axes.set_xticks(np.arange(count), tested["client"].astype(str), fontsize=9 if count <= 30 else 7)
     else:
-        edges = np.arange(count + 1) - 0.5
-        axes.stairs(values, edges, fill=True, color=SKY)
-        axes.stairs(values[:worst], edges[: worst + 1], fill=True, color=ORANGE)
+        # Of very many clients a step is the mean of neighbours in rank; none is of both colours.
+        starts = np.union1d(np.arange(0, count, -(-count // MOST_COLUMNS)), worst)
+        edges = np.append(starts, count)
+        steps, tail = np.add.reduceat(values, starts) / np.diff(edges), np.searchsorted(starts, worst)
+        axes.stairs(steps, edges - 0.5, fill=True, color=SKY)
+        axes.stairs(steps[:tail], edges[: tail + 1] - 0.5, fill=True, color=ORANGE)
         axes.xaxis.set_major_formatter(THOUSANDS)
     pad = max(0.01 * count, (8 - count) / 2)  # few bars stay narrow
     axes.set_xlim(-0.5 - pad, count - 0.5 + pad)

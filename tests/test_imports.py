@@ -16,7 +16,7 @@ LAYERS = [
     ["building"],
     ["rng", "tree", "settings", "data.federated"],
     ["optimizers", "data.recipes", "data.scripts"],
-    ["data.superclass_recipes", "data.plays"],
+    ["data.superclass_recipes", "data.sampled", "data.plays"],
     ["data.text", "data.reference_partition", "data.archives", "data.arrays", "data.tfds", "data.cifar"],
     ["data.sources", "data.partition"],
     ["data.prepare"],

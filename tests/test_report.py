@@ -186,6 +186,17 @@ def test_many_clients_are_drawn_as_steps_with_the_worst_tenth_apart():
     assert line(axes, "worst tenth").get_ydata()[0] == pytest.approx(5)
 
 
+def test_very_many_clients_are_drawn_as_means_of_neighbours():
+    (axes,) = plots.client_accuracies(clients(np.arange(2503) % 101, np.full(2503, 100))).axes
+    everyone, worst = [patch.get_data() for patch in axes.patches if isinstance(patch, StepPatch)]
+    values = np.sort(np.arange(2503) % 101)
+    assert len(everyone.values) <= 837
+    np.testing.assert_allclose(everyone.values[:2], [values[:3].mean(), values[3:6].mean()])
+    assert everyone.edges[-1] == 2502.5 and worst.edges[-1] == 250.5  # a tenth of 2503, rounded up
+    for steps, end in ((everyone, 2503), (worst, 251)):
+        assert steps.values @ np.diff(steps.edges) == pytest.approx(values[:end].sum())
+
+
 def test_a_bubbles_area_is_proportional_to_its_count():
     counts = np.array([[100, 0, 25], [0, 1, 0]])
     figure = plots.partition_bubbles(counts, ["a$", "$b", "c"])

@@ -66,6 +66,7 @@ from fedtp_jax.config.partition import (
     Pathological,
     Quantity,
     ReferencePartition,
+    Sampled,
     Superclass,
 )
 from fedtp_jax.config.simulation import (
@@ -143,6 +144,7 @@ __all__ = [
     "Quantity",
     "ReferencePartition",
     "RoleRates",
+    "Sampled",
     "Server",
     "Shakespeare",
     "SimulationConfig",

@@ -63,6 +63,17 @@ class Quantity:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sampled:
+    """Every client draws its own examples from all: clients overlap, and may be more than the examples."""
+
+    clients: int = option(20, "number of clients N; may exceed the number of examples", ge=1)
+    train_examples: int = option(20, "train examples that each client holds", ge=1)
+    test_examples: int = option(10, "test examples that each client holds, of the same classes", ge=1)
+    alpha: float = option(0.3, "Dirichlet concentration over the classes; small = clients differ much", gt=0)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class FeatureNoise:
     """Equal random shares, and Gaussian noise of std noise * k / (N - 1) on client k's normalised inputs."""
 
@@ -129,6 +140,7 @@ PARTITIONS: dict[str, type] = {
     "superclass": Superclass,
     "pachinko": Pachinko,
     "quantity": Quantity,
+    "sampled": Sampled,
     "feature_noise": FeatureNoise,
     "natural": Natural,
     "file": PartitionFile,

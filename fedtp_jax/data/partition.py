@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax import config as cfg
-from fedtp_jax.data import recipes, superclass_recipes
+from fedtp_jax.data import recipes, sampled, superclass_recipes
 from fedtp_jax.data.federated import Dataset, Partition, Shards
 from fedtp_jax.data.reference_partition import RECIPES
 from fedtp_jax.errors import UserError
@@ -28,10 +28,12 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
     """
     own_seed = getattr(config, "seed", None)
     clients = getattr(config, "clients", None)
-    if clients is not None and clients > len(data.train):
+    # the other recipes give every example to one client
+    if clients is not None and clients > len(data.train) and not isinstance(config, cfg.Sampled):
         raise UserError(
             f"partition.clients: {clients} clients, but {data.name} has only {len(data.train)} train "
-            f"examples; set partition.clients to {len(data.train)} or less"
+            f"examples; set partition.clients to {len(data.train)} or less, or choose "
+            "partition.name=sampled, whose clients may hold the same examples"
         )
     if data.train.group is not None and not isinstance(config, cfg.Natural):
         raise UserError(
@@ -96,7 +98,11 @@ def save(partition: Partition, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            arrays: dict[str, Any] = dict(zip(ARRAYS, parts, strict=True))
+            # in the narrowest integers: 20 million positions among 60,000 deflate ten times as fast
+            arrays: dict[str, Any] = {
+                name: part.astype(np.min_scalar_type(part.max(initial=0)))
+                for name, part in zip(ARRAYS, parts, strict=True)
+            }
             if partition.noise is not None:
                 arrays["noise"] = partition.noise
             np.savez_compressed(file, fingerprint=np.array(partition.fingerprint()), **arrays)
@@ -120,7 +126,10 @@ def load(path: Path) -> Partition:
         ) from None
     parts = [values[name] for name in ARRAYS]
     lawful = all(part.ndim == 1 and part.dtype.kind in "iu" for part in parts) and all(
-        len(offsets) and offsets[0] == 0 and offsets[-1] == len(indices) and np.all(np.diff(offsets) >= 0)
+        len(offsets)
+        and offsets[0] == 0
+        and offsets[-1] == len(indices)
+        and np.all(offsets[1:] >= offsets[:-1])
         for indices, offsets in (parts[:2], parts[2:])
     )
     lawful = lawful and (noise is None or (noise.ndim == 1 and noise.dtype == np.float32))
@@ -176,6 +185,7 @@ MAKERS: dict[type, Callable[[Any, Dataset, int], Partition]] = {
     cfg.Superclass: superclass_recipes.superclass,
     cfg.Pachinko: superclass_recipes.pachinko,
     cfg.Quantity: recipes.quantity,
+    cfg.Sampled: sampled.sampled,
     cfg.FeatureNoise: recipes.feature_noise,
     cfg.Natural: natural,
     cfg.PartitionFile: from_file,

@@ -101,6 +101,34 @@ def _cumulated_shares(rng: np.random.Generator, alpha: float, clients: int) -> n
     return ends / ends[-1]
 
 
+def draw(rng: np.random.Generator, need: np.ndarray, log_weights: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """[R, B] numbers drawn: need[r] in row r of the left[r] in its bins, with these weights, no replacement.
+
+    Draws beyond what a bin has are made again among the others, which is what drawing one by one and
+    renormalising comes to.
+    """
+    taken = np.zeros_like(left)
+    while len(rows := np.flatnonzero(rest := need - taken.sum(axis=1))):
+        logs = np.where(taken[rows] < left[rows], log_weights[rows], -np.inf)
+        weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+        drawn = rng.multinomial(rest[rows], weights / weights.sum(axis=1, keepdims=True))
+        taken[rows] = np.minimum(taken[rows] + drawn, left[rows])
+    return taken
+
+
+def log_dirichlet(
+    rng: np.random.Generator, field: str, concentration: float, shape: tuple[int, int]
+) -> np.ndarray:
+    """Logs of Dirichlet weights along the last axis, up to a constant: weights themselves may underflow."""
+    with np.errstate(over="ignore"):
+        # Gamma(a) is Gamma(a + 1) * U^(1 / a), and -log(U) is exponential.
+        logs = np.log(rng.standard_gamma(concentration + 1, shape))
+        logs -= rng.standard_exponential(shape) / concentration
+    if not np.isfinite(logs).all():
+        raise undrawable(field, concentration)
+    return logs
+
+
 def undrawable(field: str, concentration: float) -> UserError:
     """The error for a Dirichlet concentration that is too large or too small, or not a number."""
     return UserError(

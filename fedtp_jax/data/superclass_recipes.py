@@ -4,7 +4,7 @@ import numpy as np
 
 from fedtp_jax import config as cfg
 from fedtp_jax.data.federated import Dataset, Partition
-from fedtp_jax.data.recipes import deal_evenly, undrawable
+from fedtp_jax.data.recipes import deal_evenly, draw, log_dirichlet
 from fedtp_jax.errors import UserError
 from fedtp_jax.rng import Purpose, generator
 
@@ -73,43 +73,13 @@ def _draw_trees(rng: np.random.Generator, config: cfg.Pachinko, available: np.nd
     counts = np.zeros((config.clients, len(available)), np.int64)
     # Whoever draws last gets what is left; a random order keeps that from following the clients' numbers.
     for client in rng.permutation(config.clients):
-        roots = _log_dirichlet(rng, "alpha", config.alpha, (1, len(tree)))
-        twigs = _log_dirichlet(rng, "beta", config.beta, tree.shape)
-        of_superclass = _draw(rng, np.array([size + (client < odd)]), roots, left.sum(axis=1)[None])
-        drawn = _draw(rng, of_superclass[0], twigs, left)
+        roots = log_dirichlet(rng, "alpha", config.alpha, (1, len(tree)))
+        twigs = log_dirichlet(rng, "beta", config.beta, tree.shape)
+        of_superclass = draw(rng, np.array([size + (client < odd)]), roots, left.sum(axis=1)[None])
+        drawn = draw(rng, of_superclass[0], twigs, left)
         counts[client, tree] = drawn
         left -= drawn
     return counts
-
-
-def _draw(
-    rng: np.random.Generator, need: np.ndarray, log_weights: np.ndarray, left: np.ndarray
-) -> np.ndarray:
-    """[R, B] numbers drawn: need[r] in row r of the left[r] in its bins, with these weights, no replacement.
-
-    Draws beyond what a bin has are made again among the others, which is what drawing one by one and
-    renormalising comes to.
-    """
-    taken = np.zeros_like(left)
-    while len(rows := np.flatnonzero(rest := need - taken.sum(axis=1))):
-        logs = np.where(taken[rows] < left[rows], log_weights[rows], -np.inf)
-        weights = np.exp(logs - logs.max(axis=1, keepdims=True))
-        drawn = rng.multinomial(rest[rows], weights / weights.sum(axis=1, keepdims=True))
-        taken[rows] = np.minimum(taken[rows] + drawn, left[rows])
-    return taken
-
-
-def _log_dirichlet(
-    rng: np.random.Generator, field: str, concentration: float, shape: tuple[int, int]
-) -> np.ndarray:
-    """Logs of Dirichlet weights along the last axis, up to a constant: weights themselves may underflow."""
-    with np.errstate(over="ignore"):
-        # Gamma(a) is Gamma(a + 1) * U^(1 / a), and -log(U) is exponential.
-        logs = np.log(rng.standard_gamma(concentration + 1, shape))
-        logs -= rng.standard_exponential(shape) / concentration
-    if not np.isfinite(logs).all():
-        raise undrawable(field, concentration)
-    return logs
 
 
 def _in_proportion(rng: np.random.Generator, counts: np.ndarray, number: int) -> np.ndarray:
