@@ -9,8 +9,11 @@ from benchmarks.results import write
 
 BENCHMARKS = {
     "baseline_torch": "rounds beside a plain PyTorch simulator, with the same batches",
+    "cohort": "from 10 to 10,000 clients a round: cost, memory, the host's share",
     "devices": "speed-up over the cores, or the accelerators, of this machine",
+    "evaluation": "the evaluations' share of a run",
     "fashion_mnist": "accuracies beside the authors' code",
+    "population": "from 100 to 1,000,000 clients: time and memory",
     "ragged": "lanes against the obvious layouts for clients of unequal size",
     "startup": "from the command to the first round, cold and warm",
     "throughput": "examples/s and share of the machine's peak, model by model",

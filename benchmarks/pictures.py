@@ -58,3 +58,16 @@ def grouped_bars(
     axes.set_ylabel(unit)
     axes.margins(y=0.12)
     axes.legend(**LEGEND)
+
+
+def lines(
+    axes: Axes, title: str, x: Sequence[float], groups: Mapping[str, Sequence[float]], unit: str
+) -> None:
+    """A line for every group over `x`, which is drawn in powers of ten."""
+    style(axes, title)
+    for number, (label, values) in enumerate(groups.items()):
+        axes.plot(x, values, color=COLOURS[number], marker=MARKERS[number], label=label)
+    axes.set_xscale("log")
+    axes.set_ylabel(unit)
+    if len(groups) > 1:
+        axes.legend(**LEGEND)

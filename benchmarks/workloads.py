@@ -26,7 +26,7 @@ def random_images(count: int, shape: tuple[int, ...] = GREY) -> Dataset:
     random = np.random.default_rng(0)
 
     def examples(count: int) -> Examples:
-        x = random.integers(0, 256, (count, *shape)).astype(np.uint8)
+        x = random.integers(0, 256, (count, *shape), dtype=np.uint8)
         return Examples(x, random.permutation(np.arange(count, dtype=np.int32) % CLASSES))
 
     return Dataset("random", examples(count), examples(max(count // 6, CLASSES)), CLASSES)

@@ -95,6 +95,8 @@ def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
         notes.append(f"{excluded} uploads were not finite and were left out of the mean.")
     if untested:
         notes.append(f"{untested} clients hold no test examples and are not part of any accuracy.")
+    if config.evaluation.clients:
+        notes.append(f"Accuracies are of {config.evaluation.clients} clients that were drawn once.")
     write_report(
         folder.report,
         title=f"{name_of(config.method)} on {name_of(config.data)}",

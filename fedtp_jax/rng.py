@@ -23,6 +23,7 @@ class Purpose(enum.IntEnum):
     NEIGHBORS = 7  # which examples a client keeps for its nearest neighbours
     HELD_OUT = 8  # which clients never train
     NOVEL = 9  # batches and noise of the clients met after training
+    EVALUATED = 10  # which clients are evaluated
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

@@ -80,11 +80,12 @@ class Simulator:
         self.layout = self._plan()
         if not partition.test.sizes[self.takes_part].any():
             raise UserError("partition: no client has a test example, so nothing can be evaluated; give some")
+        self.evaluated = self._drawn_for_evaluation()
         self.evaluator = Evaluator(
             self.bench,
             lambda server, rows: method.variables(server._replace(rows=rows)),
             method.predict,
-            self.takes_part,
+            self.evaluated,
             self.initial.server,
             self._row,
             lambda: task.feature_size("evaluation.knn"),
@@ -105,6 +106,20 @@ class Simulator:
         if training.local_steps is not None:
             steps = np.full(len(sizes), training.local_steps)
         return self.bench.plan(steps, training.cohort_size, batch, self._row_bytes, self._bytes)
+
+    def _drawn_for_evaluation(self) -> np.ndarray:
+        """Ids, ascending, of those who are evaluated."""
+        count, clients = self.config.evaluation.clients, self.takes_part
+        if count is None:
+            return clients
+        clients = clients[self.partition.test.sizes[clients] > 0]
+        if count > len(clients):
+            raise UserError(
+                f"evaluation.clients: {count} is more than the {len(clients)} clients that hold test "
+                f"examples; use at most {len(clients)}, or leave it out"
+            )
+        draw = rng.generator(self.config.seed, rng.Purpose.EVALUATED)
+        return np.sort(draw.choice(clients, count, replace=False))
 
     def _bytes(self, layout: Layout) -> int:
         return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(2,))

@@ -111,7 +111,7 @@ class _Run:
         task, self.method = self.task.build(config)
         self.simulator = Simulator(config, task, self.method, data, self.partition, mesh)
         self.names = data.group_names if isinstance(config.partition, Natural) else ()
-        self.counts = self.partition.train.class_counts(data.train.y, data.num_classes)
+        self.labels, self.classes = data.train.y, data.num_classes
         self.done = 0
         self.rows: list[dict[str, Any]] = []
         self.sums: Sums | None = None
@@ -191,7 +191,7 @@ class _Run:
                 due = self._due(round + 1, self.config.evaluation.every)
                 if due:
                     self.sums = self.simulator.evaluate(self.state)
-                    accuracy = summarize(self.sums, self.simulator.takes_part)
+                    accuracy = summarize(self.sums, self.simulator.evaluated)
                 self._record(round + 1, result, accuracy if due else None)
                 evaluation = time.perf_counter() - begin - seconds
                 self._log_time(round + 1, result, seconds, evaluation)
@@ -255,5 +255,6 @@ class _Run:
             compiled={"programs": programs.count, "seconds": programs.seconds},
         )
         if self.folder:
-            report_run(self.folder, result, self.counts)
+            counts = self.partition.train.class_counts(self.labels, self.classes)
+            report_run(self.folder, result, counts)
         return result

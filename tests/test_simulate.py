@@ -378,3 +378,16 @@ def test_learning_happens():
         training=config.Training(rounds=6, cohort_size=4, local_epochs=4, learning_rate=0.05),
     )
     assert simulate(settings).accuracy["last"] > 0.6
+
+
+def test_a_sample_of_clients_is_evaluated_as_all_of_them_would_be(whole):
+    result, _ = whole
+    sample = dataclasses.replace(TINY, evaluation=dataclasses.replace(TINY.evaluation, clients=2))
+    sampled = simulate(sample)
+    tested = sampled.clients["test_accuracy"].notna()
+    assert tested.sum() == 2
+    np.testing.assert_array_equal(sampled.clients[tested], result.clients[tested])
+    assert sampled.history["clients_tested"].dropna().eq(2).all()
+    assert sampled.history["clients_without_test"].dropna().eq(0).all()
+    with pytest.raises(UserError, match=r"evaluation\.clients: 7 is more than the 6 clients"):
+        simulate(dataclasses.replace(TINY, evaluation=config.Evaluation(clients=7)))

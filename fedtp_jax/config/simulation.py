@@ -26,11 +26,14 @@ class Knn:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Every client is evaluated on its own whole test shard with the variables it would run."""
+    """Every client, or a sample, is evaluated on its own whole test shard with the variables it would run."""
 
     every: int = option(10, "rounds between evaluations; the last round is always evaluated", ge=1)
     last: int = option(5, "the headline is mean +- std over this many last evaluations", ge=1)
     batch_size: int = option(256, "examples in an evaluation step", ge=1)
+    clients: int | None = option(
+        None, "evaluate so many clients, drawn once among those with test examples; default: all", ge=1
+    )
     knn: Knn = section(Knn, "nearest neighbours at prediction time")
 
 
