@@ -5,8 +5,9 @@ from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.sources import from_arrays
 from fedtp_jax.errors import UserError
 from fedtp_jax.result import Result
+from fedtp_jax.run import Progress
 from fedtp_jax.settings import load_config
-from fedtp_jax.simulate import Progress, simulate
+from fedtp_jax.simulate import simulate
 
 __all__ = [
     "Progress",

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (res
 
 import json as jsonlib
 import logging
-import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from fedtp_jax.cache import keep_programs
-from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config import SimulationConfig
 from fedtp_jax.errors import UserError
 from fedtp_jax.reference import describe_fields, list_parts
 
@@ -33,6 +32,7 @@ def run(
     config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
     overrides: Overrides = (),
     out: Out = None,
+    seeds: Annotated[tuple[int, ...], arg(help="run with each of these seeds; default: the file's")] = (),
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
 ) -> int:
@@ -41,20 +41,26 @@ def run(
     from fedtp_jax.settings import load_config
 
     settings = load_config(config, overrides)
-    return _simulate(settings, out or RunFolder.fresh(config.stem), resume=False, quiet=quiet, json=json)
+    out = out or RunFolder.fresh(config.stem)
+    return _simulate(settings, list(seeds) or None, out, resume=False, quiet=quiet, json=json)
 
 
 def resume(
-    directory: Annotated[Positional[Path], arg(help="the folder of a run that was stopped")],
+    directory: Annotated[
+        Positional[Path], arg(help="the folder of a run, or of some seeds', that was stopped")
+    ],
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
 ) -> int:
     """Go on with a stopped run from its newest checkpoint, as if it had never stopped."""
-    from fedtp_jax.folder import RunFolder
-    from fedtp_jax.settings import load_config
+    from fedtp_jax.folder import RunFolder, SeedsFolder
+    from fedtp_jax.settings import from_dict, load_config
 
+    if several := SeedsFolder(directory).read():
+        settings, seeds = from_dict(several[0]), several[1]
+        return _simulate(settings, seeds, directory, resume=True, quiet=quiet, json=json)
     settings = load_config(RunFolder.open(directory).config)
-    return _simulate(settings, directory, resume=True, quiet=quiet, json=json)
+    return _simulate(settings, None, directory, resume=True, quiet=quiet, json=json)
 
 
 def list_(
@@ -195,48 +201,35 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _simulate(settings: SimulationConfig, out: Path, resume: bool, quiet: bool, json: bool) -> int:
+def _simulate(
+    settings: SimulationConfig, seeds: list[int] | None, out: Path, resume: bool, quiet: bool, json: bool
+) -> int:
     """Run with a progress display; an interrupt ends after the round with the command that goes on."""
     from fedtp_jax.progress import RunDisplay
     from fedtp_jax.simulate import simulate
+    from fedtp_jax.summary import result_as_json, result_in_words, several_in_words
 
     keep_programs()
-    display = RunDisplay(Console(stderr=True), settings.training.rounds, silent=quiet or json)
+    console = Console(stderr=True)
+    display = RunDisplay(console, settings.training.rounds, silent=quiet or json, seeds=seeds or ())
     try:
         with display:
-            result = simulate(settings, out=out, resume=resume, on_round=display.on_round)
+            found = simulate(settings, seeds=seeds, out=out, resume=resume, on_round=display.on_round)
     except KeyboardInterrupt:
-        started = (out / "config.yaml").exists()
+        started = (out / "config.yaml").exists() or (out / "seeds.json").exists()
         message = f"go on with: fedtp resume {out}" if started else "nothing was written"
-        display.console.print(f"interrupted; {message}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"interrupted; {message}", markup=False, highlight=False, soft_wrap=True)
         return 130
+    results = found if isinstance(found, list) else [found]
     if json:
-        summary = {
-            "folder": str(out),
-            "method": name_of(settings.method),
-            "data": name_of(settings.data),
-            "seed": settings.seed,
-            **{f"test_{name}" if name != "round" else name: value for name, value in result.accuracy.items()},
-            **{f"compiled_{name}": value for name, value in result.compiled.items()},
-        }
-        finite = {  # JSON has no infinity, as the loss is where a class has no prototype
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in summary.items()
-        }
-        print(jsonlib.dumps(finite))
+        folders = [out / f"seed-{seed}" for seed in seeds] if seeds else [out]
+        summaries = [result_as_json(*pair) for pair in zip(results, folders, strict=True)]
+        print(jsonlib.dumps({"seeds": summaries} if seeds else summaries[0]))
         return 0
     console = Console(highlight=False, soft_wrap=True)
-    a = result.accuracy
-    console.print(
-        f"test accuracy {a['last']:.4f} after round {a['round']}; "
-        f"{a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
-    )
-    console.print(
-        f"clients: mean {a['client_mean']:.4f} ± {a['client_std']:.4f}, worst decile {a['worst_decile']:.4f}"
-    )
+    console.print(several_in_words(results) if seeds else result_in_words(results[0]))
     if not quiet:
-        c = result.compiled
-        console.print(
-            f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {out / 'report.html'}"
-        )
+        c = results[-1].compiled
+        reports = out / ("seed-*/report.html" if seeds else "report.html")
+        console.print(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {reports}")
     return 0

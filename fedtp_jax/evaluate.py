@@ -49,6 +49,7 @@ class Evaluator:
       row: {path: shape and dtype} of one client's row.
       feature_size: F, asked only where nearest neighbours take part.
       program: name of the compiled program; what has the same name and shapes must do the same.
+      like: layout of an evaluator with which to share the program.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Evaluator:
         row: Mapping[str, Any],
         feature_size: Callable[[], int],
         program: str = "evaluate",
+        like: Layout | None = None,
     ) -> None:
         self.bench, self.variables, self.program = bench, variables, program
         self.settings = bench.config.evaluation
@@ -72,11 +74,13 @@ class Evaluator:
             kept, size = int(self._kept(bench.partition.train.sizes[self.clients]).max()), feature_size()
             scale = REFERENCE_SCALE if bench.config.compat == "reference" else None
             extra = 4 * kept * size
+            self.program = f"{program} beside {kept} neighbours"
             self.work = neighbor_work(predict, knn, max(kept, 1), size, scale)
         self._server, self._row = server, row
         self._row_bytes = extra + row_bytes(variables, server, tree.rows_like(row, 1))
         batch = min(self.settings.batch_size, max(int(bench.partition.test.sizes[clients].max()), kept))
-        self.layout = bench.plan(self._steps(batch), len(self.clients), batch, self._row_bytes, self._bytes)
+        steps = self._steps(batch)
+        self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._bytes, like)
 
     def __call__(self, server: Any, rows_of: Callable[[np.ndarray], Any]) -> Sums:
         """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated).

@@ -8,7 +8,7 @@ import csv
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
@@ -80,6 +80,29 @@ class RunFolder:
         while (path := root / (stem if number == 1 else f"{stem}-{number}")).exists():
             number += 1
         return path
+
+
+class SeedsFolder:
+    """The folder of the runs with several seeds: one run in each of its folders seed-0, seed-1, ..."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._content = path, path / "seeds.json"
+
+    def create(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
+        """Make the folder, which must be free, and note what is run in it."""
+        RunFolder.create(self.path)
+        write_json(self._content, {"seeds": list(seeds), "config": dict(config)})
+
+    def run(self, seed: int) -> Path:
+        """The folder of one run."""
+        return self.path / f"seed-{seed}"
+
+    def read(self) -> tuple[dict[str, Any], list[int]] | None:
+        """(configuration, seeds), or None if it is not such a folder."""
+        if not self._content.is_file():
+            return None
+        content = json.loads(self._content.read_text())
+        return content["config"], content["seeds"]
 
 
 class CsvLog:

@@ -1,12 +1,13 @@
 """The display of `fedtp run`: round, accuracy, clients per second, occupancy, time left - and its stop."""
 
 import signal
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedtp_jax.simulate import Progress as RoundProgress
+from fedtp_jax.run import Progress as RoundProgress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -18,8 +19,8 @@ class RunDisplay:
     saved; the second ends the process at once.
     """
 
-    def __init__(self, console: Console, rounds: int, silent: bool) -> None:
-        self.console = console
+    def __init__(self, console: Console, rounds: int, silent: bool, seeds: Sequence[int] = ()) -> None:
+        self.console, self._seeds = console, list(seeds)
         self._live_shown = console.is_terminal and not silent
         self._lines_shown = not console.is_terminal and not silent
         self._stopping = False
@@ -31,7 +32,7 @@ class RunDisplay:
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._live.add_task("rounds", total=rounds, status="compiling")
+        self._task = self._live.add_task("rounds", total=rounds * max(len(seeds), 1), status="compiling")
 
     def __enter__(self) -> "RunDisplay":
         self._before = [signal.signal(number, self._stop) for number in SIGNALS]
@@ -61,9 +62,12 @@ class RunDisplay:
             f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s  "
             f"occupancy {result.occupancy:.2f}"
         )
-        self._live.update(self._task, completed=progress.round, status=status)
+        before, name = 0, ""
+        if self._seeds:
+            before, name = self._seeds.index(progress.seed) * progress.rounds, f"seed {progress.seed}  "
+        self._live.update(self._task, completed=before + progress.round, status=name + status)
         if progress.evaluated and self._lines_shown:
-            line = f"round {progress.round}/{progress.rounds}  {status}"
+            line = f"{name}round {progress.round}/{progress.rounds}  {status}"
             self.console.print(line, highlight=False, soft_wrap=True)
         if self._stopping:
             raise KeyboardInterrupt

@@ -55,7 +55,8 @@ class Result:
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       task: shapes and fingerprints of the data.
-      compiled: how many programs were compiled and the seconds that took; empty for a loaded result.
+      compiled: how many programs were compiled, for all seeds of the call until then, and the seconds that
+        took; empty for a loaded result.
     """
 
     config: SimulationConfig

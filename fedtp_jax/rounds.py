@@ -20,7 +20,7 @@ from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import Method, State, Task, Upload, own
 from fedtp_jax.metrics import Sums
 from fedtp_jax.optimizers import learning_rate_factor
-from fedtp_jax.schedule import Batches, Layout, sample_cohort, shuffled_batches, steps_of
+from fedtp_jax.schedule import Batches, Layout, common_layout, sample_cohort, shuffled_batches, steps_of
 from fedtp_jax.tree import Leaves
 from fedtp_jax.waves import Prepared, Wave
 from fedtp_jax.workbench import Workbench, make_facts, row_bytes
@@ -53,6 +53,7 @@ class Simulator:
       method: built for this task.
       data, partition: the examples and who holds them.
       mesh: the devices.
+      beside: a simulator of the same configuration and data but for the seed, whose programs are used.
     """
 
     def __init__(
@@ -63,9 +64,14 @@ class Simulator:
         data: Dataset,
         partition: Partition,
         mesh: Mesh,
+        beside: "Simulator | None" = None,
     ) -> None:
         self.config, self.task, self.method, self.partition = config, task, method, partition
-        self.bench = Workbench(config, data, partition, mesh)
+        self.bench: Workbench = (
+            beside.bench.for_partition(config, partition)
+            if beside
+            else Workbench(config, data, partition, mesh)
+        )
         self.programs = self.bench.programs
         self.initial = Initial(method, partition.num_clients, config.seed, self.programs)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
@@ -77,11 +83,11 @@ class Simulator:
             np.arange(partition.num_clients), held_out_clients(config, partition.train.sizes)
         )
         self.candidates = self.takes_part[partition.train.sizes[self.takes_part] > 0]
-        self.layout = self._plan()
+        self.layout: Layout = self._plan(beside.layout if beside else None)
         if not partition.test.sizes[self.takes_part].any():
             raise UserError("partition: no client has a test example, so nothing can be evaluated; give some")
         self.evaluated = self._drawn_for_evaluation()
-        self.evaluator = Evaluator(
+        self.evaluator: Evaluator = Evaluator(
             self.bench,
             lambda server, rows: method.variables(server._replace(rows=rows)),
             method.predict,
@@ -89,11 +95,12 @@ class Simulator:
             self.initial.server,
             self._row,
             lambda: task.feature_size("evaluation.knn"),
+            like=beside.evaluator.layout if beside else None,
         )
         self.embeddings = EmbeddingSteps(method, config.method, self.initial, self.bench)
         self.traffic = traffic(method, one, task)
 
-    def _plan(self) -> Layout:
+    def _plan(self, like: Layout | None) -> Layout:
         training = self.config.training
         if training.cohort_size > len(self.candidates):
             raise UserError(
@@ -105,7 +112,7 @@ class Simulator:
         steps = training.local_epochs * steps_of(sizes, batch)
         if training.local_steps is not None:
             steps = np.full(len(sizes), training.local_steps)
-        return self.bench.plan(steps, training.cohort_size, batch, self._row_bytes, self._bytes)
+        return self.bench.plan(steps, training.cohort_size, batch, self._row_bytes, self._bytes, like)
 
     def _drawn_for_evaluation(self) -> np.ndarray:
         """Ids, ascending, of those who are evaluated."""
@@ -265,6 +272,14 @@ class Simulator:
 def _server(state: State) -> State:
     """The state without rows."""
     return state._replace(rows={})
+
+
+def share_programs(simulators: Sequence[Simulator]) -> None:
+    """Bring simulators that were made beside each other to common layouts: the same shapes, one program."""
+    for parts in (simulators, [simulator.evaluator for simulator in simulators]):
+        layout = common_layout([part.layout for part in parts])
+        for part in parts:
+            part.layout = layout
 
 
 def held_out_clients(config: SimulationConfig, sizes: np.ndarray) -> np.ndarray:

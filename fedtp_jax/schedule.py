@@ -145,6 +145,11 @@ def plan_layout(longest_wave: np.ndarray, devices: int, lanes: int, batch: int) 
     return Layout(devices, lanes, slots, longest + shared_out, batch)
 
 
+def common_layout(layouts: Sequence[Layout]) -> Layout:
+    """The smallest layout that fits whatever one of `layouts` fits."""
+    return Layout(*(max(sizes) for sizes in zip(*map(dataclasses.astuple, layouts), strict=True)))
+
+
 def pack(steps: Sequence[int], layout: Layout) -> list[list[list[int]]]:
     """queues[d][l]: clients of lane l of device d in order; longest first onto the least loaded lane.
 

@@ -1,5 +1,6 @@
 """The devices with all examples on them, where any per-client work is planned, laid out and run."""
 
+import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from fedtp_jax.data.federated import Dataset, Partition, Windows
 from fedtp_jax.engine import Facts
 from fedtp_jax.errors import UserError
 from fedtp_jax.programs import Programs
-from fedtp_jax.schedule import Batches, Layout, auto_lanes, build_schedule, plan_layout
+from fedtp_jax.schedule import Batches, Layout, auto_lanes, build_schedule, common_layout, plan_layout
 from fedtp_jax.waves import Prepared, Wave, prepare_wave
 
 # By `engine.wave_size: auto`: bytes of a wave's rows on CPU and on accelerators, and clients of a device in a
@@ -51,6 +52,12 @@ class Workbench:
     def num_clients(self) -> int:
         return self.partition.num_clients
 
+    def for_partition(self, config: SimulationConfig, partition: Partition) -> "Workbench":
+        """Another simulation's bench, with these devices, examples and programs."""
+        other = copy.copy(self)
+        other.config, other.partition = config, partition
+        return other
+
     def train_positions(self, client: int) -> np.ndarray:
         """Positions of the train examples of `client`."""
         return self.partition.train[client]
@@ -73,15 +80,24 @@ class Workbench:
     # ----------------------------------------------------------------------------------------- planning
 
     def plan(
-        self, steps: np.ndarray, clients: int, batch: int, row_bytes: int, bytes_of: Callable[[Layout], int]
+        self,
+        steps: np.ndarray,
+        clients: int,
+        batch: int,
+        row_bytes: int,
+        bytes_of: Callable[[Layout], int],
+        like: Layout | None = None,
     ) -> Layout:
         """A layout for any `clients` of those whose local steps are `steps` [N'], in waves that fit.
 
         `row_bytes` is what one client's rows take. `engine.lanes: auto` takes as many lanes as the work fills
-        and, by `bytes_of` a layout's compiled program, as the device's memory holds.
+        and, by `bytes_of` a layout's compiled program, as the device's memory holds. With `like` it is that
+        layout, made larger where it must be.
         """
         devices, size = self.mesh.size, self.wave_size(clients, row_bytes)
         longest, setting = np.sort(steps)[::-1][:size], self.config.engine.lanes
+        if like:
+            return common_layout([like, plan_layout(longest, devices, like.lanes, batch)])
         auto = auto_lanes(float(steps.mean()) * size, int(steps.max()), devices, self.on_accelerator)
         lanes = min(auto if setting == "auto" else setting, -(-size // devices))
         layout = plan_layout(longest, devices, lanes, batch)

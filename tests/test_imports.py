@@ -44,8 +44,8 @@ LAYERS = [
     ["checkpoint", "folder", "plots", "tables"],
     ["report", "result"],
     ["records"],
-    ["simulate"],
-    ["progress", "reference"],
+    ["run", "summary"],
+    ["simulate", "progress", "reference"],
     ["cli"],
     ["__main__"],
 ]

@@ -1,0 +1,226 @@
+"""One simulation from set-up to result: its folder, its rounds, its checkpoints."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fedtp_jax import engine, settings
+from fedtp_jax.checkpoint import Checkpoints
+from fedtp_jax.config import Natural, SimulationConfig
+from fedtp_jax.data import partition as partitions
+from fedtp_jax.data.federated import Dataset
+from fedtp_jax.errors import UserError
+from fedtp_jax.folder import RunFolder, write_csv
+from fedtp_jax.methods.base import State
+from fedtp_jax.metrics import Accuracy, Sums, summarize
+from fedtp_jax.records import clients_table, history_row, report_run, timing_row
+from fedtp_jax.result import (
+    Result,
+    checkpoint_meta,
+    machine,
+    read_meta,
+    read_newest,
+    task_of,
+    write_header,
+)
+from fedtp_jax.rounds import RoundResult, Simulator
+from fedtp_jax.task import TaskShape
+from fedtp_jax.waves import Prefetch
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What `on_round` hears after every round.
+
+    Attributes:
+      seed: of the simulation.
+      round, rounds: rounds done, and of how many.
+      result: of this round.
+      accuracy: the newest evaluation of this call, None before the first.
+      evaluated: whether that evaluation is of this round.
+      seconds: this round's time without evaluation and checkpoint.
+    """
+
+    seed: int
+    round: int
+    rounds: int
+    result: RoundResult
+    accuracy: Accuracy | None
+    evaluated: bool
+    seconds: float
+
+
+class Run:
+    """One simulation: everything that is set up before the first round, and the loop.
+
+    `beside`: a run of the same configuration and data but for the seed, with which to share programs.
+    """
+
+    def __init__(self, config: SimulationConfig, data: Dataset, beside: "Run | None" = None) -> None:
+        mesh = engine.open_mesh(config.engine.devices)
+        self.config = config
+        self.partition = partitions.make_partition(config.partition, data, config.seed)
+        self.task = TaskShape.of(data, self.partition)
+        task, self.method = self.task.build(config)
+        self.simulator: Simulator = Simulator(
+            config, task, self.method, data, self.partition, mesh, beside.simulator if beside else None
+        )
+        self.names = data.group_names if isinstance(config.partition, Natural) else ()
+        self.labels, self.classes = data.train.y, data.num_classes
+        self.done = 0
+        self.rows: list[dict[str, Any]] = []
+        self.sums: Sums | None = None
+        self.folder: RunFolder | None = None
+
+    def open(self, out: Path | None, resume: bool) -> None:
+        """Make the folder and the initial state, or take up those of a stopped run."""
+        if out is not None and resume:
+            self.state = self._restore(RunFolder.open(out))
+        else:
+            self.simulator.compile()
+            if out is not None:
+                self.folder = RunFolder.create(out)
+                write_header(self.folder, self.config, self.partition)
+            self.state = self.simulator.init(out)
+        self.checkpoints = (
+            Checkpoints(self.folder.checkpoints, self.config.checkpoint.keep) if self.folder else None
+        )
+
+    def _restore(self, folder: RunFolder) -> State:
+        """The state of a stopped run, after checking that it is this very run."""
+        self.folder = folder
+        checkpoints = Checkpoints(folder.checkpoints, self.config.checkpoint.keep)
+        try:
+            if not checkpoints.steps():
+                warnings.warn(
+                    f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=4
+                )
+                folder.metrics.keep_rounds(0)
+                folder.timing.keep_rounds(0)
+                partitions.save(self.partition, folder.partition)
+                return self.simulator.init(folder.path)
+            meta = read_meta(checkpoints, folder.path)
+            there = settings.differences(settings.from_dict(meta["config"]), self.config)
+            if there:
+                raise UserError(
+                    f"{folder.path}: was run with another configuration ({'; '.join(there)}); "
+                    "resume it with the one it was started with, or start a new run"
+                )
+            task = task_of(meta)
+            for field in dataclasses.fields(task):
+                here, saved = getattr(self.task, field.name), getattr(task, field.name)
+                if here != saved:
+                    raise UserError(
+                        f"{folder.path}: was run on another {field.name} ({saved} there, {here} here); "
+                        "resume on the same data, or start a new run"
+                    )
+            changed = [
+                f"{name} {meta['machine'].get(name)} there, {value} here"
+                for name, value in machine().items()
+                if meta["machine"].get(name) != value
+            ]
+            if changed:
+                warnings.warn(
+                    f"resumed on another machine ({'; '.join(changed)}): "
+                    "the result may differ in the last digits from a run that was never stopped",
+                    stacklevel=4,
+                )
+            initial = self.simulator.initial
+            population = initial.population(self.config.engine.rows, folder.path)
+            self.done, state = read_newest(checkpoints, initial, population, folder.path)
+            folder.metrics.keep_rounds(self.done)
+            folder.timing.keep_rounds(self.done, required=False)
+            checkpoints.forget_after(self.done)  # last: what refuses to resume must change nothing
+        finally:
+            checkpoints.close()
+        self.rows = folder.metrics.rows()
+        return self.simulator.place(state)
+
+    # ------------------------------------------------------------------------------------------ loop
+
+    def loop(self, on_round: Callable[[Progress], None] | None) -> Result:
+        rounds, accuracy = self.config.training.rounds, None
+        prefetch = Prefetch(map(self.simulator.prepare, range(self.done, rounds)))
+        try:
+            for round in range(self.done, rounds):
+                begin = time.perf_counter()
+                self.state, result = self.simulator.round(self.state, round, prefetch.take())
+                seconds = time.perf_counter() - begin
+                due = self._due(round + 1, self.config.evaluation.every)
+                if due:
+                    self.sums = self.simulator.evaluate(self.state)
+                    accuracy = summarize(self.sums, self.simulator.evaluated)
+                self._record(round + 1, result, accuracy if due else None)
+                evaluation = time.perf_counter() - begin - seconds
+                self._log_time(round + 1, result, seconds, evaluation)
+                if self.checkpoints and self._due(round + 1, self.config.checkpoint.every):
+                    self._save(round + 1)
+                if on_round:
+                    self._tell(
+                        on_round,
+                        Progress(self.config.seed, round + 1, rounds, result, accuracy, due, seconds),
+                    )
+            return self._finish()
+        finally:
+            prefetch.close()
+            if self.folder:
+                self.folder.metrics.close()
+                self.folder.timing.close()
+            if self.checkpoints:
+                self.checkpoints.close()
+
+    def _tell(self, on_round: Callable[[Progress], None], progress: Progress) -> None:
+        try:
+            on_round(progress)
+        except KeyboardInterrupt:
+            if self.checkpoints and progress.round not in self.checkpoints.steps():
+                self._save(progress.round)
+            raise
+
+    def _due(self, round: int, every: int) -> bool:
+        return round % every == 0 or round == self.config.training.rounds
+
+    def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> None:
+        """Add this round's row to the history and to metrics.csv: nothing in it depends on the clock."""
+        row = history_row(round, result, accuracy)
+        self.rows.append(row)
+        if self.folder:
+            self.folder.metrics.append(row)
+            if accuracy:
+                write_csv(self.folder.clients, self._clients())
+
+    def _log_time(self, round: int, result: RoundResult, train: float, evaluation: float) -> None:
+        if self.folder:
+            self.folder.timing.append(timing_row(round, result, train, evaluation))
+
+    def _save(self, round: int) -> None:
+        assert self.folder and self.checkpoints
+        self.folder.metrics.sync()
+        self.checkpoints.save(round, self.state, checkpoint_meta(self.config, self.task))
+
+    def _clients(self) -> pd.DataFrame:
+        assert self.sums is not None
+        return clients_table(self.sums, self.partition, self.names)
+
+    def _finish(self) -> Result:
+        if self.sums is None:  # resumed after the last round
+            self.sums = self.simulator.evaluate(self.state)
+        programs = self.simulator.programs
+        result = Result(
+            config=self.config,
+            history=pd.DataFrame(self.rows),
+            clients=self._clients(),
+            state=self.state,
+            partition=self.partition,
+            task=self.task,
+            compiled={"programs": programs.count, "seconds": programs.seconds},
+        )
+        if self.folder:
+            counts = self.partition.train.class_counts(self.labels, self.classes)
+            report_run(self.folder, result, counts)
+        return result
