@@ -117,9 +117,17 @@ def _row(alpha: float, cohort: int) -> dict[str, float]:
     for lanes in LANES:
         row[f"{lanes} lanes"] = _mean([_filled(steps, lanes) for steps in draws])
         row[f"{lanes} lanes at most"] = _mean([_bound(steps, lanes) for steps in draws])
-    autos = [auto_lanes(float(steps.sum()), int(steps.max()), 1, accelerator=True) for steps in draws]
+    autos = [auto_lanes(steps, len(steps), 1, accelerator=True) for steps in draws]
+    filled = [_filled(steps, lanes) for steps, lanes in zip(draws, autos, strict=True)]
     row["auto: lanes"] = _mean(autos, 1)
-    row["auto"] = _mean([_filled(steps, lanes) for steps, lanes in zip(draws, autos, strict=True)])
+    row["auto"] = _mean(filled)
+    row["auto: round / longest client"] = _mean(
+        [
+            steps.sum() / (lanes * share) / steps.max()
+            for steps, lanes, share in zip(draws, autos, filled, strict=True)
+        ],
+        2,
+    )
     return row
 
 

@@ -122,15 +122,32 @@ def split_batches(order: np.ndarray, batch: int) -> Batches:
     return Batches(positions.reshape(steps, batch), valid)
 
 
-def auto_lanes(total: float, longest: int, devices: int, accelerator: bool) -> int:
-    """Lanes of a device for a wave of `total` local steps: ceil(total / longest client), split over devices.
+def auto_lanes(steps: np.ndarray, clients: int, devices: int, accelerator: bool) -> int:
+    """Lanes of a device for waves of `clients` drawn from those whose local steps are `steps` [N].
 
-    More lanes would only idle behind the longest client, fewer would only serialise. On CPU a device is one
-    core, where lanes are work in series, so one lane wastes nothing.
+    ceil(total steps / longest client), split over the devices: more lanes would only idle behind the longest
+    client. Of these, as few as take no more ticks, by a few draws. On CPU a device is one core, where lanes
+    are work in series, so one lane wastes nothing.
     """
     if not accelerator:
         return 1
-    return min(MAX_LANES, math.ceil(math.ceil(total / longest) / devices))
+    random = np.random.default_rng(0)
+    draws = [random.choice(steps, clients, replace=False) for _ in range(4)]
+    most = max(math.ceil(math.ceil(draw.sum() / draw.max()) / devices) for draw in draws)
+    lanes = most = min(MAX_LANES, most)
+
+    def ticks(lanes: int) -> int:
+        layout = Layout(devices, lanes, clients, ticks=0, batch=0)
+        return sum(longest_lane(draw, pack(draw, layout)) for draw in draws)
+
+    while lanes > 1 and ticks(lanes - 1) <= ticks(most):
+        lanes -= 1
+    return lanes
+
+
+def longest_lane(steps: Sequence[int] | np.ndarray, queues: list[list[list[int]]]) -> int:
+    """Ticks until the last lane is done, for the queues that `pack` makes of clients with these steps."""
+    return max(sum(int(steps[client]) for client in lane) for device in queues for lane in device)
 
 
 def plan_layout(longest_wave: np.ndarray, devices: int, lanes: int, batch: int) -> Layout:
@@ -150,7 +167,7 @@ def common_layout(layouts: Sequence[Layout]) -> Layout:
     return Layout(*(max(sizes) for sizes in zip(*map(dataclasses.astuple, layouts), strict=True)))
 
 
-def pack(steps: Sequence[int], layout: Layout) -> list[list[list[int]]]:
+def pack(steps: Sequence[int] | np.ndarray, layout: Layout) -> list[list[list[int]]]:
     """queues[d][l]: clients of lane l of device d in order; longest first onto the least loaded lane.
 
     A device that holds `layout.slots` clients takes no more; clients without steps are on no lane.

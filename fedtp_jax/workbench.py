@@ -98,8 +98,8 @@ class Workbench:
         longest, setting = np.sort(steps)[::-1][:size], self.config.engine.lanes
         if like:
             return common_layout([like, plan_layout(longest, devices, like.lanes, batch)])
-        auto = auto_lanes(float(steps.mean()) * size, int(steps.max()), devices, self.on_accelerator)
-        lanes = min(auto if setting == "auto" else setting, -(-size // devices))
+        lanes = auto_lanes(steps, size, devices, self.on_accelerator) if setting == "auto" else setting
+        lanes = min(lanes, -(-size // devices))
         layout = plan_layout(longest, devices, lanes, batch)
         while setting == "auto" and layout.lanes > 1 and bytes_of(layout) > self.memory():
             layout = plan_layout(longest, devices, -(-layout.lanes // 2), batch)
