@@ -65,5 +65,6 @@ class Initial:
     def _run(self, ids: np.ndarray) -> State:
         """The state with the rows of `ids` and, up to the size of a chunk, of others."""
         padded = np.resize(ids, self.chunk) if len(ids) else np.zeros(self.chunk)
-        state: State = self._programs("init", self._method.init, self._key, padded.astype(np.int32))
+        some = jax.device_put(padded.astype(np.int32))
+        state: State = self._programs("init", self._method.init, self._key, some)
         return state

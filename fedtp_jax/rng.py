@@ -33,7 +33,8 @@ def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generato
 
 def key(seed: int, purpose: Purpose, *integers: int) -> jax.Array:
     """JAX key of the stream (seed, purpose, integers)."""
-    result = jax.random.key(seed)
-    for word in (int(purpose), *integers):
+    first, *words = jax.device_put([np.uint32(word) for word in (seed, int(purpose), *integers)])
+    result = jax.random.key(first)
+    for word in words:
         result = jax.random.fold_in(result, word)
     return result

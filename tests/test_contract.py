@@ -153,8 +153,9 @@ def test_method_keeps_its_contract(model, method):
     assert sim.evaluate(state).examples.tolist() == list(TEST)
     compiled.clear()
     programs = sim.programs.count
-    state, _ = sim.round(state, 1, sim.prepare(1))
-    sim.evaluate(state)
+    with jax.transfer_guard("disallow"):  # what moves between host and devices is said
+        state, _ = sim.round(state, 1, sim.prepare(1))
+        sim.evaluate(state)
     assert (sim.programs.count, compiled) == (programs, [])
     # zeros, train, aggregate, evaluate; init; embeddings
     assert programs == 4 + (model == "vit") + (EMBEDDING in sim.initial.row)
