@@ -1,4 +1,4 @@
-"""The command line: `fedtp run | resume | list | partition | prepare | novel`.
+"""The command line: `fedtp run | resume | plan | list | partition | prepare | novel`.
 
 Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
 """
@@ -61,6 +61,28 @@ def resume(
         return _simulate(settings, seeds, directory, resume=True, quiet=quiet, json=json)
     settings = load_config(RunFolder.open(directory).config)
     return _simulate(settings, None, directory, resume=True, quiet=quiet, json=json)
+
+
+def plan(
+    config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
+    overrides: Overrides = (),
+    json: Annotated[bool, arg(help="print the numbers as one JSON object")] = False,
+) -> int:
+    """Say what a run will cost, without training it: occupancy, memory, traffic, an estimate of its time."""
+    from fedtp_jax.plan import plan_run
+    from fedtp_jax.settings import load_config
+    from fedtp_jax.tables import plan_table
+
+    keep_programs()
+    settings = load_config(config, overrides)
+    with Console(stderr=True).status("compiling, and timing a few ticks"):
+        made = plan_run(settings)
+    if json:
+        print(jsonlib.dumps(made.figures()))
+        return 0
+    console = Console(highlight=False)
+    console.print(plan_table(made))
+    return 0
 
 
 def list_(
@@ -173,6 +195,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands: dict[str, Callable[..., int]] = {
         "run": run,
         "resume": resume,
+        "plan": plan,
         "list": list_,
         "partition": partition,
         "prepare": prepare,

@@ -1,6 +1,6 @@
 """Every client on its own whole test shard, with the variables it would run, through the lane engine."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -78,14 +78,21 @@ class Evaluator:
             self.work = neighbor_work(predict, knn, max(kept, 1), size, scale)
         self._server, self._row = server, row
         self._row_bytes = extra + row_bytes(variables, server, tree.rows_like(row, 1))
+        self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
         batch = min(self.settings.batch_size, max(int(bench.partition.test.sizes[clients].max()), kept))
         steps = self._steps(batch)
         self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._bytes, like)
 
-    def __call__(self, server: Any, rows_of: Callable[[np.ndarray], Any]) -> Sums:
+    def __call__(
+        self,
+        server: Any,
+        rows_of: Callable[[np.ndarray], Any],
+        waves: Iterable[Prepared] | None = None,
+    ) -> Sums:
         """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated).
 
-        `rows_of` gives the rows [K, ...] of the clients with these ids [K].
+        `rows_of` gives the rows [K, ...] of the clients with these ids [K]. `waves`: those of some clients;
+        default: of all.
         """
         bench = self.bench
         key = rng.key(bench.config.seed, rng.Purpose.EVALUATION)
@@ -94,7 +101,7 @@ class Evaluator:
             return bench.programs(self.program, self._wave, server, rows, wave, bench.examples, key)
 
         result = np.zeros((3, bench.num_clients))
-        for prepared, sums in bench.over_waves(wave, self._waves(), rows_of):
+        for prepared, sums in bench.over_waves(wave, self._waves() if waves is None else waves, rows_of):
             sits = prepared.ids < bench.num_clients
             result[:, prepared.ids[sits]] = np.stack(sums)[:, sits]
         return Sums(*result)
@@ -129,18 +136,25 @@ class Evaluator:
         """The waves, which are the same in every evaluation: kept on the devices if they are small."""
         if self._kept_waves is not None:
             return iter(self._kept_waves)
-        size = self.bench.wave_size(len(self.clients), self._row_bytes)
-        parts = np.split(self.clients, range(size, len(self.clients), size))
-        waves = map(self._prepare, parts)
-        if len(parts) * self.layout.num_bytes <= KEPT_LIMIT:
-            self._kept_waves = list(waves)
+        if -(-len(self.clients) // self._wave_size) * self.layout.num_bytes <= KEPT_LIMIT:
+            self._kept_waves = list(self.prepare())
             return iter(self._kept_waves)
-        return Prefetch(iter([waves])).take()
+        return Prefetch(iter([self.prepare()])).take()
+
+    def prepare(self) -> Iterator[Prepared]:
+        """The waves, each made when it is asked for."""
+        for first in range(0, len(self.clients), self._wave_size):
+            yield self._prepare(self.clients[first : first + self._wave_size])
 
     def _prepare(self, clients: np.ndarray) -> Prepared:
         batches = [self._batches(int(k)) for k in clients]
         facts = make_facts(clients, batches, noise=self.bench.noise(clients))
         return self.bench.prepare(clients, batches, facts, self.layout)
+
+    @property
+    def program_bytes(self) -> int:
+        """Bytes that evaluating a wave takes on each device, the data set included."""
+        return self._bytes(self.layout)
 
     def _bytes(self, layout: Layout) -> int:
         bench = self.bench

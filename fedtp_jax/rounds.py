@@ -20,7 +20,7 @@ from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import Method, State, Task, Upload, own
 from fedtp_jax.metrics import Sums
 from fedtp_jax.optimizers import learning_rate_factor
-from fedtp_jax.schedule import Batches, Layout, common_layout, sample_cohort, shuffled_batches, steps_of
+from fedtp_jax.schedule import Batches, Layout, sample_cohort, shuffled_batches, steps_of
 from fedtp_jax.tree import Leaves
 from fedtp_jax.waves import Prepared, Wave
 from fedtp_jax.workbench import Workbench, make_facts, row_bytes
@@ -138,6 +138,11 @@ class Simulator:
         rows = tree.rows_like(self._row, layout.devices * layout.slots)
         wave = bench.abstract_wave(layout, self._classes)
         return server, bench.abstract_rows(rows), totals, wave, bench.examples, jax.random.key(0)
+
+    @property
+    def program_bytes(self) -> int:
+        """Bytes that training a wave takes on each device, the data set included."""
+        return self._bytes(self.layout)
 
     def compile(self) -> None:
         """Start to compile what the first round needs, in the order in which it does, and go on meanwhile."""
@@ -264,22 +269,14 @@ class Simulator:
 
     # ---------------------------------------------------------------------------------------- evaluation
 
-    def evaluate(self, state: State) -> Sums:
+    def evaluate(self, state: State, waves: Iterable[Prepared] | None = None) -> Sums:
         """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
-        return self.evaluator(_server(state), functools.partial(state.rows.take, paths=self._own))
+        return self.evaluator(_server(state), functools.partial(state.rows.take, paths=self._own), waves)
 
 
 def _server(state: State) -> State:
     """The state without rows."""
     return state._replace(rows={})
-
-
-def share_programs(simulators: Sequence[Simulator]) -> None:
-    """Bring simulators that were made beside each other to common layouts: the same shapes, one program."""
-    for parts in (simulators, [simulator.evaluator for simulator in simulators]):
-        layout = common_layout([part.layout for part in parts])
-        for part in parts:
-            part.layout = layout
 
 
 def held_out_clients(config: SimulationConfig, sizes: np.ndarray) -> np.ndarray:

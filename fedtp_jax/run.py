@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedtp_jax import engine, settings
+from fedtp_jax import settings
 from fedtp_jax.checkpoint import Checkpoints
 from fedtp_jax.config import Natural, SimulationConfig
 from fedtp_jax.data import partition as partitions
@@ -29,7 +29,7 @@ from fedtp_jax.result import (
     write_header,
 )
 from fedtp_jax.rounds import RoundResult, Simulator
-from fedtp_jax.task import TaskShape
+from fedtp_jax.simulators import set_up
 from fedtp_jax.waves import Prefetch
 
 
@@ -62,14 +62,10 @@ class Run:
     """
 
     def __init__(self, config: SimulationConfig, data: Dataset, beside: "Run | None" = None) -> None:
-        mesh = engine.open_mesh(config.engine.devices)
         self.config = config
-        self.partition = partitions.make_partition(config.partition, data, config.seed)
-        self.task = TaskShape.of(data, self.partition)
-        task, self.method = self.task.build(config)
-        self.simulator: Simulator = Simulator(
-            config, task, self.method, data, self.partition, mesh, beside.simulator if beside else None
-        )
+        self.simulator: Simulator
+        self.task, self.simulator = set_up(config, data, beside.simulator if beside else None)
+        self.partition = self.simulator.partition
         self.names = data.group_names if isinstance(config.partition, Natural) else ()
         self.labels, self.classes = data.train.y, data.num_classes
         self.done = 0

@@ -12,8 +12,8 @@ from fedtp_jax.data.sources import load
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import RunFolder, SeedsFolder
 from fedtp_jax.result import Result
-from fedtp_jax.rounds import share_programs
 from fedtp_jax.run import Progress, Run
+from fedtp_jax.simulators import share_programs
 
 
 @overload
