@@ -1,16 +1,18 @@
 """simulate(config) -> Result: data, partition, method, then the loop over rounds."""
 
 import dataclasses
+import functools
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import pandas as pd
 
-from fedtp_jax import engine, settings
-from fedtp_jax.checkpoint import Checkpoints
+from fedtp_jax import engine, hosts, settings
+from fedtp_jax.checkpoint import Checkpoints, Saved
 from fedtp_jax.config import Arrays, Natural, SimulationConfig
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset
@@ -64,6 +66,9 @@ def simulate(
 ) -> Result:
     """Run a simulation.
 
+    After `jax.distributed.initialize()` every process must call it with the same arguments: they run it
+    together and get the same result, the first writes the folder. What one of them raises, all raise.
+
     Args:
       config: a configuration, or the path of a YAML file; default: FedTP on digits.
       data: your own examples from `from_arrays`, in place of the configuration's data section.
@@ -79,18 +84,19 @@ def simulate(
     if config is None:
         config = SimulationConfig()
     elif isinstance(config, str | Path):
-        config = settings.load_config(config)
+        config = hosts.together(functools.partial(settings.load_config, config))
     elif not isinstance(config, SimulationConfig):
         raise UserError(
             f"config: got a {type(config).__name__}, expected a SimulationConfig or a file's path"
         )
     config = settings.checked(config)
+    hosts.check_same("config", config)
     if resume and out is None:
         raise UserError("resume: needs the folder of the run to go on with; give out=...")
     if out is not None and not resume:
-        RunFolder.check_free(Path(out))
+        hosts.on_first(functools.partial(RunFolder.check_free, Path(out)))
     if data is None:
-        data = load(config.data)
+        data = hosts.together(functools.partial(load, config.data))
     elif not isinstance(data, Dataset):
         raise UserError(
             f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
@@ -106,8 +112,11 @@ class _Run:
     def __init__(self, config: SimulationConfig, data: Dataset, out: Path | None, resume: bool) -> None:
         mesh = engine.open_mesh(config.engine.devices)
         self.config = config
-        self.partition = partitions.make_partition(config.partition, data, config.seed)
+        self.partition = hosts.together(
+            lambda: partitions.make_partition(config.partition, data, config.seed)
+        )
         self.task = TaskShape.of(data, self.partition)
+        hosts.check_same("data", self.task)
         task, self.method = self.task.build(config)
         self.simulator = Simulator(config, task, self.method, data, self.partition, mesh)
         self.names = data.group_names if isinstance(config.partition, Natural) else ()
@@ -115,32 +124,51 @@ class _Run:
         self.done = 0
         self.rows: list[dict[str, Any]] = []
         self.sums: Sums | None = None
-        self.folder: RunFolder | None = None
+        self.folder: RunFolder | None = None  # of the first process alone
         if out is not None and resume:
-            self.state = self._restore(RunFolder.open(out))
+            self.folder = hosts.on_first(functools.partial(RunFolder.open, out))
+            self.state = self._restore()
         else:
             self.simulator.compile()
             if out is not None:
-                self.folder = RunFolder.create(out)
-                write_header(self.folder, config, self.partition)
-            self.state = self.simulator.init(out)
+                self.folder = hosts.on_first(functools.partial(self._create, out))
+            self.state = self.simulator.init(self._rows_folder)
         self.checkpoints = (
             Checkpoints(self.folder.checkpoints, config.checkpoint.keep) if self.folder else None
         )
 
-    def _restore(self, folder: RunFolder) -> State:
-        """The state of a stopped run, after checking that it is this very run."""
-        self.folder = folder
+    def _create(self, out: Path) -> RunFolder:
+        folder = RunFolder.create(out)
+        write_header(folder, self.config, self.partition)
+        return folder
+
+    @property
+    def _rows_folder(self) -> Path | None:
+        """Where rows on disk lie: other processes may not have the first one's folder."""
+        return self.folder.path if self.folder else None
+
+    def _restore(self) -> State:
+        """The state of a stopped run, which the first process reads."""
+        self.done, self.rows, saved = hosts.from_first(self._read)
+        if saved is None:
+            return self.simulator.init(self._rows_folder)
+        population = self.simulator.initial.population(self.config.engine.rows, self._rows_folder)
+        return self.simulator.place(saved.state(population))
+
+    def _read(self) -> tuple[int, list[dict[str, Any]], Saved | None]:
+        """(rounds done, their history, the newest checkpoint), after checking that it is this very run."""
+        folder = self.folder
+        assert folder
         checkpoints = Checkpoints(folder.checkpoints, self.config.checkpoint.keep)
         try:
             if not checkpoints.steps():
                 warnings.warn(
-                    f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=4
+                    f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=6
                 )
                 folder.metrics.keep_rounds(0)
                 folder.timing.keep_rounds(0)
                 partitions.save(self.partition, folder.partition)
-                return self.simulator.init(folder.path)
+                return 0, [], None
             meta = read_meta(checkpoints, folder.path)
             there = settings.differences(settings.from_dict(meta["config"]), self.config)
             if there:
@@ -165,18 +193,15 @@ class _Run:
                 warnings.warn(
                     f"resumed on another machine ({'; '.join(changed)}): "
                     "the result may differ in the last digits from a run that was never stopped",
-                    stacklevel=4,
+                    stacklevel=6,
                 )
-            initial = self.simulator.initial
-            population = initial.population(self.config.engine.rows, folder.path)
-            self.done, state = read_newest(checkpoints, initial, population, folder.path)
-            folder.metrics.keep_rounds(self.done)
-            folder.timing.keep_rounds(self.done, required=False)
-            checkpoints.forget_after(self.done)  # last: what refuses to resume must change nothing
+            done, saved = read_newest(checkpoints, self.simulator.initial, folder.path)
+            folder.metrics.keep_rounds(done)
+            folder.timing.keep_rounds(done, required=False)
+            checkpoints.forget_after(done)  # last: what refuses to resume must change nothing
         finally:
             checkpoints.close()
-        self.rows = folder.metrics.rows()
-        return self.simulator.place(state)
+        return done, folder.metrics.rows(), saved
 
     # ------------------------------------------------------------------------------------------ loop
 
@@ -197,8 +222,7 @@ class _Run:
                 self._log_time(round + 1, result, seconds, evaluation)
                 if self.checkpoints and self._due(round + 1, self.config.checkpoint.every):
                     self._save(round + 1)
-                if on_round:
-                    self._tell(on_round, Progress(round + 1, rounds, result, accuracy, due, seconds))
+                self._tell(on_round, Progress(round + 1, rounds, result, accuracy, due, seconds))
             return self._finish()
         finally:
             prefetch.close()
@@ -208,9 +232,9 @@ class _Run:
             if self.checkpoints:
                 self.checkpoints.close()
 
-    def _tell(self, on_round: Callable[[Progress], None], progress: Progress) -> None:
+    def _tell(self, on_round: Callable[[Progress], None] | None, progress: Progress) -> None:
         try:
-            on_round(progress)
+            hosts.together(lambda: on_round(progress) if on_round else None)
         except KeyboardInterrupt:
             if self.checkpoints and progress.round not in self.checkpoints.steps():
                 self._save(progress.round)
@@ -249,7 +273,7 @@ class _Run:
             config=self.config,
             history=pd.DataFrame(self.rows),
             clients=self._clients(),
-            state=self.state,
+            state=jax.device_get(self.state._replace(rows={}))._replace(rows=self.state.rows),
             partition=self.partition,
             task=self.task,
             compiled={"programs": programs.count, "seconds": programs.seconds},
