@@ -92,7 +92,7 @@ def _check(cluster: Cluster) -> None:
 def _give_up() -> None:
     """End the process: a little later XLA would do so itself, with its stack in place of a message."""
     print(
-        f"error: --distributed: the processes did not meet within {TIMEOUT} s; start all of them, "
+        f"error: --distributed: the processes did not meet in {TIMEOUT} s; start all of them, "
         "and see that they can reach the coordinator's port",
         file=sys.stderr,
         flush=True,
