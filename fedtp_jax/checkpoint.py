@@ -4,24 +4,38 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
+from fedtp_jax import hosts
 from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import State
-from fedtp_jax.population import Population
+from fedtp_jax.population import Population, Rows
 from fedtp_jax.tree import num_bytes, rows_like
 
 T = TypeVar("T")
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds of a state: all but its rows, and the rows {path: [K, ...]} of `ids` [K]."""
+
+    server: State
+    ids: np.ndarray
+    rows: Rows
+
+    def state(self, population: Population) -> State:
+        """The state, its rows put into `population`."""
+        population.put(self.ids, self.rows)
+        return self.server._replace(rows=population)
 
 
 class Checkpoints:
     """The checkpoints in one folder, written by orbax: a step is a number of finished rounds.
 
     Orbax writes beside and renames, so a killed process leaves no half of a checkpoint; a checksum finds
-    what was damaged later.
+    what was damaged later. Each process that opens them reads or writes by itself, and waits for no other.
     """
 
     def __init__(self, folder: Path, keep: int, read_only: bool = False) -> None:
@@ -29,8 +43,15 @@ class Checkpoints:
 
         self._ocp = ocp
         writes = not read_only  # a reader must not clean up what a live run is writing
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+        this = hosts.index()
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=writes, cleanup_tmp_directories=writes, read_only=read_only
+            max_to_keep=keep,
+            create=False,
+            cleanup_tmp_directories=writes,
+            read_only=read_only,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(this, active_processes={this}),
         )
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
@@ -59,8 +80,8 @@ class Checkpoints:
         )
         return dict(restored.meta)
 
-    def state(self, rounds: int, initial: Initial, population: Population) -> State:
-        """The saved state, its rows put into `population`; ValueError if it is damaged."""
+    def saved(self, rounds: int, initial: Initial) -> Saved:
+        """What was saved of the state; ValueError if it is damaged."""
         meta = self.meta(rounds)
         like = initial.server, np.zeros(meta["rows"], np.int64), rows_like(initial.row, meta["rows"])
         wanted = {"leaves": np.zeros(num_bytes(like), np.uint8)}
@@ -69,13 +90,11 @@ class Checkpoints:
         ).state["leaves"]
         if zlib.crc32(content.data) != meta["checksum"]:
             raise ValueError("its checksum does not fit its contents")
-        server, ids, rows = _unpack(content, like)
-        population.put(ids, rows)
-        return server._replace(rows=population)
+        return Saved(*_unpack(content, like))
 
-    def newest(self, initial: Initial, population: Population) -> tuple[int, State] | None:
+    def newest(self, initial: Initial) -> tuple[int, Saved] | None:
         """(finished rounds, state) of the newest checkpoint that can be read; a damaged one is warned of."""
-        return self._first_readable(lambda rounds: (rounds, self.state(rounds, initial, population)))
+        return self._first_readable(lambda rounds: (rounds, self.saved(rounds, initial)))
 
     def newest_meta(self) -> dict[str, Any] | None:
         """What the newest readable checkpoint carries beside the state."""

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
 """
 
+import functools
 import json as jsonlib
 import logging
 import sys
@@ -16,7 +17,9 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from fedtp_jax import cluster, hosts
 from fedtp_jax.cache import keep_programs
+from fedtp_jax.cluster import ALONE, Cluster
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.errors import UserError
 from fedtp_jax.reference import describe_fields, list_parts
@@ -26,6 +29,7 @@ Overrides = Annotated[
     arg(metavar="section.field=value ...", help="settings that replace the file's"),
 ]
 Out = Annotated[Path | None, arg(metavar="DIR", help="the run's folder; default: runs/ and the file's name")]
+Others = Annotated[Cluster, arg(name="")]
 
 
 def run(
@@ -35,13 +39,15 @@ def run(
     seeds: Annotated[tuple[int, ...], arg(help="run with each of these seeds; default: the file's")] = (),
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
+    others: Others = ALONE,
 ) -> int:
     """Run a simulation and write its folder: metrics, per-client table, checkpoints, report.html."""
     from fedtp_jax.folder import RunFolder
     from fedtp_jax.settings import load_config
 
-    settings = load_config(config, overrides)
-    out = out or RunFolder.fresh(config.stem)
+    cluster.join(others)
+    settings = hosts.from_first(functools.partial(load_config, config, overrides))
+    out = out or hosts.from_first(functools.partial(RunFolder.fresh, config.stem))
     return _simulate(settings, list(seeds) or None, out, resume=False, quiet=quiet, json=json)
 
 
@@ -51,16 +57,20 @@ def resume(
     ],
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
+    others: Others = ALONE,
 ) -> int:
     """Go on with a stopped run from its newest checkpoint, as if it had never stopped."""
     from fedtp_jax.folder import RunFolder, SeedsFolder
     from fedtp_jax.settings import from_dict, load_config
 
-    if several := SeedsFolder(directory).read():
-        settings, seeds = from_dict(several[0]), several[1]
-        return _simulate(settings, seeds, directory, resume=True, quiet=quiet, json=json)
-    settings = load_config(RunFolder.open(directory).config)
-    return _simulate(settings, None, directory, resume=True, quiet=quiet, json=json)
+    def read() -> tuple[SimulationConfig, list[int] | None]:
+        if several := SeedsFolder(directory).read():
+            return from_dict(several[0]), several[1]
+        return load_config(RunFolder.open(directory).config), None
+
+    cluster.join(others)
+    settings, seeds = hosts.from_first(read)
+    return _simulate(settings, seeds, directory, resume=True, quiet=quiet, json=json)
 
 
 def plan(
@@ -185,7 +195,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `fedtp` command."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every reader that it only reads
-    warnings.showwarning = lambda message, *_: errors.print(f"warning: {message}", markup=False)
+
+    def say(message: str) -> None:
+        if hosts.is_first():  # the others would say the same
+            errors.print(message, markup=False)
+
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--version"]:
         print(metadata.version("fedtp_jax"))
@@ -211,16 +226,17 @@ def main(arguments: list[str] | None = None) -> None:
             config=(FlagCreatePairsOff,),
         )
     except UserError as error:
-        errors.print(f"error: {error}", markup=False)
+        say(f"error: {error}")
         code = 2
     except FloatingPointError as error:
-        errors.print(f"failed: {error}", markup=False)
+        say(f"failed: {error}")
         code = 1
     except KeyboardInterrupt:
-        errors.print("interrupted; nothing was written")
+        say("interrupted; nothing was written")
         code = 130
     except BrokenPipeError:
         code = 1
+    cluster.leave()
     sys.exit(code)
 
 
@@ -233,7 +249,7 @@ def _simulate(
     from fedtp_jax.summary import result_as_json, result_in_words, several_in_words
 
     keep_programs()
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=not hosts.is_first())
     display = RunDisplay(console, settings.training.rounds, silent=quiet or json, seeds=seeds or ())
     try:
         with display:
@@ -243,6 +259,8 @@ def _simulate(
         message = f"go on with: fedtp resume {out}" if started else "nothing was written"
         console.print(f"interrupted; {message}", markup=False, highlight=False, soft_wrap=True)
         return 130
+    if not hosts.is_first():
+        return 0
     results = found if isinstance(found, list) else [found]
     if json:
         folders = [out / f"seed-{seed}" for seed in seeds] if seeds else [out]

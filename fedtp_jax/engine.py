@@ -5,8 +5,6 @@ lane's client is done, its upload joins the running sum, its row is stored, and 
 client. Nothing here knows what the work is.
 """
 
-import contextlib
-import os
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from fedtp_jax import tree
+from fedtp_jax import hosts, tree
 from fedtp_jax.errors import UserError
 from fedtp_jax.schedule import Tables
 from fedtp_jax.tree import Leaves
@@ -123,18 +121,19 @@ def with_noise(work: ClientWork, clamp: bool) -> ClientWork:
 def open_mesh(devices: int | Literal["auto"]) -> Mesh:
     """A mesh of the first `devices` devices, by default of all; one device is a mesh of one.
 
-    On CPU it first asks XLA for one device per core, unless the user has already said how many or the
-    backend runs: lanes on separate devices share no locks, one device's cores share every operation.
+    With several processes it is of all devices of all of them.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not chosen and jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
-        with contextlib.suppress(RuntimeError):  # the backend runs already: take what it has
-            jax.config.update("jax_num_cpu_devices", cores)
+    hosts.split_cpu()
+    hosts.check_devices()
     available = len(jax.devices())
     if devices != "auto" and devices > available:
         raise UserError(
             f"engine.devices: got {devices}, but JAX sees {available}; use at most {available}, or auto"
+        )
+    if devices not in ("auto", available) and hosts.count() > 1:
+        raise UserError(
+            f"engine.devices: got {devices}, but all {available} of the {hosts.count()} processes take part; "
+            "use auto"
         )
     return make_mesh(available if devices == "auto" else devices)
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from fedtp_jax import engine, settings, tree
-from fedtp_jax.checkpoint import Checkpoints
+from fedtp_jax import engine, hosts, settings, tree
+from fedtp_jax.checkpoint import Checkpoints, Saved
 from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset, Partition, Shards
@@ -22,7 +22,6 @@ from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.novel import Adaptation, NovelClients
 from fedtp_jax.personalized import Personalized, personalize
-from fedtp_jax.population import Population
 from fedtp_jax.programs import Programs
 from fedtp_jax.rounds import held_out_clients
 from fedtp_jax.task import TaskShape
@@ -234,7 +233,10 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
-        run = RunFolder.create(Path(path))
+        hosts.on_first(functools.partial(self._save, Path(path)))
+
+    def _save(self, path: Path) -> None:
+        run = RunFolder.create(path)
         write_header(run, self.config, self.partition)
         for row in self.history.to_dict("records"):
             run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})
@@ -253,8 +255,7 @@ class Result:
         try:
             task = task_of(read_meta(checkpoints, run.path))
             initial = Initial(task.build(config)[1], task.num_clients, config.seed, Programs())
-            population = initial.population(config.engine.rows)
-            rounds, state = read_newest(checkpoints, initial, population, run.path)
+            rounds, saved = read_newest(checkpoints, initial, run.path)
         finally:
             checkpoints.close()
         history = pd.DataFrame(run.metrics.rows())
@@ -264,6 +265,7 @@ class Result:
             )
         clients = pd.DataFrame(CsvLog(run.clients).rows())
         partition = partitions.load(run.partition)
+        state = saved.state(initial.population(config.engine.rows))
         return cls(config, history[history["round"] <= rounds], clients, state, partition, task, {})
 
     def __repr__(self) -> str:
@@ -326,11 +328,9 @@ def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
     return found
 
 
-def read_newest(
-    checkpoints: Checkpoints, initial: Initial, population: Population, path: Path
-) -> tuple[int, State]:
-    """(rounds, state) of the newest readable checkpoint of a run's folder, its rows put into `population`."""
-    found = checkpoints.newest(initial, population)
+def read_newest(checkpoints: Checkpoints, initial: Initial, path: Path) -> tuple[int, Saved]:
+    """(rounds, what was saved) of the newest readable checkpoint of a run's folder."""
+    found = checkpoints.newest(initial)
     if found is None:
         raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
     return found

@@ -1,16 +1,18 @@
 """One simulation from set-up to result: its folder, its rounds, its checkpoints."""
 
 import dataclasses
+import functools
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import pandas as pd
 
-from fedtp_jax import settings
-from fedtp_jax.checkpoint import Checkpoints
+from fedtp_jax import hosts, settings
+from fedtp_jax.checkpoint import Checkpoints, Saved
 from fedtp_jax.config import Natural, SimulationConfig
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset
@@ -65,41 +67,61 @@ class Run:
         self.config = config
         self.simulator: Simulator
         self.task, self.simulator = set_up(config, data, beside.simulator if beside else None)
+        hosts.check_same("data", self.task)
         self.partition = self.simulator.partition
         self.names = data.group_names if isinstance(config.partition, Natural) else ()
         self.labels, self.classes = data.train.y, data.num_classes
         self.done = 0
         self.rows: list[dict[str, Any]] = []
         self.sums: Sums | None = None
-        self.folder: RunFolder | None = None
+        self.folder: RunFolder | None = None  # of the first process alone
 
     def open(self, out: Path | None, resume: bool) -> None:
         """Make the folder and the initial state, or take up those of a stopped run."""
         if out is not None and resume:
-            self.state = self._restore(RunFolder.open(out))
+            self.folder = hosts.on_first(functools.partial(RunFolder.open, out))
+            self.state = self._restore()
         else:
             self.simulator.compile()
             if out is not None:
-                self.folder = RunFolder.create(out)
-                write_header(self.folder, self.config, self.partition)
-            self.state = self.simulator.init(out)
+                self.folder = hosts.on_first(functools.partial(self._create, out))
+            self.state = self.simulator.init(self._rows_folder)
         self.checkpoints = (
             Checkpoints(self.folder.checkpoints, self.config.checkpoint.keep) if self.folder else None
         )
 
-    def _restore(self, folder: RunFolder) -> State:
-        """The state of a stopped run, after checking that it is this very run."""
-        self.folder = folder
+    def _create(self, out: Path) -> RunFolder:
+        folder = RunFolder.create(out)
+        write_header(folder, self.config, self.partition)
+        return folder
+
+    @property
+    def _rows_folder(self) -> Path | None:
+        """Where rows on disk lie: other processes may not have the first one's folder."""
+        return self.folder.path if self.folder else None
+
+    def _restore(self) -> State:
+        """The state of a stopped run, which the first process reads."""
+        self.done, self.rows, saved = hosts.from_first(self._read)
+        if saved is None:
+            return self.simulator.init(self._rows_folder)
+        population = self.simulator.initial.population(self.config.engine.rows, self._rows_folder)
+        return self.simulator.place(saved.state(population))
+
+    def _read(self) -> tuple[int, list[dict[str, Any]], Saved | None]:
+        """(rounds done, their history, the newest checkpoint), after checking that it is this very run."""
+        folder = self.folder
+        assert folder
         checkpoints = Checkpoints(folder.checkpoints, self.config.checkpoint.keep)
         try:
             if not checkpoints.steps():
                 warnings.warn(
-                    f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=4
+                    f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=6
                 )
                 folder.metrics.keep_rounds(0)
                 folder.timing.keep_rounds(0)
                 partitions.save(self.partition, folder.partition)
-                return self.simulator.init(folder.path)
+                return 0, [], None
             meta = read_meta(checkpoints, folder.path)
             there = settings.differences(settings.from_dict(meta["config"]), self.config)
             if there:
@@ -124,18 +146,15 @@ class Run:
                 warnings.warn(
                     f"resumed on another machine ({'; '.join(changed)}): "
                     "the result may differ in the last digits from a run that was never stopped",
-                    stacklevel=4,
+                    stacklevel=6,
                 )
-            initial = self.simulator.initial
-            population = initial.population(self.config.engine.rows, folder.path)
-            self.done, state = read_newest(checkpoints, initial, population, folder.path)
-            folder.metrics.keep_rounds(self.done)
-            folder.timing.keep_rounds(self.done, required=False)
-            checkpoints.forget_after(self.done)  # last: what refuses to resume must change nothing
+            done, saved = read_newest(checkpoints, self.simulator.initial, folder.path)
+            folder.metrics.keep_rounds(done)
+            folder.timing.keep_rounds(done, required=False)
+            checkpoints.forget_after(done)  # last: what refuses to resume must change nothing
         finally:
             checkpoints.close()
-        self.rows = folder.metrics.rows()
-        return self.simulator.place(state)
+        return done, folder.metrics.rows(), saved
 
     # ------------------------------------------------------------------------------------------ loop
 
@@ -156,11 +175,8 @@ class Run:
                 self._log_time(round + 1, result, seconds, evaluation)
                 if self.checkpoints and self._due(round + 1, self.config.checkpoint.every):
                     self._save(round + 1)
-                if on_round:
-                    self._tell(
-                        on_round,
-                        Progress(self.config.seed, round + 1, rounds, result, accuracy, due, seconds),
-                    )
+                progress = Progress(self.config.seed, round + 1, rounds, result, accuracy, due, seconds)
+                self._tell(on_round, progress)
             return self._finish()
         finally:
             prefetch.close()
@@ -170,9 +186,9 @@ class Run:
             if self.checkpoints:
                 self.checkpoints.close()
 
-    def _tell(self, on_round: Callable[[Progress], None], progress: Progress) -> None:
+    def _tell(self, on_round: Callable[[Progress], None] | None, progress: Progress) -> None:
         try:
-            on_round(progress)
+            hosts.together(lambda: on_round(progress) if on_round else None)
         except KeyboardInterrupt:
             if self.checkpoints and progress.round not in self.checkpoints.steps():
                 self._save(progress.round)
@@ -211,7 +227,7 @@ class Run:
             config=self.config,
             history=pd.DataFrame(self.rows),
             clients=self._clients(),
-            state=self.state,
+            state=jax.device_get(self.state._replace(rows={}))._replace(rows=self.state.rows),
             partition=self.partition,
             task=self.task,
             compiled={"programs": programs.count, "seconds": programs.seconds},

@@ -1,11 +1,12 @@
 """simulate(config) -> Result, for one seed or for several."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from fedtp_jax import settings
+from fedtp_jax import hosts, settings
 from fedtp_jax.config import Arrays, SimulationConfig
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.sources import load
@@ -51,6 +52,9 @@ def simulate(
 ) -> Result | list[Result]:
     """Run a simulation, or one for each of some seeds.
 
+    After `jax.distributed.initialize()` every process must call it with the same arguments: they run it
+    together and get the same result, the first writes the folder. What one of them raises, all raise.
+
     Args:
       config: a configuration, or the path of a YAML file; default: FedTP on digits.
       seeds: run the configuration with each of these seeds, one after the other, on programs that are
@@ -69,18 +73,19 @@ def simulate(
     if config is None:
         config = SimulationConfig()
     elif isinstance(config, str | Path):
-        config = settings.load_config(config)
+        config = hosts.together(functools.partial(settings.load_config, config))
     elif not isinstance(config, SimulationConfig):
         raise UserError(
             f"config: got a {type(config).__name__}, expected a SimulationConfig or a file's path"
         )
     config = settings.checked(config)
+    hosts.check_same("config", config)
     if resume and out is None:
         raise UserError("resume: needs the folder of the run to go on with; give out=...")
     if out is not None and not resume:
-        RunFolder.check_free(Path(out))
+        hosts.on_first(functools.partial(RunFolder.check_free, Path(out)))
     if data is None:
-        data = load(config.data)
+        data = hosts.together(functools.partial(load, config.data))
     elif not isinstance(data, Dataset):
         raise UserError(
             f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
@@ -119,10 +124,11 @@ def _each_seed(
         runs.append(Run(one, data, runs[0] if runs else None))
     share_programs([run.simulator for run in runs])
     if folder and not resume:
-        folder.create(settings.to_dict(config), seeds)
+        hosts.on_first(functools.partial(folder.create, settings.to_dict(config), seeds))
     results = []
     for seed, run in zip(seeds, runs, strict=True):
         own = folder.run(seed) if folder else None
-        run.open(own, resume=own is not None and own.exists())
+        begun = resume and own is not None and hosts.from_first(own.exists)
+        run.open(own, resume=begun)
         results.append(run.loop(on_round))
     return results

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fedtp_jax import engine
+from fedtp_jax import engine, hosts
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.partition import make_partition
@@ -19,7 +19,7 @@ def set_up(
     `beside`: a simulator of the same configuration and data but for the seed, whose programs are used.
     """
     mesh = engine.open_mesh(config.engine.devices)
-    partition = make_partition(config.partition, data, config.seed)
+    partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
     shape = TaskShape.of(data, partition)
     return shape, Simulator(config, *shape.build(config), data, partition, mesh, beside)
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from fedtp_jax import engine, tree
+from fedtp_jax import engine, hosts, tree
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.federated import Dataset, Partition, Windows
 from fedtp_jax.engine import Facts
@@ -45,6 +45,7 @@ class Workbench:
         self.config, self.partition, self.mesh = config, partition, mesh
         self.programs = Programs()
         self.replicated, self.per_device = engine.replicated(mesh), engine.per_device(mesh)
+        self._gather = jax.jit(lambda arrays: arrays, out_shardings=self.replicated)
         self.examples = self._put_examples(data)
         self._first_test = len(data.train)
 
@@ -71,11 +72,11 @@ class Workbench:
         if isinstance(a, Windows) and isinstance(b, Windows):
             start = np.concatenate([a.start, b.start + len(a.text)]).astype(np.int32)
             windows = np.concatenate([a.text, b.text]), start, np.arange(a.length + 1, dtype=np.int32)
-            return engine.DeviceWindows(*jax.device_put(windows, self.replicated))
+            return engine.DeviceWindows(*self.replicate(windows))
         assert not isinstance(a, Windows) and not isinstance(b, Windows), "both splits are of one kind"
         x, y = np.concatenate([a.x, b.x]), np.concatenate([a.y, b.y]).astype(np.int32)
         scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
-        return engine.DeviceExamples(*jax.device_put((x, y, *scale), self.replicated))
+        return engine.DeviceExamples(*self.replicate((x, y, *scale)))
 
     # ----------------------------------------------------------------------------------------- planning
 
@@ -120,8 +121,8 @@ class Workbench:
 
     def memory(self) -> float:
         """Bytes of one device, infinite where it does not tell; a tenth is left to the compiler."""
-        stats = self.mesh.devices.flat[0].memory_stats() or {}
-        return float(0.9 * stats.get("bytes_limit", np.inf))
+        stats = self.mesh.local_devices[0].memory_stats() or {}
+        return 0.9 * float(hosts.gather(np.float32(stats.get("bytes_limit", np.inf))).min())
 
     def abstract_wave(self, layout: Layout, classes: int = 0) -> Wave:
         """Shapes and placement of a program's wave, without values."""
@@ -141,14 +142,23 @@ class Workbench:
 
     def replicate(self, arrays: Any) -> Any:
         """Copies of host arrays on every device."""
-        return jax.device_put(arrays, self.replicated)
+        return _put(self.replicated, arrays)
+
+    def split(self, arrays: Any) -> Any:
+        """Host arrays whose leading axis is split over the devices."""
+        return _put(self.per_device, arrays)
+
+    def fetch(self, arrays: Any) -> Any:
+        """Starts to bring what `split` split, or copies, back to every host; gives it when it is called."""
+        if not self.per_device.is_fully_addressable:
+            arrays = self._gather(arrays)
+        return functools.partial(jax.device_get, arrays)
 
     def prepare(
         self, cohort: np.ndarray, batches: Sequence[Batches], facts: Facts, layout: Layout
     ) -> Prepared:
         """The wave of `cohort` [K], with its local steps and facts [K, ...]."""
-        put = functools.partial(jax.device_put, device=self.per_device)
-        return prepare_wave(cohort, batches, facts, layout, self.num_clients, put)
+        return prepare_wave(cohort, batches, facts, layout, self.num_clients, self.split)
 
     def over_waves(
         self,
@@ -162,13 +172,13 @@ class Workbench:
         """
         before: tuple[Prepared, Any] | None = None
         for prepared in waves:
-            rows = jax.device_put(rows_of(prepared.ids), self.per_device)
-            result = work(rows, prepared.wave)
+            rows = self.split(rows_of(prepared.ids))
+            fetched = self.fetch(work(rows, prepared.wave))
             if before:
-                yield before[0], jax.device_get(before[1])
-            before = prepared, result
+                yield before[0], before[1]()
+            before = prepared, fetched
         if before:
-            yield before[0], jax.device_get(before[1])
+            yield before[0], before[1]()
 
     def noise(self, cohort: np.ndarray) -> np.ndarray:
         """[K] standard deviations of the noise on the clients' inputs."""
@@ -209,6 +219,18 @@ def make_facts(
 def row_bytes(function: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:
     """Bytes of the rows in what `function` makes of one client's: (shared, rows)."""
     return tree.num_bytes(jax.eval_shape(function, *arguments)[1])
+
+
+def _put(sharding: NamedSharding, arrays: Any) -> Any:
+    """Host arrays on the devices; of several processes each holds them whole and fills its own devices."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(arrays, sharding)
+
+    def place(x: Any) -> jax.Array:  # device_put would compare them between the processes
+        x = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, sharding, x.__getitem__)
+
+    return jax.tree.map(place, arrays)
 
 
 def _abstract(sharding: NamedSharding, arrays: Any) -> Any:

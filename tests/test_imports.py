@@ -10,6 +10,8 @@ import fedtp_jax
 ROOT = Path(fedtp_jax.__file__).parent
 LAYERS = [
     ["errors", "config.fields", "programs", "cache", "population"],
+    ["hosts"],
+    ["cluster"],
     ["config.data", "config.partition", "config.model", "config.method", "config.training"],
     ["config.simulation"],
     ["config"],
