@@ -19,6 +19,7 @@ import pandas as pd
 
 from fedtp_jax.errors import UserError
 
+TEXTS = ("name", "excluded_clients")  # columns that are not numbers
 PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
 
 
@@ -119,7 +120,7 @@ class CsvLog:
             self._file = self.path.open("a", encoding="utf-8", newline="")
             if new:
                 self._file.write(",".join(row) + "\n")
-        self._file.write(",".join("" if v is None else repr(v) for v in row.values()) + "\n")
+        self._file.write(",".join(_cell(value) for value in row.values()) + "\n")
         self._file.flush()
 
     def sync(self) -> None:
@@ -151,9 +152,16 @@ class CsvLog:
             return []
         with self.path.open(encoding="utf-8", newline="") as file:
             return [
-                {name: cell if name == "name" else _number(cell) for name, cell in row.items()}
+                {name: cell if name in TEXTS else _number(cell) for name, cell in row.items()}
                 for row in csv.DictReader(file)
             ]
+
+
+def _cell(value: Any) -> str:
+    """All digits of a number, nothing for None; no text here needs quotes."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else repr(value)
 
 
 def _number(cell: str) -> int | float | None:

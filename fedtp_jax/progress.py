@@ -62,6 +62,8 @@ class RunDisplay:
             f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s  "
             f"occupancy {result.occupancy:.2f}"
         )
+        if result.void:
+            status = f"void: {result.clients} of {result.drawn} clients returned"
         before, name = 0, ""
         if self._seeds:
             before, name = self._seeds.index(progress.seed) * progress.rounds, f"seed {progress.seed}  "

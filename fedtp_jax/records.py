@@ -1,18 +1,18 @@
 """A run's tables: the rows of metrics.csv and timing.csv, clients.csv, and the report's headline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fedtp_jax import settings
+from fedtp_jax.accounts import RoundResult
 from fedtp_jax.config import name_of
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.folder import RunFolder, describe_environment
 from fedtp_jax.metrics import Accuracy, Sums
 from fedtp_jax.result import Result
-from fedtp_jax.rounds import RoundResult
 
 
 def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
@@ -20,12 +20,16 @@ def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> d
     a = accuracy
     return {
         "round": round,
+        "drawn": result.drawn,
         "clients": result.clients,
-        "excluded": result.excluded,
+        "stragglers": result.stragglers,
+        "void": int(result.void),
+        "excluded": len(result.excluded),
+        "excluded_clients": " ".join(map(str, result.excluded)),
         "examples": result.examples,
         "bytes_down": result.bytes_down,
         "bytes_up": result.bytes_up,
-        "train_loss": result.train_loss,
+        "train_loss": None if result.void else result.train_loss,
         "test_accuracy": a and a.pooled,
         "test_client_mean": a and a.client_mean,
         "test_client_std": a and a.client_std,
@@ -45,12 +49,18 @@ def timing_row(round: int, result: RoundResult, train: float, evaluation: float)
         "evaluation_seconds": evaluation,
         "examples_per_second": result.examples / train,
         "clients_per_second": result.clients / train,
-        "occupancy": result.occupancy,
+        "occupancy": None if result.void else result.occupancy,
     }
 
 
-def clients_table(sums: Sums, partition: Partition, names: Sequence[str] = ()) -> pd.DataFrame:
-    """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none."""
+def clients_table(
+    sums: Sums, partition: Partition, history: Sequence[Mapping[str, Any]], names: Sequence[str] = ()
+) -> pd.DataFrame:
+    """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
+
+    `history`: the rows of metrics.csv until now.
+    """
+    excluded = " ".join(row["excluded_clients"] for row in history).split()
     correct, loss, examples = (np.asarray(part) for part in sums)
     tested = np.where(examples > 0, examples, np.nan)
     return pd.DataFrame(
@@ -63,8 +73,26 @@ def clients_table(sums: Sums, partition: Partition, names: Sequence[str] = ()) -
             "test_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
             "test_accuracy": correct / tested,
             "test_loss": loss / tested,
+            "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
         }
     )
+
+
+def participation_notes(history: pd.DataFrame) -> list[str]:
+    """What the rounds lost: clients that did not return, did less, or returned what is no number."""
+    total = history.sum(numeric_only=True).astype(int)
+    missing, notes = total["drawn"] - total["clients"], []
+    if missing:
+        notes.append(f"{missing:,} of {total['drawn']:,} clients that were asked did not return in time.")
+    if total["stragglers"]:
+        notes.append(f"{total['stragglers']:,} of those that returned did only part of their local steps.")
+    if total["void"]:
+        notes.append(f"{total['void']:,} rounds were void: too few clients returned.")
+    if total["excluded"]:
+        notes.append(
+            f"{total['excluded']:,} uploads were not finite and were left out; clients.csv says whose."
+        )
+    return notes
 
 
 def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
@@ -88,11 +116,8 @@ def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
             ("Examples per second (median)", f"{timing['examples_per_second'].median():,.0f}"),
             ("Lane occupancy (mean)", f"{timing['occupancy'].mean():.3f}"),
         ]
-    excluded = int(result.history["excluded"].sum())
     untested = int((result.partition.test.sizes == 0).sum())
-    notes = []
-    if excluded:
-        notes.append(f"{excluded} uploads were not finite and were left out of the mean.")
+    notes = participation_notes(result.history)
     if untested:
         notes.append(f"{untested} clients hold no test examples and are not part of any accuracy.")
     if config.evaluation.clients:

@@ -87,12 +87,13 @@ def write_report(
     """
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     evaluated = history.dropna(subset="test_accuracy")
+    last = evaluated.tail(EVALUATIONS).drop(columns="excluded_clients")  # clients.csv has them
     worst = clients.dropna(subset="test_accuracy").sort_values(["test_accuracy", "client"])
     sections = {
         "Learning curves": _picture(plots.learning_curves(history), CURVES),
         "Clients at the last evaluation": _picture(plots.client_accuracies(clients), CLIENTS),
         "Partition": _picture(plots.partition_bubbles(counts), PARTITION),
-        f"Last {EVALUATIONS} evaluations": _table(evaluated.tail(EVALUATIONS), "No evaluation yet."),
+        f"Last {EVALUATIONS} evaluations": _table(last, "No evaluation yet."),
         f"Worst {WORST} clients": _table(worst.head(WORST), "No client has test examples."),
         "Configuration": f"<pre>{escape(config_yaml)}</pre>",
         "Environment": _pairs(_flatten(environment)),

@@ -12,23 +12,27 @@ import numpy as np
 import pandas as pd
 
 from fedtp_jax import engine, hosts, settings, tree
-from fedtp_jax.checkpoint import Checkpoints, Saved
+from fedtp_jax.checkpoint import Checkpoints
 from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset, Partition, Shards
 from fedtp_jax.errors import UserError
-from fedtp_jax.folder import CsvLog, RunFolder, describe_environment, write_atomically, write_csv, write_json
+from fedtp_jax.folder import CsvLog, RunFolder, write_csv
 from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.novel import Adaptation, NovelClients
+from fedtp_jax.participation import held_out_clients
 from fedtp_jax.personalized import Personalized, personalize
 from fedtp_jax.programs import Programs
-from fedtp_jax.rounds import held_out_clients
+from fedtp_jax.saved import checkpoint_meta, read_meta, read_newest, task_of, write_header
 from fedtp_jax.task import TaskShape
 
 WHOLE_NUMBERS = {
     "round",
+    "drawn",
     "clients",
+    "stragglers",
+    "void",
     "excluded",
     "examples",
     "bytes_down",
@@ -44,13 +48,15 @@ class Result:
 
     Attributes:
       config: the configuration it ran with.
-      history: a row per round: round, clients, excluded, examples, bytes_down and bytes_up (of the whole
-        cohort), train_loss, and for evaluated rounds test_accuracy (pooled over examples), test_client_mean,
+      history: a row per round: round, clients that were drawn, clients that returned, stragglers among them,
+        void (1 if too few returned), excluded (how many returned what is not finite) and excluded_clients
+        (their ids), examples, bytes_down and bytes_up (of all clients), train_loss, and for evaluated rounds
+        test_accuracy (pooled over examples), test_client_mean,
         test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test. Accuracies are
         fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_loss (NaN without test
-        examples, and for clients that are held out).
+        examples, and for clients that are held out), excluded_rounds (whose upload was not finite).
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       task: shapes and fingerprints of the data.
@@ -277,60 +283,10 @@ class Result:
         )
 
 
-def _plain(column: str, value: Any) -> int | float | None:
+def _plain(column: str, value: Any) -> int | float | str | None:
     """A cell of the history as it was recorded: pandas keeps whole numbers beside gaps as floats."""
+    if isinstance(value, str):
+        return value
     if pd.isna(value):
         return None
     return int(value) if column in WHOLE_NUMBERS else float(value)
-
-
-def write_header(run: RunFolder, config: SimulationConfig, partition: Partition) -> None:
-    """The files of a run's folder that are known before the first round."""
-    write_json(run.environment, describe_environment())
-    partitions.save(partition, run.partition)
-    write_atomically(run.config, settings.to_yaml(config))  # last: it makes the folder one of a run
-
-
-def checkpoint_meta(config: SimulationConfig, task: TaskShape) -> dict[str, Any]:
-    """What every checkpoint carries beside the state."""
-    return {
-        "config": settings.to_dict(config),
-        "task": dataclasses.asdict(task),
-        "machine": machine(),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """What the last digits of a result may depend on: versions, backend, number of devices."""
-    environment = describe_environment()
-    return {
-        **environment["versions"],
-        "python": environment["python"],
-        "backend": environment["backend"],
-        "devices": len(environment["devices"]),
-    }
-
-
-def task_of(meta: dict[str, Any]) -> TaskShape:
-    """The task that a checkpoint was saved for."""
-    saved: dict[str, Any] = meta["task"]
-    if set(saved) != {field.name for field in dataclasses.fields(TaskShape)}:
-        raise UserError("checkpoints: were written by another version of fedtp_jax; run the simulation again")
-    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
-    return TaskShape(**fields)
-
-
-def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
-    """What the newest readable checkpoint carries beside the state."""
-    found = checkpoints.newest_meta()
-    if found is None:
-        raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
-    return found
-
-
-def read_newest(checkpoints: Checkpoints, initial: Initial, path: Path) -> tuple[int, Saved]:
-    """(rounds, what was saved) of the newest readable checkpoint of a run's folder."""
-    found = checkpoints.newest(initial)
-    if found is None:
-        raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
-    return found

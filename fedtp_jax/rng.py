@@ -24,6 +24,7 @@ class Purpose(enum.IntEnum):
     HELD_OUT = 8  # which clients never train
     NOVEL = 9  # batches and noise of the clients met after training
     EVALUATED = 10  # which clients are evaluated
+    PARTICIPATION = 11  # who drops out of a round, and who is slow in it
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

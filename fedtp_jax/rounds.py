@@ -3,14 +3,15 @@
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from fedtp_jax import engine, rng, tree
+from fedtp_jax import rng, tree
+from fedtp_jax.accounts import RoundResult, check_excluded, traffic, void_round
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.federated import Dataset, Partition
 from fedtp_jax.embeddings import EmbeddingSteps
@@ -20,28 +21,11 @@ from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import Method, State, Task, Upload, own
 from fedtp_jax.metrics import Sums
 from fedtp_jax.optimizers import learning_rate_factor
-from fedtp_jax.schedule import Batches, Layout, sample_cohort, shuffled_batches, steps_of
+from fedtp_jax.participation import Participation, held_out_clients
+from fedtp_jax.schedule import Batches, Layout, shuffled_batches, steps_of
 from fedtp_jax.tree import Leaves
 from fedtp_jax.waves import Prepared, Wave
 from fedtp_jax.workbench import Workbench, make_facts, row_bytes
-
-
-class RoundResult(NamedTuple):
-    """What one round did.
-
-    clients trained, excluded for numbers that are not finite; train_loss by example; occupancy: share of the
-    lanes' steps that trained somebody; bytes_down, bytes_up: sent by the server to the whole cohort, and
-    back, if nothing is compressed; host_seconds: preparation of its waves, beside the devices' work.
-    """
-
-    clients: int
-    excluded: int
-    train_loss: float
-    examples: int
-    occupancy: float
-    bytes_down: int
-    bytes_up: int
-    host_seconds: float
 
 
 class Simulator:
@@ -83,6 +67,9 @@ class Simulator:
             np.arange(partition.num_clients), held_out_clients(config, partition.train.sizes)
         )
         self.candidates = self.takes_part[partition.train.sizes[self.takes_part] > 0]
+        self.participation = Participation(
+            config.training, config.seed, self.candidates, partition.num_clients
+        )
         self.layout: Layout = self._plan(beside.layout if beside else None)
         if not partition.test.sizes[self.takes_part].any():
             raise UserError("partition: no client has a test example, so nothing can be evaluated; give some")
@@ -102,11 +89,6 @@ class Simulator:
 
     def _plan(self, like: Layout | None) -> Layout:
         training = self.config.training
-        if training.cohort_size > len(self.candidates):
-            raise UserError(
-                f"training.cohort_size: {training.cohort_size} is more than the {len(self.candidates)} "
-                f"clients that hold training examples; use at most {len(self.candidates)}"
-            )
         sizes = self.partition.train.sizes[self.candidates]
         batch = min(training.batch_size, int(sizes.max()))
         steps = training.local_epochs * steps_of(sizes, batch)
@@ -164,22 +146,30 @@ class Simulator:
     # ----------------------------------------------------------------------------------- preparation
 
     def prepare(self, round: int) -> Iterator[Prepared]:
-        """The waves of `round`; a function of the configuration's seed and the round alone."""
-        training, seed = self.config.training, self.config.seed
-
-        def batches_of(client: int) -> Batches:
-            order = rng.generator(seed, rng.Purpose.BATCHES, round, client)
-            shard = self.bench.train_positions(client)
-            return shuffled_batches(
-                shard, training.local_epochs, self.layout.batch, order, training.local_steps
-            )
-
-        cohort = sample_cohort(seed, round, self.candidates, training.cohort_size)
+        """The waves of `round`, none if it is void; a function of the seed and the round alone."""
+        training = self.config.training
+        cohort, shares, *_ = self.participation.participants(round)
+        if len(cohort) < training.participation.minimum:
+            return
         rate = learning_rate_factor(training.schedule, round, training.rounds)
         size = self.bench.wave_size(len(cohort), self._row_bytes)
         for first in range(0, len(cohort), size):
-            part = cohort[first : first + size]
-            yield self.prepare_wave(part, [batches_of(int(k)) for k in part], cohort, rate)
+            part = slice(first, first + size)
+            batches = [
+                self._batches(round, int(k), share)
+                for k, share in zip(cohort[part], shares[part], strict=True)
+            ]
+            yield self.prepare_wave(cohort[part], batches, cohort, rate)
+
+    def _batches(self, round: int, client: int, share: float) -> Batches:
+        """The client's local steps in `round`, or only this share of them, but one at least."""
+        training, shard = self.config.training, self.bench.train_positions(client)
+        steps, batch = training.local_steps, self.layout.batch
+        if share < 1:
+            steps = steps or training.local_epochs * int(steps_of(len(shard), batch))
+            steps = max(1, int(share * steps))
+        order = rng.generator(self.config.seed, rng.Purpose.BATCHES, round, client)
+        return shuffled_batches(shard, training.local_epochs, batch, order, steps)
 
     def prepare_wave(
         self, clients: np.ndarray, batches: Sequence[Batches], cohort: np.ndarray, rate: float = 1.0
@@ -211,7 +201,8 @@ class Simulator:
     def round(self, state: State, round: int, waves: Iterable[Prepared]) -> tuple[State, RoundResult]:
         """Train the cohort of these waves and aggregate. `state` is consumed.
 
-        Raises FloatingPointError when no client of the cohort returned finite numbers.
+        Raises FloatingPointError when no client of the cohort returned finite numbers, or one did not and
+        training.on_nonfinite is "stop".
         """
         server, rows = _server(state), state.rows
         key = rng.key(self.config.seed, rng.Purpose.CLIENT, round)
@@ -224,29 +215,32 @@ class Simulator:
             )
             return received
 
-        done, gradients = [], []
+        done, gradients, excluded = [], [], []
         take = functools.partial(rows.take, paths=self._own)
-        for prepared, (personal, gradient) in self.bench.over_waves(train, waves, take):
+        for prepared, (personal, gradient, bad) in self.bench.over_waves(train, waves, take):
             rows.put(prepared.ids, personal)
             gradients.append(gradient)
+            excluded += prepared.ids[bad > 0].tolist()
             done.append(prepared[1:])
-        upload = jax.device_get(totals[0]._replace(shared={}))
+        if not done:
+            return state, void_round(self.participation.participants(round), self.traffic)
         ids, clients, useful, executed, host = zip(*done, strict=True)
         total = sum(clients)
-        if int(upload.excluded) == total:
-            raise FloatingPointError(
-                f"round {round + 1}: all {total} clients of the cohort returned numbers that are not "
-                "finite; lower training.learning_rate, and the hypernetwork's where there is one"
-            )
+        check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite)
+        upload = jax.device_get(totals[0]._replace(shared={}))
         self.embeddings.step(rows, np.concatenate(ids), gradients, float(upload.weight))
         server = self.programs("aggregate", self.method.aggregate, server, *totals, donate=(0,))
+        asked = self.participation.participants(round)
         return server._replace(rows=rows), RoundResult(
+            drawn=asked.drawn,
             clients=total,
-            excluded=int(upload.excluded),
+            stragglers=asked.stragglers,
+            excluded=tuple(sorted(excluded)),
+            void=False,
             train_loss=float(upload.loss) / max(float(upload.examples), 1.0),
             examples=int(upload.examples),
             occupancy=sum(useful) / max(sum(executed), 1),
-            bytes_down=total * self.traffic[0],
+            bytes_down=asked.drawn * self.traffic[0],
             bytes_up=total * self.traffic[1],
             host_seconds=sum(host),
         )
@@ -254,13 +248,13 @@ class Simulator:
     def _train_wave(
         self, server: State, rows: Leaves, totals: Any, wave: Wave, examples: Any, key: jax.Array
     ) -> Any:
-        """(totals, (new personal rows, gradients of the embeddings))."""
+        """(totals, (new personal rows, gradients of the embeddings, who is excluded))."""
         state = server._replace(rows=rows)
         shared, sent = self.method.send(state)
         upload, kept = self.bench.run(self.method.work, wave, examples, shared, sent, key)
         received = self.method.receive(state, kept)
         totals = tree.add(totals, (upload, received.generator))
-        return totals, (received.rows, received.embeddings)
+        return totals, (received.rows, received.embeddings, kept.excluded)
 
     def _zero_totals(self, server: State) -> tuple[Upload, Any]:
         zero = jnp.zeros(())
@@ -277,31 +271,3 @@ class Simulator:
 def _server(state: State) -> State:
     """The state without rows."""
     return state._replace(rows={})
-
-
-def held_out_clients(config: SimulationConfig, sizes: np.ndarray) -> np.ndarray:
-    """Ids, ascending, of the clients that never train, drawn from those with train examples; sizes [N]."""
-    count, clients = config.training.held_out, np.flatnonzero(sizes)
-    if count >= len(clients):
-        raise UserError(
-            f"training.held_out: {count} of {len(clients)} clients would leave none to train; hold out fewer"
-        )
-    draw = rng.generator(config.seed, rng.Purpose.HELD_OUT)
-    return np.sort(draw.choice(clients, count, replace=False))
-
-
-def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
-    """Bytes that one client of a cohort receives, and that it sends: personal leaves stay with it.
-
-    `one`: shapes of a state with the rows of one client.
-    """
-    shared, rows = jax.eval_shape(method.send, one)
-    row = engine.Row(rows, make_facts(np.zeros(1), [], classes=task.num_classes))
-
-    def a_round(shared: Any, row: Any) -> Any:
-        row = jax.tree.map(lambda leaf: leaf[0], row)
-        return method.work.finish(shared, row, method.work.start(shared, row, jax.random.key(0)))
-
-    upload, kept = jax.eval_shape(a_round, shared, row)
-    down = (shared, tree.select(rows, method.roles, "generated"))
-    return tree.num_bytes(down), tree.num_bytes((upload.shared, kept.cotangent))

@@ -12,6 +12,7 @@ import jax
 import pandas as pd
 
 from fedtp_jax import hosts, settings
+from fedtp_jax.accounts import RoundResult
 from fedtp_jax.checkpoint import Checkpoints, Saved
 from fedtp_jax.config import Natural, SimulationConfig
 from fedtp_jax.data import partition as partitions
@@ -21,16 +22,9 @@ from fedtp_jax.folder import RunFolder, write_csv
 from fedtp_jax.methods.base import State
 from fedtp_jax.metrics import Accuracy, Sums, summarize
 from fedtp_jax.records import clients_table, history_row, report_run, timing_row
-from fedtp_jax.result import (
-    Result,
-    checkpoint_meta,
-    machine,
-    read_meta,
-    read_newest,
-    task_of,
-    write_header,
-)
-from fedtp_jax.rounds import RoundResult, Simulator
+from fedtp_jax.result import Result
+from fedtp_jax.rounds import Simulator
+from fedtp_jax.saved import checkpoint_meta, machine, read_meta, read_newest, task_of, write_header
 from fedtp_jax.simulators import set_up
 from fedtp_jax.waves import Prefetch
 
@@ -217,7 +211,7 @@ class Run:
 
     def _clients(self) -> pd.DataFrame:
         assert self.sums is not None
-        return clients_table(self.sums, self.partition, self.names)
+        return clients_table(self.sums, self.partition, self.rows, self.names)
 
     def _finish(self) -> Result:
         if self.sums is None:  # resumed after the last round

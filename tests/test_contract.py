@@ -138,7 +138,7 @@ def test_method_keeps_its_contract(model, method):
     assert weights.sum() == pytest.approx(1, abs=1e-6)
     state, result = sim.round(state, 0, prepared)
     first = copied(state)
-    assert (result.clients, result.excluded) == (3, 0)
+    assert (result.clients, result.excluded, result.void) == (3, (), False)
     shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), of) for of in (start, first)]
     assert shapes[0] == shapes[1]
 

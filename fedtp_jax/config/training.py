@@ -1,7 +1,7 @@
 """The clients' and the server's training."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from fedtp_jax.config.fields import Optimizer, optimizer, option, section
 
@@ -53,11 +53,34 @@ class RoleRates:
 
 
 @dataclasses.dataclass(frozen=True)
+class Participation:
+    """Which of the drawn clients return, and how much they do; by default all of them, all of it."""
+
+    dropout: float = option(0.0, "probability that a drawn client does not return", ge=0, lt=1)
+    stragglers: float = option(0.0, "probability that a drawn client does only part of its steps", ge=0, le=1)
+    straggler_share: float = option(
+        0.1, "least share of its local steps that a straggler does; uniform from there to 1", gt=0, le=1
+    )
+    over_selection: float = option(
+        1.0, "draw so many times the cohort; the round takes the first cohort_size that return", ge=1
+    )
+    minimum: int = option(1, "a round to which fewer clients return is void: it changes nothing", ge=1)
+    trace: str | None = option(
+        None, "CSV file client,first_round,last_round: when each is available; one that it lacks always is"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
     """Rounds, cohort and the clients' optimizer."""
 
     rounds: int = option(100, "communication rounds", ge=1)
     cohort_size: int = option(5, "clients K that train in a round, drawn without replacement", ge=1)
+    participation: Participation = section(Participation, "who of the cohort returns")
+    on_nonfinite: Literal["exclude", "stop"] = option(
+        "exclude",
+        "a client that returns numbers that are not finite is left out of the round, or ends the run",
+    )
     held_out: int = option(0, "clients, drawn at random, that never train: for `fedtp novel`", ge=0)
     local_epochs: int = option(1, "passes of a client over its train shard in a round", ge=1)
     local_steps: int | None = option(

@@ -49,10 +49,11 @@ class Upload(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Per client: its new personal leaves, and p_k * (sent - returned) of the generated ones."""
+    """Per client: its new personal leaves, p_k * (sent - returned) of the generated ones, 1.0 if excluded."""
 
     personal: Leaves
     cotangent: Leaves
+    excluded: jax.Array
 
 
 class Received(NamedTuple):

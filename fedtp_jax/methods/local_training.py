@@ -97,7 +97,7 @@ def local_training(
         )
         sent = tree.select(row.leaves, roles, "generated")
         cotangent = {p: jnp.where(good, weight * (sent[p] - leaves[p]), 0.0) for p in sent}
-        return upload, Kept(tree.select(leaves, roles, "personal"), cotangent)
+        return upload, Kept(tree.select(leaves, roles, "personal"), cotangent, upload.excluded)
 
     return LocalTraining(start, step, finish)
 

@@ -84,6 +84,6 @@ def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> Clien
         upload, _ = steps.finish(shared, row, carry.theta._replace(leaves=carry.w))
         good = upload.excluded == 0
         theta = {path: jnp.where(good, leaf, shared[path]) for path, leaf in carry.theta.leaves.items()}
-        return upload, Kept(theta, {})
+        return upload, Kept(theta, {}, upload.excluded)
 
     return ClientWork(start, step, finish)
