@@ -1,4 +1,4 @@
-"""Two CPU devices, so that every test may use one or two; promotion between dtypes must be spelt out."""
+"""Four CPU devices, so that every test may use as many; promotion between dtypes must be spelt out."""
 
 import os
 from importlib.metadata import version
@@ -16,7 +16,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 import jax
 import pytest
 
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
