@@ -31,9 +31,9 @@ FedTP rounds with the 72,000-parameter ViT (28x28 images), {CLIENTS:,} clients o
 (`sampled` from 10,000 images), one local epoch, batch {BATCH}, and more and more clients a round. Every
 cohort is measured by a process of its own, {TURNS} times in turn, over rounds of at least 1,000 clients in
 all; medians. "ms a step" is a round's time over its local steps on all devices together; "peak MB" the
-process's highest memory; "host share" the part of a round without training on the devices: 1 - time of the
-training programs alone on the same waves / time of the round. "preparation" is what the thread beside the
-devices takes for the waves, as a part of the round.
+process's highest memory; "host share" the part of a round in which the devices wait: 1 - time of its programs
+(training and aggregation) alone on the same waves / time of the round. "aggregation" is that program's part;
+"preparation" what the thread beside the devices takes for the waves, as a part of the round.
 """
 
 
@@ -81,13 +81,18 @@ def _serve(cohort: int) -> None:
     prefetch.close()
     peak = peak_megabytes()
     total = sum(seconds)
-    busy = rounds * statistics.median(_training_alone(simulator, state) for _ in range(3))
+    alone = []
+    for _ in range(3):
+        state, train, aggregate = _programs_alone(simulator, state)
+        alone.append((rounds * train, rounds * aggregate))
+    train, aggregate = (statistics.median(times) for times in zip(*alone, strict=True))
     found = {
         "waves": -(-cohort // simulator.bench.wave_size(cohort, simulator._row_bytes)),
         "seconds a round": total / rounds,
         "ms a step": 1e3 * total / (rounds * cohort * STEPS),
         "peak MB": peak,
-        "host share": max(0.0, 1 - busy / total),
+        "host share": max(0.0, 1 - (train + aggregate) / total),
+        "aggregation": aggregate / total,
         "preparation": host / total,
     }
     print(json.dumps(found))
@@ -107,11 +112,10 @@ def _simulator(cohort: int) -> Simulator:
     return Simulator(settings, task, method, data, partition, engine.open_mesh("auto"))
 
 
-def _training_alone(simulator: Simulator, state: Any) -> float:
-    """Seconds of one round's training programs, with everything that they need on the devices."""
-    server, key = state._replace(rows={}), jax.random.key(0)
-    totals = simulator.programs("zeros", simulator._zero_totals, server)
-    seconds = 0.0
+def _programs_alone(simulator: Simulator, state: Any) -> tuple[Any, float, float]:
+    """(state, seconds of training, of aggregation) of a round, with all that programs need on the devices."""
+    server, key, seconds = state._replace(rows={}), jax.random.key(0), 0.0
+    totals = jax.block_until_ready(simulator.programs("zeros", simulator._zero_totals, server))
     for wave, rows in _placed(simulator, state):
         begin = time.perf_counter()
         totals, _ = simulator.programs(
@@ -122,7 +126,10 @@ def _training_alone(simulator: Simulator, state: Any) -> float:
         )
         jax.block_until_ready(totals)
         seconds += time.perf_counter() - begin
-    return seconds
+    begin = time.perf_counter()
+    server = simulator.programs("aggregate", simulator.method.aggregate, server, *totals, donate=(0,))
+    jax.block_until_ready(server)
+    return server._replace(rows=state.rows), seconds, time.perf_counter() - begin
 
 
 def _placed(simulator: Simulator, state: Any) -> Iterator[tuple[Any, Any]]:

@@ -1,6 +1,7 @@
 """The evaluations' share of a run that evaluates all clients every 10 rounds."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ def _workloads() -> dict[str, tuple[SimulationConfig, Dataset]]:
     quickstart = load_config("configs/quickstart.yaml")
     images = random_images(60_000)
 
-    def small_vit(partition: object, method: object, **training: int) -> tuple[SimulationConfig, Dataset]:
+    def small_vit(partition: object, method: object, **training: Any) -> tuple[SimulationConfig, Dataset]:
         settings = SimulationConfig(
             partition=partition, model=SMALL_VIT, method=method, training=config.Training(**training)
         )

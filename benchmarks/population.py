@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ from fedtp_jax import Progress, SimulationConfig, config, simulate
 
 POPULATIONS = (100, 1_000, 10_000, 100_000, 1_000_000)
 COHORT, ROUNDS = 100, 20
-CASES = {
+CASES: dict[str, tuple[Any, Literal["memory", "disk"]]] = {
     "fedtp": (config.FedTP(), "memory"),
     "vanilla": (config.Vanilla(), "memory"),
     "vanilla, rows on disk": (config.Vanilla(), "disk"),

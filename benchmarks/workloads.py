@@ -93,8 +93,8 @@ class RepeatedRound:
     @property
     def occupancy(self) -> float:
         """Share of the lanes' steps that train somebody."""
-        useful, executed = (sum(wave[i] for wave in self.waves) for i in (3, 4))
-        return useful / executed
+        executed = sum(wave.executed_steps for wave in self.waves)
+        return sum(wave.useful_steps for wave in self.waves) / executed
 
 
 def with_engine(settings: SimulationConfig, **fields: Any) -> SimulationConfig:

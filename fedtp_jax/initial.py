@@ -10,6 +10,7 @@ from fedtp_jax import tree
 from fedtp_jax.methods.base import Method, State
 from fedtp_jax.population import Population
 from fedtp_jax.programs import Programs
+from fedtp_jax.tree import Leaves
 
 CHUNK, CHUNK_BYTES = 1024, 64 * 2**20  # rows that are made at once: that many, or that many bytes of them
 
@@ -21,7 +22,7 @@ class Initial:
       method: whose state.
       num_clients: N.
       seed: the simulation's.
-      programs: where the one program is compiled that makes the server's part and rows.
+      programs: where it compiles.
 
     Attributes:
       server: shapes of the state without rows.
@@ -40,13 +41,20 @@ class Initial:
         self.chunk = max(1, min(num_clients, CHUNK, fit))
 
     def compile(self) -> None:
-        """Start to compile the program."""
-        self._programs.start("init", self._method.init, self._key, np.zeros(self.chunk, np.int32))
+        """Start to compile the programs."""
+        some = jax.device_put(np.arange(self.chunk, dtype=np.int32))
+        self._programs.start("init", self._method.init, self._key, some)
+        if self.chunk < self.num_clients:
+            self._programs.start("rows", self._make_rows, self._key, some)
 
     def state(self, where: Literal["memory", "disk"] = "memory", folder: Path | None = None) -> State:
         """The state before round 0; rows in memory, or on disk in `folder`."""
-        server = self._run(np.zeros(0, np.int32))
-        return server._replace(rows=self.population(where, folder))
+        first = jax.device_put(np.arange(self.chunk, dtype=np.int32))
+        state: State = self._programs("init", self._method.init, self._key, first)
+        rows = self.population(where, folder)
+        if self.chunk == self.num_clients:  # a few clients' rows are there already
+            rows.put(np.arange(self.num_clients), jax.device_get(state.rows))
+        return state._replace(rows=rows)
 
     def population(
         self, where: Literal["memory", "disk"] = "memory", folder: Path | None = None
@@ -54,17 +62,16 @@ class Initial:
         """The rows of all clients, none of them written yet."""
         return Population(self.num_clients, self.row, self._rows, where, folder)
 
-    def _rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        parts = [
-            jax.device_get(self._run(ids[first : first + self.chunk]).rows)
-            for first in range(0, len(ids), self.chunk)
-        ]
-        whole = {path: np.concatenate([part[path] for part in parts]) for path in self.row}
-        return {path: leaf[: len(ids)] for path, leaf in whole.items()}
+    def _make_rows(self, key: jax.Array, ids: jax.Array) -> Leaves:
+        """Nothing else of the state: the server's part may be large, and is not computed."""
+        rows: Leaves = self._method.init(key, ids).rows
+        return rows
 
-    def _run(self, ids: np.ndarray) -> State:
-        """The state with the rows of `ids` and, up to the size of a chunk, of others."""
-        padded = np.resize(ids, self.chunk) if len(ids) else np.zeros(self.chunk)
-        some = jax.device_put(padded.astype(np.int32))
-        state: State = self._programs("init", self._method.init, self._key, some)
-        return state
+    def _rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """{path: [K, ...]} of the clients `ids` [K], made in chunks of one size."""
+        parts = []
+        for first in range(0, len(ids), self.chunk):
+            some = np.resize(ids[first : first + self.chunk], self.chunk).astype(np.int32)
+            made = self._programs("rows", self._make_rows, self._key, jax.device_put(some))
+            parts.append(jax.device_get(made))
+        return {path: np.concatenate([part[path] for part in parts])[: len(ids)] for path in self.row}
