@@ -5,6 +5,7 @@ timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, r
 """
 
 import csv
+import fcntl
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import pandas as pd
@@ -43,6 +44,7 @@ class RunFolder:
         self.report = path / "report.html"
         self.metrics = CsvLog(path / "metrics.csv")
         self.timing = CsvLog(path / "timing.csv")
+        self._held: BinaryIO | None = None
 
     @classmethod
     def create(cls, path: Path) -> "RunFolder":
@@ -73,6 +75,29 @@ class RunFolder:
                 f"{path}: is not the folder of a run (it has no config.yaml); give the folder itself"
             )
         return cls(path)
+
+    def hold(self) -> None:
+        """Keep the folder for this process until `release`; UserError if another one has it.
+
+        The lock is on config.yaml and ends with the process, however it ends.
+        """
+        file = self.config.open("rb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise UserError(
+                f"{self.path}: another process is at work on this run; wait for its end, or stop it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        self._held = file
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     @classmethod
     def fresh(cls, stem: str, root: Path = Path("runs")) -> Path:

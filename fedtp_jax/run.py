@@ -73,8 +73,12 @@ class Run:
     def open(self, out: Path | None, resume: bool) -> None:
         """Make the folder and the initial state, or take up those of a stopped run."""
         if out is not None and resume:
-            self.folder = hosts.on_first(functools.partial(RunFolder.open, out))
-            self.state = self._restore()
+            self.folder = hosts.on_first(functools.partial(self._take_up, out))
+            try:
+                self.state = self._restore()
+            except BaseException:
+                self._release()
+                raise
         else:
             self.simulator.compile()
             if out is not None:
@@ -87,7 +91,17 @@ class Run:
     def _create(self, out: Path) -> RunFolder:
         folder = RunFolder.create(out)
         write_header(folder, self.config, self.partition)
+        folder.hold()
         return folder
+
+    def _take_up(self, out: Path) -> RunFolder:
+        folder = RunFolder.open(out)
+        folder.hold()
+        return folder
+
+    def _release(self) -> None:
+        if self.folder:
+            self.folder.release()
 
     @property
     def _rows_folder(self) -> Path | None:
@@ -179,6 +193,7 @@ class Run:
                 self.folder.timing.close()
             if self.checkpoints:
                 self.checkpoints.close()
+            self._release()
 
     def _tell(self, on_round: Callable[[Progress], None] | None, progress: Progress) -> None:
         try:

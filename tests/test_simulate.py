@@ -391,3 +391,14 @@ def test_a_sample_of_clients_is_evaluated_as_all_of_them_would_be(whole):
     assert sampled.history["clients_without_test"].dropna().eq(0).all()
     with pytest.raises(UserError, match=r"evaluation\.clients: 7 is more than the 6 clients"):
         simulate(dataclasses.replace(TINY, evaluation=config.Evaluation(clients=7)))
+
+
+def test_two_runs_never_share_a_folder(tmp_path):
+    def meanwhile(progress):
+        if progress.round == 3:
+            with pytest.raises(UserError, match="run: another process is at work on this run"):
+                simulate(TINY, out=tmp_path / "run", resume=True)
+            assert Result.load(tmp_path / "run").history["round"].max() == 2  # a reader may look
+
+    assert len(simulate(TINY, out=tmp_path / "run", on_round=meanwhile).history) == 6
+    assert len(simulate(TINY, out=tmp_path / "run", resume=True).history) == 6  # nobody holds it any more
