@@ -152,7 +152,7 @@ class Simulator:
         if len(cohort) < training.participation.minimum:
             return
         rate = learning_rate_factor(training.schedule, round, training.rounds)
-        size = self.bench.wave_size(len(cohort), self._row_bytes)
+        size = self.bench.wave_size(training.cohort_size, self._row_bytes)  # whoever dropped out
         for first in range(0, len(cohort), size):
             part = slice(first, first + size)
             batches = [

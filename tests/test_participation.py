@@ -131,6 +131,14 @@ def test_who_drops_out_is_as_if_never_drawn():
     assert result.bytes_up == 2 * sim.traffic[1]
 
 
+def test_any_number_of_returns_fits_the_waves():
+    training = dataclasses.replace(participating(dropout=0.4), cohort_size=4)
+    engine = config.Engine(wave_size=3)  # waves of two, for a cohort of four; three that return are two waves
+    sim = simulator("fedavg", "vit", training=training, engine=engine)
+    sizes = {tuple(wave.clients for wave in sim.prepare(round)) for round in range(30)}
+    assert sizes == {(), (1,), (2,), (2, 1), (2, 2)}
+
+
 def test_a_void_round_changes_nothing():
     sim = simulator("fedtp_per", "vit", training=participating(dropout=0.9, minimum=3))
     state = sim.init()
