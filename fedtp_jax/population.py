@@ -5,6 +5,8 @@ initial one, a function of the seed and the client's id alone: it takes no memor
 million clients cost what the clients that have trained cost.
 """
 
+import math
+import mmap
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,7 +45,7 @@ class Population:
                 with tempfile.TemporaryFile(dir=folder, prefix="fedtp-rows-") as file:
                     self._rows[path] = np.memmap(file, like.dtype, "w+", shape=shape)
             else:
-                self._rows[path] = np.zeros(shape, like.dtype)  # pages that are never touched take no memory
+                self._rows[path] = _zeros(shape, like.dtype)
 
     @property
     def paths(self) -> list[str]:
@@ -93,3 +95,14 @@ class Population:
             for path, leaf in self.take(ids[first : first + chunk]).items():
                 total[path] = total[path] + leaf.sum(axis=0, dtype=np.float64)
         return {path: (sums / len(ids)).astype(self._rows[path].dtype) for path, sums in total.items()}
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros that take memory page by page, as they are written: a huge page would bring hundreds of rows."""
+    count = math.prod(shape)
+    if not count:
+        return np.zeros(shape, dtype)
+    memory = mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, dtype).reshape(shape)
