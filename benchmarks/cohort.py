@@ -24,7 +24,7 @@ from fedtp_jax.waves import Prefetch
 
 COHORTS = (10, 100, 1_000, 10_000)
 CLIENTS, TRAIN, BATCH = 20_000, 20, 10
-TURNS = 3
+TURNS = 2
 STEPS = TRAIN // BATCH  # of a client in a round
 DESCRIPTION = f"""\
 FedTP rounds with the 72,000-parameter ViT (28x28 images), {CLIENTS:,} clients of {TRAIN} examples each
@@ -82,7 +82,7 @@ def _serve(cohort: int) -> None:
     peak = peak_megabytes()
     total = sum(seconds)
     alone = []
-    for _ in range(3):
+    for _ in range(min(rounds, 3)):
         state, train, aggregate = _programs_alone(simulator, state)
         alone.append((rounds * train, rounds * aggregate))
     train, aggregate = (statistics.median(times) for times in zip(*alone, strict=True))

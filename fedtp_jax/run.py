@@ -61,7 +61,6 @@ class Run:
         self.config = config
         self.simulator: Simulator
         self.task, self.simulator = set_up(config, data, beside.simulator if beside else None)
-        hosts.check_same("data", self.task)
         self.partition = self.simulator.partition
         self.names = data.group_names if isinstance(config.partition, Natural) else ()
         self.labels, self.classes = data.train.y, data.num_classes

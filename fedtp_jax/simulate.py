@@ -117,6 +117,7 @@ def _each_seed(
     on_round: Callable[[Progress], None] | None,
 ) -> list[Result]:
     """A run for each seed, all of which share programs and the examples on the devices."""
+    hosts.check_same("seeds", seeds)
     configs = [settings.checked(dataclasses.replace(config, seed=seed)) for seed in seeds]
     folder = SeedsFolder(out) if out else None
     runs: list[Run] = []

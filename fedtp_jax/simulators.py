@@ -21,6 +21,7 @@ def set_up(
     mesh = engine.open_mesh(config.engine.devices)
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
     shape = TaskShape.of(data, partition)
+    hosts.check_same("data", shape)
     return shape, Simulator(config, *shape.build(config), data, partition, mesh, beside)
 
 
