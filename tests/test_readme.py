@@ -58,7 +58,7 @@ def test_the_command_lines_are_valid():
         for line in block.splitlines()
         if line.startswith("fedtp run configs")
     ]
-    assert len(lines) == 14
+    assert len(lines) == 12
     for line in lines:
         _, _, file, *overrides = shlex.split(line.partition(" --")[0])
         load_config(ROOT / file, overrides)
