@@ -80,7 +80,7 @@ def clients_table(
 
 def participation_notes(history: pd.DataFrame) -> list[str]:
     """What the rounds lost: clients that did not return, did less, or returned what is no number."""
-    total = history.sum(numeric_only=True).astype(int)
+    total = history[["drawn", "clients", "stragglers", "void", "excluded"]].sum().astype(int)
     missing, notes = total["drawn"] - total["clients"], []
     if missing:
         notes.append(f"{missing:,} of {total['drawn']:,} clients that were asked did not return in time.")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedtp_jax import Result, load_config, simulate
+from fedtp_jax import Result
 from fedtp_jax.cli import main
 from fedtp_jax.data.sources import load
 
@@ -174,8 +174,9 @@ def test_two_processes_do_what_one_does(file, tmp_path):
     assert {path.name for path in two.iterdir()} == {path.name for path in alone.iterdir()}
     assert sorted(path.name for path in (two / "checkpoints").iterdir()) == ["3", "4", "6"]
 
-    with pytest.warns(UserWarning, match="devices 4 there, 2 here"):
-        simulate(load_config(file), out=one, resume=True)
+    [(code, _, err)] = ends(start("-m", "fedtp_jax", "resume", one, "--quiet", devices=2))
+    assert code == 0, err
+    assert "devices 4 there, 2 here" in err
     same_run(one, alone)
 
 

@@ -104,7 +104,9 @@ def test_sums_and_scales_are_leaf_by_leaf(values, factor):
     a, b = ({"x": np.float32(values[n]), "y": np.float32(values[n + 1])} for n in (0, 2))
     total = tree.scale(tree.add(a, b), np.float32(factor))
     for path in a:
-        np.testing.assert_allclose(total[path], (a[path] + b[path]) * np.float32(factor), rtol=1e-6)
+        np.testing.assert_allclose(
+            total[path], (a[path] + b[path]) * np.float32(factor), rtol=1e-6, atol=1e-30
+        )
 
 
 writes = st.lists(
