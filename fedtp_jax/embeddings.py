@@ -8,7 +8,7 @@ import numpy as np
 
 from fedtp_jax import tree
 from fedtp_jax.initial import Initial
-from fedtp_jax.methods.base import EMBEDDING, Method, own
+from fedtp_jax.methods.base import EMBEDDING, OPTIMIZER, Method
 from fedtp_jax.population import Population
 from fedtp_jax.workbench import Workbench
 
@@ -27,8 +27,7 @@ class EmbeddingSteps:
 
     def __init__(self, method: Method, settings: Any, initial: Initial, bench: Workbench) -> None:
         self._method, self._bench, self._clients = method, bench, initial.num_clients
-        beside = set(initial.row) - set(own(initial.row))
-        self._paths = [path for path in initial.row if path == EMBEDDING or path in beside]
+        self._paths = [p for p in initial.row if p == EMBEDDING or p.startswith(OPTIMIZER)]
         self._initial, self._chunk = initial, initial.chunk
         if self._paths:
             update = settings.hypernetwork.embedding_update

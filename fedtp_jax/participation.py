@@ -4,6 +4,7 @@ All of it is drawn on the host before the round: to the engine it is only a sche
 """
 
 import csv
+import functools
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -60,9 +61,14 @@ class Participation:
             )
         path = self._settings.trace
         self._available = read_trace(Path(path).expanduser(), num_clients) if path else None
+        # a round asks twice, before and after it: a million candidates are drawn from once
+        self._kept = functools.lru_cache(maxsize=8)(self._draw)
 
     def participants(self, round: int) -> Participants:
         """Those of `round` (from 0): a function of the settings, the seed and the round alone."""
+        return self._kept(round)
+
+    def _draw(self, round: int) -> Participants:
         asked = self._drawn(round)
         s, takes_part = self._settings, []
         for k in asked:
