@@ -57,6 +57,24 @@ def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
     return result
 
 
+def replaced(settings: SimulationConfig | None, values: Mapping[str, Any]) -> SimulationConfig:
+    """A configuration (default: the default one) with other sections or fields, as a.b=c gives them to a run.
+
+    `values` {section: value}: a name ("vanilla"), some fields ({"rounds": 20}), or a whole section that was
+    made with `fedtp_jax.config`. Raises UserError as `load_config` does.
+    """
+    tree = to_dict(settings) if settings else {}
+    named = {name: {"name": v} if isinstance(v, str) and name in NAMED else v for name, v in values.items()}
+    plain = {name: _plain(v) for name, v in named.items()}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(value):
+            tree[name] = plain.pop(name)
+    # names first, as in `load_config`
+    for field, value in sorted(_flat(plain, ""), key=lambda pair: not pair[0].endswith(".name")):
+        _set(tree, field, value)
+    return from_dict(tree)
+
+
 def to_dict(settings: SimulationConfig) -> dict[str, Any]:
     """Nested plain values, every field spelt out, named sections with their `name` first."""
     return typing.cast(dict[str, Any], _plain(settings))
@@ -139,6 +157,11 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         value = yaml.load(text, _UniqueKeys) if text else None
     except yaml.YAMLError:
         value = text
+    _set(tree, field, value)
+
+
+def _set(tree: dict[str, Any], field: str, value: Any) -> None:
+    """Write `value` at "a.b" into nested values."""
     *path, last = field.split(".")
     for depth, word in enumerate(path):
         inner = tree.setdefault(word, {})
@@ -199,6 +222,8 @@ def _plain(value: Any) -> Any:
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         named = any(type(value) in kinds.values() for kinds in NAMED.values())
         return {"name": name_of(value), **fields} if named else fields
+    if isinstance(value, Mapping):
+        return {name: _plain(v) for name, v in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 
