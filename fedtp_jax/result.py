@@ -256,10 +256,13 @@ class Result:
             run.release()
 
     @classmethod
-    def load(cls, path: str | Path) -> "Result":
-        """The result in a run's folder, as it stood at its newest readable checkpoint."""
+    def load(cls, path: str | Path, **own: Any) -> "Result":
+        """The result in a run's folder, as it stood at its newest readable checkpoint.
+
+        `own`: the parts (model, method, partition) that `simulate` was given and no file can hold.
+        """
         run = RunFolder.open(Path(path))
-        config = settings.load_config(run.config)
+        config = settings.load_config(run.config, values=own)
         checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
         try:
             task = task_of(read_meta(checkpoints, run.path))

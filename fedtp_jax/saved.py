@@ -54,7 +54,7 @@ def task_of(meta: dict[str, Any]) -> TaskShape:
 
 def check_same_run(meta: dict[str, Any], config: SimulationConfig, task: TaskShape, path: Path) -> None:
     """UserError unless a checkpoint is of this configuration and data; another machine is warned of."""
-    there = settings.differences(settings.from_dict(meta["config"]), config)
+    there = settings.differences(meta["config"], settings.to_dict(config))
     if there:
         raise UserError(
             f"{path}: was run with another configuration ({'; '.join(there)}); "

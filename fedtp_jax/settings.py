@@ -2,16 +2,22 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fedtp_jax.building import NAMED, build, show
-from fedtp_jax.config import Optimizer, SimulationConfig, default_of, name_of
+from fedtp_jax.config import Optimizer, Own, SimulationConfig, default_of, name_of
 from fedtp_jax.errors import UserError
 
+# what is a part of the user's own, section by section
+OWN: dict[str, Callable[[Any], bool]] = {
+    "partition": lambda value: hasattr(value, "fingerprint"),
+    "model": lambda value: hasattr(value, "init") and hasattr(value, "apply"),
+    "method": lambda value: callable(value) and not isinstance(value, type),
+}
 _BOUNDS = {
     "gt": (lambda value, bound: value > bound, "greater than"),
     "ge": (lambda value, bound: value >= bound, "at least"),
@@ -20,8 +26,12 @@ _BOUNDS = {
 }
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationConfig:
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> SimulationConfig:
     """The configuration in a YAML file, with overrides such as "training.rounds=200" applied on top.
+
+    `values` are sections as in `simulate`; parts of your own stand where the file only names them.
 
     Raises UserError naming the file or the dotted field, the value, and what is allowed.
     """
@@ -44,10 +54,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationCo
         tree = {}
     if not isinstance(tree, dict):
         raise UserError(f"{path}: expected sections such as 'training:', got {show(tree)}")
-    # names first: they decide which other fields there are
-    for override in sorted(overrides, key=lambda text: not text.partition("=")[0].endswith(".name")):
+    for override in sorted(overrides, key=lambda text: _names_first(text.partition("=")[0])):
         _apply(tree, override)
+    _put(tree, values or {})
     return from_dict(tree)
+
+
+def _names_first(field: str) -> bool:
+    """The order in which fields are set: names decide which others there are."""
+    return not field.endswith(".name")
 
 
 def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
@@ -60,24 +75,36 @@ def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
 def replaced(settings: SimulationConfig | None, values: Mapping[str, Any]) -> SimulationConfig:
     """A configuration (default: the default one) with other sections or fields, as a.b=c gives them to a run.
 
-    `values` {section: value}: a name ("vanilla"), some fields ({"rounds": 20}), or a whole section that was
-    made with `fedtp_jax.config`. Raises UserError as `load_config` does.
+    `values` {section: value}: a name ("vanilla"), some fields ({"rounds": 20}), a whole section that was made
+    with `fedtp_jax.config`, or for partition, model and method a part of your own. Raises UserError as
+    `load_config` does.
     """
-    tree = to_dict(settings) if settings else {}
-    named = {name: {"name": v} if isinstance(v, str) and name in NAMED else v for name, v in values.items()}
-    plain = {name: _plain(v) for name, v in named.items()}
-    for name, value in values.items():
-        if dataclasses.is_dataclass(value):
-            tree[name] = plain.pop(name)
-    # names first, as in `load_config`
-    for field, value in sorted(_flat(plain, ""), key=lambda pair: not pair[0].endswith(".name")):
-        _set(tree, field, value)
+    tree = _plain(settings) if settings else {}
+    _put(tree, values)
     return from_dict(tree)
+
+
+def _put(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for section, value in values.items():
+        if isinstance(value, str) and section in NAMED:
+            value = {"name": value}
+        if isinstance(value, Mapping):
+            fields = dict(_flat(_plain(value), f"{section}."))
+            for field in sorted(fields, key=_names_first):
+                _set(tree, field, fields[field])
+        else:
+            tree[section] = Own.part(value) if _is_own(section, value) else _plain(value)
 
 
 def to_dict(settings: SimulationConfig) -> dict[str, Any]:
     """Nested plain values, every field spelt out, named sections with their `name` first."""
-    return typing.cast(dict[str, Any], _plain(settings))
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Own):
+            return {"name": "own", "of": value.of}
+        return {name: plain(v) for name, v in value.items()} if isinstance(value, Mapping) else value
+
+    return typing.cast(dict[str, Any], plain(_plain(settings)))
 
 
 def to_yaml(settings: SimulationConfig) -> str:
@@ -87,12 +114,21 @@ def to_yaml(settings: SimulationConfig) -> str:
 
 def checked(settings: SimulationConfig) -> SimulationConfig:
     """A configuration made in Python, held to the same rules as one from a file."""
+    own: dict[str, Any] = {
+        name: Own.part(getattr(settings, name)) for name in OWN if _is_own(name, getattr(settings, name))
+    }
+    settings = dataclasses.replace(settings, **own)
     for name, kinds in NAMED.items():
         owner, field = (settings.training, f"training.{name}") if name == "schedule" else (settings, name)
-        if dataclasses.is_dataclass(owner) and type(getattr(owner, name)) not in kinds.values():
+        value = getattr(owner, name, None) if dataclasses.is_dataclass(owner) else None
+        if value is not None and not isinstance(value, Own) and type(value) not in kinds.values():
             allowed = ", ".join(f"config.{kind.__name__}()" for kind in kinds.values())
-            raise UserError(f"{field}: got {show(getattr(owner, name))}, expected one of {allowed}")
-    return from_dict(to_dict(settings))
+            raise UserError(f"{field}: got {show(value)}, expected one of {allowed}")
+    return from_dict(_plain(settings))
+
+
+def _is_own(section: str, value: Any) -> bool:
+    return not isinstance(value, Own) and section in OWN and OWN[section](value)
 
 
 def _check(settings: SimulationConfig) -> None:
@@ -126,9 +162,9 @@ def _check(settings: SimulationConfig) -> None:
         )
 
 
-def differences(a: SimulationConfig, b: SimulationConfig) -> list[str]:
-    """ "field: x there, y here" for every field in which two configurations differ."""
-    left, right = dict(_flat(to_dict(a), "")), dict(_flat(to_dict(b), ""))
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ."""
+    left, right = dict(_flat(a, "")), dict(_flat(b, ""))
     missing = object()
     return [
         f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
@@ -179,7 +215,8 @@ def _set(tree: dict[str, Any], field: str, value: Any) -> None:
 
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
     """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
-    if field == "optimizer" and section.get("name", "sgd") != name:  # all are sgd by default
+    another = field == "optimizer" and section.get("name", "sgd") != name  # all are sgd by default
+    if another or section.get("name") == "own":
         section.clear()
     kinds = NAMED.get(field)
     if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):
@@ -194,7 +231,7 @@ def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> Non
 def _check_bounds(part: Any, where: str) -> None:
     for field in dataclasses.fields(part):
         value, dotted = getattr(part, field.name), where + field.name
-        if isinstance(value, Optimizer):
+        if isinstance(value, Optimizer | Own):
             continue  # optax knows its bounds
         if dataclasses.is_dataclass(value):
             _check_bounds(value, dotted + ".")
@@ -212,6 +249,9 @@ def _number(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    """Nested plain values; parts of the user's own stay what they are."""
+    if isinstance(value, Own):
+        return value
     if isinstance(value, Optimizer):
         if not isinstance(value.arguments, Mapping):
             raise UserError(

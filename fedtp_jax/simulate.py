@@ -102,16 +102,17 @@ def simulate(
       StorageError: an OSError: metrics.csv could not be written (disk full); what was saved stays, so that
         the run can be resumed. What it can do without (report, times, a checkpoint) is warned of.
     """
-    if isinstance(config, str | Path):
-        config = hosts.together(functools.partial(load_config, config))
-    elif not isinstance(config, SimulationConfig | None):
-        raise UserError(
-            f"config: got a {type(config).__name__}, expected a SimulationConfig or a file's path"
-        )
     values: dict[str, Any] = {**settings}
     if data is not None:
         values["data"] = Arrays() if isinstance(data, Dataset) else data
-    config = replaced(checked(config or SimulationConfig()), values)
+    if isinstance(config, str | Path):
+        config = hosts.together(functools.partial(load_config, config, values=values))
+    elif isinstance(config, SimulationConfig | None):
+        config = replaced(checked(config or SimulationConfig()), values)
+    else:
+        raise UserError(
+            f"config: got a {type(config).__name__}, expected a SimulationConfig or a file's path"
+        )
     hosts.check_same("config", config)
     folder = None if out is None else Path(out)
     if resume and folder is None:

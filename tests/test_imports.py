@@ -23,7 +23,7 @@ LAYERS = [
     ["data.sources", "data.partition"],
     ["data.prepare"],
     ["models.layers"],
-    ["models.cnn", "models.lstm", "models.text", "models.vit", "models.hypernetwork"],
+    ["models.cnn", "models.lstm", "models.text", "models.vit", "models.hypernetwork", "models.own_nnx"],
     ["models"],
     ["schedule"],
     ["participation"],
@@ -99,12 +99,14 @@ def test_importing_the_package_loads_no_heavy_optional_part():
 
 def test_public_names():
     assert sorted(fedtp_jax.__all__) == [
+        "Partition",
         "Progress",
         "Result",
         "SimulationConfig",
         "UserError",
         "config",
         "from_arrays",
+        "from_nnx",
         "load_config",
         "simulate",
     ]

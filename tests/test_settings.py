@@ -190,7 +190,7 @@ def test_short_form_and_overrides_go_together(tmp_path):
 
 
 def test_differences_name_the_fields():
-    a, b = SimulationConfig(), SimulationConfig(seed=3, method=config.FedAvg())
+    a, b = to_dict(SimulationConfig()), to_dict(SimulationConfig(seed=3, method=config.FedAvg()))
     text = "; ".join(differences(a, b))
     assert "seed: 0 there, 3 here" in text
     assert "method.name: 'fedtp' there, 'fedavg' here" in text
