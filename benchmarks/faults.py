@@ -76,12 +76,13 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 def measure_faults(folder: Path) -> pd.DataFrame:
     """A row per fault: what the run said, its exit codes, files that differ from a run without fault.
 
-    `folder` is empty, and for the runs.
+    `folder` is for the runs.
     """
+    folder.mkdir(exist_ok=True)
     config, whole, stopped = folder / "tiny.yaml", folder / "whole", folder / "stopped"
     config.write_text(TINY)
     _fedtp("run", config, "--out", whole)
-    process = _start("run", config, "--out", stopped)
+    process = start("run", config, "--out", stopped)
     _wait_for_rounds(process, stopped, KILLED_AT)
     process.kill()
     process.communicate()
@@ -108,7 +109,7 @@ def _row(fault: str, done: list[Done], run: Path, whole: Path) -> dict[str, obje
 
 def _second_process(config: Path, stopped: Path, run: Path) -> list[Done]:
     """While one process is at work, another takes up the same folder."""
-    process = _start("run", config, "--out", run)
+    process = start("run", config, "--out", run)
     _wait_for_rounds(process, run, KILLED_AT)
     second = _fedtp("resume", run)
     return [_ended(process), second]
@@ -117,7 +118,7 @@ def _second_process(config: Path, stopped: Path, run: Path) -> list[Done]:
 def _full_disk(config: Path, stopped: Path, disk: Path) -> list[Done]:
     """The disk fills up while the run is at work; afterwards there is space again."""
     _mount(disk, "size=2m")
-    process = _start("run", config, "--out", disk / "run")
+    process = start("run", config, "--out", disk / "run")
     _wait_for_rounds(process, disk / "run", 100)
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
@@ -173,7 +174,8 @@ EVENTS: dict[str, Callable[[Path, Path, Path], list[Done]]] = {
 }
 
 
-def _start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """A `fedtp` process."""
     command = [sys.executable, "-m", "fedtp_jax", *map(str, arguments), "--quiet"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -184,7 +186,7 @@ def _ended(process: subprocess.Popen[str]) -> Done:
 
 
 def _fedtp(*arguments: object) -> Done:
-    return _ended(_start(*arguments))
+    return _ended(start(*arguments))
 
 
 def _wait_for_rounds(process: subprocess.Popen[str], run: Path, rounds: int) -> None:

@@ -6,10 +6,11 @@ run's folder is made from it, and made again if it is lost.
 
 import contextlib
 import json
+import logging
 import shutil
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -63,7 +64,8 @@ class Checkpoints:
             read_only=self._read_only,
             multiprocessing_options=ocp.options.MultiprocessingOptions(this, active_processes={this}),
         )
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        with _quiet() if self._read_only else contextlib.nullcontext():
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, rounds: int, state: State, logs: Mapping[str, bytes], meta: dict[str, Any]) -> None:
         """Save `state` and `logs` {name: content} after `rounds` rounds; `meta` is plain JSON values.
@@ -162,6 +164,16 @@ class Checkpoints:
         """Wait until everything is on disk, and end."""
         self.settle()
         self._manager.close()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without orbax's word to every reader that it only reads."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(level)
 
 
 def _reason(error: Exception) -> str:
