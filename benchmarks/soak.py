@@ -36,7 +36,7 @@ def measure(out: Path) -> Outcome:
 
 
 def growth(samples: pd.DataFrame) -> pd.DataFrame:
-    """A row per measure: after a tenth of the rounds, at the end, slope per 1,000 rounds in the second half."""
+    """A row per measure: after a tenth of the rounds, at the end, and the slope in the second half."""
     late = samples[samples["round"] >= samples["round"].max() / 2]
     tenth = samples[samples["round"] <= samples["round"].max() / 10].iloc[-1]
     rows = [
@@ -72,7 +72,7 @@ def sample(round: int, compiled: int) -> dict[str, float]:
         "round": round,
         "memory, MB": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
         "Python objects": len(gc.get_objects()),
-        "files open": len(os.listdir("/proc/self/fd")),
+        "files open": len(list(Path("/proc/self/fd").iterdir())),
         "threads": threading.active_count(),
         "programs compiled": compiled,
     }
@@ -84,7 +84,7 @@ def soak(rounds: int, every: int) -> list[dict[str, float]]:
 
     samples, compiled = [], [0]
 
-    def on_event(event: str, seconds: float, **_: object) -> None:
+    def on_event(event: str, duration_secs: float, **_: str | int) -> None:
         compiled[0] += event == "/jax/core/compile/backend_compile_duration"
 
     def on_round(progress: Progress) -> None:
