@@ -112,7 +112,7 @@ def _second_process(config: Path, stopped: Path, run: Path) -> list[Done]:
     process = start("run", config, "--out", run)
     _wait_for_rounds(process, run, KILLED_AT)
     second = _fedtp("resume", run)
-    return [_ended(process), second]
+    return [ended(process), second]
 
 
 def _full_disk(config: Path, stopped: Path, disk: Path) -> list[Done]:
@@ -127,7 +127,7 @@ def _full_disk(config: Path, stopped: Path, disk: Path) -> list[Done]:
                 pass
         except OSError:
             pass
-    first = _ended(process)
+    first = ended(process)
     filler.unlink()
     return [first, _fedtp("resume", disk / "run")]
 
@@ -180,13 +180,14 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _ended(process: subprocess.Popen[str]) -> Done:
+def ended(process: subprocess.Popen[str]) -> Done:
+    """The process when it is done."""
     out, err = process.communicate()
     return Done([], process.returncode, out, err)
 
 
 def _fedtp(*arguments: object) -> Done:
-    return _ended(start(*arguments))
+    return ended(start(*arguments))
 
 
 def _wait_for_rounds(process: subprocess.Popen[str], run: Path, rounds: int) -> None:

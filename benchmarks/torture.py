@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from benchmarks.faults import SAME, measure_faults, start
+from benchmarks.faults import SAME, ended, measure_faults, start
 from benchmarks.pictures import grouped_bars, panels
 from benchmarks.results import Outcome
 from fedtp_jax import Result
@@ -106,9 +106,9 @@ def _lives(settings: dict[str, object], folder: Path, kills: int, draw: random.R
     folder.mkdir(parents=True)
     file, whole = folder / "config.yaml", folder / "whole"
     file.write_text(yaml.safe_dump(BASE | settings))
-    process = start("run", file, "--out", whole)
-    if process.wait():
-        raise RuntimeError(f"a run that nobody stopped failed: {process.communicate()[1]}")
+    done = ended(start("run", file, "--out", whole))
+    if done.returncode:
+        raise RuntimeError(f"a run that nobody stopped failed: {done.stderr}")
     number = 0
     while kills:
         number += 1
@@ -130,11 +130,11 @@ def _live(file: Path, run: Path, kills: int, draw: random.Random) -> list[str]:
                 time.sleep(0.0005)
             time.sleep(draw.random() * (1.5 if aim == "start" else 0.01))
             process.send_signal(signal.SIGKILL)
-        _, errors = process.communicate()
-        if process.returncode == 0:
+        done = ended(process)
+        if done.returncode == 0:
             return phases
-        if process.returncode != -signal.SIGKILL:
-            raise RuntimeError(f"{run} ended with exit code {process.returncode}: {errors}")
+        if done.returncode != -signal.SIGKILL:
+            raise RuntimeError(f"{run} ended with exit code {done.returncode}: {done.stderr}")
         phases.append(_phase(run, rounds))
 
 

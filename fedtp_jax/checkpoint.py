@@ -57,14 +57,14 @@ class Checkpoints:
         import orbax.checkpoint as ocp  # costs a quarter second, and only runs with a folder need it
 
         self._ocp, this = ocp, hosts.index()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=self._keep,
-            create=False,
-            cleanup_tmp_directories=not self._read_only,  # a reader must not clean up what a run is writing
-            read_only=self._read_only,
-            multiprocessing_options=ocp.options.MultiprocessingOptions(this, active_processes={this}),
-        )
         with _quiet() if self._read_only else contextlib.nullcontext():
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=self._keep,
+                create=False,
+                cleanup_tmp_directories=not self._read_only,  # a reader must not clean up after a run at work
+                read_only=self._read_only,
+                multiprocessing_options=ocp.options.MultiprocessingOptions(this, active_processes={this}),
+            )
             self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, rounds: int, state: State, logs: Mapping[str, bytes], meta: dict[str, Any]) -> None:
