@@ -24,6 +24,10 @@ import pandas as pd
 from fedtp_jax.errors import StorageError, UserError
 
 TEXTS = ("name", "excluded_clients")  # columns that are not numbers
+# by a process that was killed before config.yaml, the last of the header, made a run of the folder
+LEFT_BEHIND = {"environment.json", "partition.npz"} | {
+    f"{name}.part" for name in ("environment.json", "partition.npz", "config.yaml", "seeds.json")
+}
 PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
 
 
@@ -111,7 +115,7 @@ class RunFolder:
     @staticmethod
     def check_free(path: Path) -> None:
         """Raise UserError unless `path` can become a new run's folder."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or {file.name for file in path.iterdir()} - LEFT_BEHIND):
             hint = (
                 f" (to go on with the run in it: fedtp resume {path})"
                 if (path / "config.yaml").exists()
@@ -174,6 +178,10 @@ class SeedsFolder:
     def run(self, seed: int) -> Path:
         """The folder of one run."""
         return self.path / f"seed-{seed}"
+
+    def begun(self, seed: int) -> bool:
+        """Whether there is a run to go on with."""
+        return (self.run(seed) / "config.yaml").exists()
 
     def read(self) -> tuple[dict[str, Any], list[int]] | None:
         """(configuration, seeds), or None if it is not such a folder."""

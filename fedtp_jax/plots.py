@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,12 +32,13 @@ def to_png(figure: Figure, dpi: int = 144) -> bytes:
     return buffer.getvalue()
 
 
-def _style(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
+def style(axes: Axes, title: str, xlabel: str, ylabel: str, grid: Literal["x", "y"] = "y") -> None:
+    """The title on the left, no frame, faint lines across the values."""
     axes.set_title(title, loc="left", fontsize=11)
     axes.set(xlabel=xlabel, ylabel=ylabel, axisbelow=True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(QUIET)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
@@ -51,8 +52,8 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     history = history.replace([np.inf, -np.inf], np.nan)  # a diverged round leaves a gap
     evaluated = history.dropna(subset="test_accuracy")
     title = "No evaluation yet" if evaluated.empty else "Test accuracy"
-    _style(left, title, "communication round", "accuracy (%)")
-    _style(right, "Loss", "communication round", "cross-entropy (nats per example)")
+    style(left, title, "communication round", "accuracy (%)")
+    style(right, "Loss", "communication round", "cross-entropy (nats per example)")
     if not evaluated.empty:
         _draw_accuracies(left, evaluated)
     _draw_losses(right, history, evaluated)
@@ -113,7 +114,7 @@ def client_accuracies(clients: pd.DataFrame) -> Figure:
     values = 100 * tested["test_accuracy"].to_numpy(float)
     count, missing = len(values), len(clients) - len(values)
     title = f"Clients tested: {count:,}, without test examples: {missing:,}"
-    _style(axes, title, "client, worst first", "accuracy (%)")
+    style(axes, title, "client, worst first", "accuracy (%)")
     axes.set_ylim(0, 100)
     if not count:  # the title says why
         return figure
@@ -154,7 +155,7 @@ def partition_bubbles(counts: np.ndarray, labels: Sequence[str] | None = None) -
     sizes = counts.sum(1)
     shards = f"smallest {sizes.min():,}, median {np.median(sizes):,.0f}, largest {sizes.max():,}"
     title = f"Clients: {clients:,}, classes: {classes}\nExamples per client: {shards}"
-    _style(axes, title, "client", "class")
+    style(axes, title, "client", "class")
     if clients > MOST_BUBBLE_CLIENTS or classes > MOST_BUBBLE_CLASSES:
         _draw_heat_map(figure, axes, counts)
     else:

@@ -26,6 +26,7 @@ from fedtp_jax.personalized import Personalized, personalize
 from fedtp_jax.programs import Programs
 from fedtp_jax.saved import checkpoint_meta, read_meta, read_newest, task_of, write_header
 from fedtp_jax.task import TaskShape
+from fedtp_jax.views import Views
 
 WHOLE_NUMBERS = {
     "round",
@@ -43,7 +44,7 @@ WHOLE_NUMBERS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class Result(Views):
     """A finished simulation.
 
     Attributes:
@@ -118,15 +119,23 @@ class Result:
         For text x [B, T] are codes of characters and logits are [B, T, classes]. Nearest neighbours, which
         need the client's examples, take no part.
         """
-        x = np.asarray(x)
-        if x.shape[1:] != self.task.input_shape:
-            one = ", ".join(map(str, self.task.input_shape))
-            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}]")
         return self._built[1].predict(self._leaves(client), self._inputs(x)).logits
+
+    def intermediates(self, client: int, x: np.ndarray) -> dict[str, Any]:
+        """What `client`'s model sows into the collection "intermediates" on inputs as `predict` takes them.
+
+        {layer: {..., name: (array,)}}: features [B, F], and of the ViT attention weights of each block.
+        """
+        inputs = self._inputs(x)
+        _, found = self.model.apply(self.variables(client), inputs, mutable=["intermediates"])
+        return dict(found["intermediates"])
 
     def _inputs(self, x: np.ndarray) -> jax.Array:
         """What the model takes, of inputs as the data set holds them."""
-        task = self.task
+        x, task = np.asarray(x), self.task
+        if x.shape[1:] != task.input_shape:
+            one = ", ".join(map(str, task.input_shape))
+            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}]")
         if task.is_text:
             if x.dtype.kind not in "iu" or not (x.min() >= 0 and x.max() < task.num_classes):
                 raise UserError(

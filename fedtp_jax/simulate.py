@@ -157,7 +157,7 @@ def _each_seed(
     results = []
     for seed, run in zip(seeds, runs, strict=True):
         own = folder.run(seed) if folder else None
-        begun = resume and own is not None and hosts.from_first(own.exists)
-        run.open(own, resume=begun)
+        begun = resume and folder and hosts.from_first(functools.partial(folder.begun, seed))
+        run.open(own, resume=bool(begun))
         results.append(loop(run))
     return results

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -85,6 +86,19 @@ def test_stopped_seeds_go_on(together, tmp_path):
         for name in ("metrics.csv", "clients.csv", "partition.npz"):
             files = [folder / f"seed-{seed}" / name for folder in (path, tmp_path / "runs")]
             assert files[0].read_bytes() == files[1].read_bytes(), (seed, name)
+
+
+def test_seeds_killed_before_a_folder_was_whole_go_on(together, tmp_path):
+    """A process that dies in the header: config.yaml is its last file."""
+    _, path = together
+    runs = shutil.copytree(path, tmp_path / "runs")
+    last = runs / f"seed-{SEEDS[-1]}"
+    shutil.rmtree(last / "checkpoints")
+    for name in ("config.yaml", "metrics.csv", "timing.csv", "clients.csv", "report.html"):
+        (last / name).unlink()
+    simulate(SETTINGS, seeds=SEEDS, out=runs, resume=True)
+    for name in ("metrics.csv", "clients.csv", "partition.npz", "config.yaml"):
+        assert (last / name).read_bytes() == (path / last.name / name).read_bytes(), name
 
 
 def test_from_the_shell(tmp_path, capsys):

@@ -207,3 +207,18 @@ def test_a_checkpoint_that_does_not_fit_is_warned_of_and_the_next_one_written(wh
         result = simulate(settings, out=tmp_path / "run", on_round=fill)
     same_state(result.state, whole[0].state)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["6"]
+
+
+def test_a_folder_whose_run_was_killed_in_its_header_is_free(whole, tmp_path):
+    run = shutil.copytree(whole[1], tmp_path / "run")
+    for path in run.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in ("environment.json", "partition.npz"):
+            path.unlink()
+    (run / "config.yaml.part").write_text("train")
+    with pytest.raises(UserError, match="is not the folder of a run"):
+        simulate(TINY, out=run, resume=True)
+    simulate(TINY, out=run)
+    same_files(whole[1], run)
+    assert not list(run.glob("*.part"))

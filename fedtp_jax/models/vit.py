@@ -27,10 +27,15 @@ class Attention(nn.Module):
         query = dense(inner, dim, "query", use_bias=False)(x).reshape(split)
         key = dense(inner, dim, "key", use_bias=False)(x).reshape(split)
         value = dense(inner, dim, "value", use_bias=False)(x).reshape(split)
-        mixed = attend(query, key, value)
+        mixed = attend(query, key, value, drop=self._sown)
         if self.heads == 1 and self.dim_head == dim:
             return mixed  # as the authors' code: nothing to project
         return Dropout(self.dropout)(dense(dim, inner, "out")(mixed), train)
+
+    def _sown(self, weights: jax.Array) -> jax.Array:
+        """The weights [B, A, S, S], laid out for who asks; in training nobody does, and XLA drops them."""
+        self.sow("intermediates", "attention", weights)
+        return weights
 
 
 class Mlp(nn.Module):

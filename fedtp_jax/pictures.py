@@ -1,0 +1,142 @@
+"""Pictures of what clients are and see: embeddings, gains over another run, attention, lanes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from fedtp_jax.plots import BLUE, GREEN, GRID, INK, LEGEND, QUIET, SKY, VERMILION, style
+from fedtp_jax.schedule import Layout
+
+MOST_CLASSES = 12  # told apart by colour; more share the last one
+TICKS = 60  # of a schedule that are labelled
+
+
+def embedding_map(embeddings: np.ndarray, dominant: np.ndarray, names: Sequence[str] | None = None) -> Figure:
+    """Clients by the first two principal components of their embeddings.
+
+    Args:
+      embeddings: [N, E].
+      dominant: [N] the class of which each client holds most train examples: its colour and letter.
+      names: of the classes; default: their numbers.
+    """
+    from sklearn.decomposition import PCA
+
+    figure = Figure(figsize=(6.4, 5), layout="constrained")
+    axes = figure.subplots()
+    pca = PCA(2).fit(embeddings)
+    points, share = pca.transform(embeddings), 100 * pca.explained_variance_ratio_
+    style(axes, f"Embeddings of {len(points):,} clients, by the class they hold most of", "", "")
+    axes.set_xlabel(f"first component ({share[0]:.0f} % of the variance)")
+    axes.set_ylabel(f"second component ({share[1]:.0f} %)")
+    palette = colormaps["tab20"].colors  # type: ignore[attr-defined]
+    for number, which in enumerate(np.unique(dominant)):
+        at, label = points[dominant == which], names[which] if names else str(which)
+        colour = palette[min(number, 19)]
+        axes.scatter(at[:, 0], at[:, 1], color=colour, s=42, edgecolor=INK, linewidth=0.5, label=label)
+        if len(points) <= 100:  # a second sign beside the colour
+            for x, y in at:
+                axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=8, color=INK)
+    if len(points) > 100:
+        axes.legend(title="class", **LEGEND)
+    return figure
+
+
+def gains(own: np.ndarray, other: np.ndarray, name: str, other_name: str) -> Figure:
+    """Who gains and who loses: each client's accuracy minus that in another run, sorted.
+
+    Args:
+      own, other: [N] fractions, NaN for clients that were not tested.
+      name, other_name: of the two runs.
+    """
+    both = np.isfinite(own) & np.isfinite(other)
+    change = 100 * np.sort((own - other)[both])
+    lose, win = int((change < 0).sum()), int((change > 0).sum())
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots()
+    style(axes, f"{name} against {other_name}: {win:,} clients gain, {lose:,} lose", "client, sorted", "")
+    axes.set_ylabel("change in accuracy (points)")
+    edges = np.arange(len(change) + 1) - 0.5
+    for mask, colour, hatch in ((change < 0, VERMILION, "///"), (change >= 0, BLUE, "")):
+        shown = np.where(mask, change, 0.0)
+        axes.stairs(shown, edges, fill=True, facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0.3)
+    mean = float(change.mean()) if len(change) else 0.0
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.axhline(0, color=INK, linewidth=1)
+    axes.axhline(mean, color=GREEN, ls="--", linewidth=1.5, label=f"mean: {mean:+.1f} points")
+    axes.legend(**LEGEND)
+    return figure
+
+
+def attention_maps(images: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure:
+    """A row per image: the image, and what the model of each run looks at in it.
+
+    Args:
+      images: [B, H, W, C].
+      maps: {name of a run: [B, patches]} as `attention.rollout` gives them.
+    """
+    count, columns = len(images), 1 + len(maps)
+    figure = Figure(figsize=(1.9 * columns, 1.9 * count + 0.4), layout="constrained")
+    grid = figure.subplots(count, columns, squeeze=False)
+    for row, image in zip(range(count), images, strict=True):
+        shown = image.squeeze() if image.shape[-1] == 1 else image
+        for column, (name, looks) in enumerate([("image", None), *maps.items()]):
+            axes = grid[row][column]
+            axes.axis("off")
+            axes.imshow(shown, cmap="gray")
+            if row == 0:
+                axes.set_title(name, fontsize=10)
+            if looks is not None:
+                side = int(np.sqrt(looks.shape[-1]))
+                height, width = image.shape[:2]
+                heat = looks[row].reshape(side, side).repeat(height // side, 0).repeat(width // side, 1)
+                axes.imshow(heat, cmap="inferno", alpha=0.65)
+    return figure
+
+
+def distance_matrix(distances: np.ndarray, names: Sequence[str], title: str) -> Figure:
+    """[K, K] distances as a heat map, each written into its cell if there are few."""
+    size = 2.2 + 0.42 * len(names)
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(distances, cmap="cividis", vmin=0)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    if len(names) <= 12:
+        middle = distances.max() / 2
+        for (i, j), value in np.ndenumerate(distances):
+            ink = INK if value > middle else "white"
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure
+
+
+def lane_schedule(queues: Sequence[Sequence[tuple[int, int]]], layout: Layout, occupancy: float) -> Figure:
+    """Who works on which lane when: a bar per client, as long as its local steps.
+
+    Args:
+      queues: for each lane of all devices in turn the (client, ticks) that it does one after the other.
+      layout: of the round.
+      occupancy: useful steps / executed steps, for the title.
+    """
+    figure = Figure(figsize=(10, 1.3 + 0.34 * len(queues)), layout="constrained")
+    axes = figure.subplots()
+    lanes = f"{layout.devices} devices x {layout.lanes} lanes"
+    style(axes, f"A round on {lanes}: occupancy {occupancy:.2f}", "tick", "", grid="x")
+    for lane, queue in enumerate(queues):
+        at = 0
+        for number, (client, ticks) in enumerate(queue):
+            axes.barh(lane, ticks, left=at, height=0.78, color=(BLUE, SKY)[number % 2], edgecolor="white")
+            if len(queues) <= 32 and ticks * 100 > sum(t for _, t in queue):
+                axes.text(at + ticks / 2, lane, str(client), ha="center", va="center", fontsize=8, color=INK)
+            at += ticks
+    names = [f"device {lane // layout.lanes}, lane {lane % layout.lanes}" for lane in range(len(queues))]
+    axes.set_yticks(range(len(queues)), names if len(queues) <= 32 else [""] * len(queues))
+    axes.invert_yaxis()
+    axes.legend(handles=[Line2D([], [], color=QUIET, lw=0, label="numbers: clients")], **LEGEND)
+    axes.set_facecolor(GRID)
+    return figure

@@ -1,0 +1,48 @@
+"""Where a run's numbers can go beside its folder: a tracker is what `on_round` takes, called with a Progress.
+
+TensorBoard's stands here; one for another service is as short (docs/how_to.md shows two).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fedtp_jax.errors import UserError
+from fedtp_jax.run import Progress
+
+
+class TensorBoard:
+    """Writes every number of the history as a scalar, by its name there, at its round.
+
+    Args:
+      folder: for TensorBoard's event files, such as "runs/quickstart/tensorboard".
+
+    Raises UserError when tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ModuleNotFoundError:
+            raise UserError(
+                "tensorboard: needs tensorboardX; install it with pip install 'fedtp_jax[tensorboard]'"
+            ) from None
+        self._folder, self._writer_of = Path(folder), SummaryWriter
+        self._writers: dict[int, Any] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        """Write the scalars of a finished round."""
+        writer = self._writer(progress)
+        for name, value in progress.row.items():
+            if isinstance(value, int | float) and name != "round":
+                writer.add_scalar(name, value, progress.round)
+        writer.add_scalar("seconds", progress.seconds, progress.round)
+        if progress.evaluated or progress.round == progress.rounds:
+            writer.flush()
+
+    def _writer(self, progress: Progress) -> Any:
+        """A writer for each seed; what a stopped run wrote after its checkpoint is dropped."""
+        seed = progress.seed
+        if seed not in self._writers:
+            folder = str(self._folder / f"seed-{seed}")
+            self._writers[seed] = self._writer_of(folder, purge_step=progress.round)
+        return self._writers[seed]
