@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from fedtp_jax import hosts
+from fedtp_jax.errors import UserError, in_one_line
 from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import State
 from fedtp_jax.population import Population, Rows
@@ -44,7 +45,10 @@ class Checkpoints:
         self._ocp = ocp
         writes = not read_only  # a reader must not clean up what a live run is writing
         if writes:
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"{folder}: is no folder ({in_one_line(error)}); take it away") from None
         this = hosts.index()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import jax
 import pandas as pd
 
-from fedtp_jax.errors import UserError
+from fedtp_jax.errors import UserError, in_one_line
 
 TEXTS = ("name", "excluded_clients")  # columns that are not numbers
 PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
@@ -59,7 +59,16 @@ class RunFolder:
     @staticmethod
     def check_free(path: Path) -> None:
         """Raise UserError unless `path` can become a new run's folder."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        try:
+            path.lstat()
+            taken = not path.is_dir() or any(path.iterdir())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: cannot be created ({in_one_line(error)}); choose another folder"
+            ) from None
+        if taken:
             hint = (
                 f" (to go on with the run in it: fedtp resume {path})"
                 if (path / "config.yaml").exists()
@@ -127,8 +136,13 @@ class SeedsFolder:
         """(configuration, seeds), or None if it is not such a folder."""
         if not self._content.is_file():
             return None
-        content = json.loads(self._content.read_text())
-        return content["config"], content["seeds"]
+        try:
+            content = json.loads(self._content.read_text())
+            return content["config"], content["seeds"]
+        except (OSError, ValueError, LookupError, TypeError):
+            raise UserError(
+                f"{self._content}: is damaged, so the runs cannot be continued; start anew"
+            ) from None
 
 
 class CsvLog:
@@ -175,11 +189,16 @@ class CsvLog:
         """All rows, none if the file is missing; an empty cell is None."""
         if not self.path.exists():
             return []
-        with self.path.open(encoding="utf-8", newline="") as file:
-            return [
-                {name: cell if name in TEXTS else _number(cell) for name, cell in row.items()}
-                for row in csv.DictReader(file)
-            ]
+        try:
+            with self.path.open(encoding="utf-8", newline="") as file:
+                return [
+                    {name: cell if name in TEXTS else _number(cell) for name, cell in row.items()}
+                    for row in csv.DictReader(file)
+                ]
+        except (OSError, ValueError, AttributeError, csv.Error) as error:  # a row may lack cells
+            raise UserError(
+                f"{self.path}: was changed, so it cannot be read ({in_one_line(error)}); run it again"
+            ) from None
 
 
 def _cell(value: Any) -> str:

@@ -24,7 +24,7 @@ from fedtp_jax.novel import Adaptation, NovelClients
 from fedtp_jax.participation import held_out_clients
 from fedtp_jax.personalized import Personalized, personalize
 from fedtp_jax.programs import Programs
-from fedtp_jax.saved import checkpoint_meta, read_meta, read_newest, task_of, write_header
+from fedtp_jax.saved import check_config, checkpoint_meta, read_meta, read_newest, task_of, write_header
 from fedtp_jax.task import TaskShape
 
 WHOLE_NUMBERS = {
@@ -118,10 +118,13 @@ class Result:
         For text x [B, T] are codes of characters and logits are [B, T, classes]. Nearest neighbours, which
         need the client's examples, take no part.
         """
-        x = np.asarray(x)
-        if x.shape[1:] != self.task.input_shape:
+        try:
+            x = np.asarray(x)
+        except ValueError:
+            raise UserError("x: got a ragged list, expected inputs of one shape") from None
+        if x.shape[1:] != self.task.input_shape or not len(x):
             one = ", ".join(map(str, self.task.input_shape))
-            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}]")
+            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}], batch at least 1")
         return self._built[1].predict(self._leaves(client), self._inputs(x)).logits
 
     def _inputs(self, x: np.ndarray) -> jax.Array:
@@ -259,16 +262,16 @@ class Result:
         config = settings.load_config(run.config)
         checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
         try:
-            task = task_of(read_meta(checkpoints, run.path))
+            meta = read_meta(checkpoints, run.path)
+            check_config(meta, config, run.path)
+            task = task_of(meta)
             initial = Initial(task.build(config)[1], task.num_clients, config.seed, Programs())
             rounds, saved = read_newest(checkpoints, initial, run.path)
         finally:
             checkpoints.close()
         history = pd.DataFrame(run.metrics.rows())
-        if history.empty:
-            raise UserError(
-                f"{run.metrics.path}: is missing or empty, so the run cannot be loaded; run it again"
-            )
+        if "round" not in history:
+            raise UserError(f"{run.metrics.path}: holds no round, so the run cannot be loaded; run it again")
         clients = pd.DataFrame(CsvLog(run.clients).rows())
         partition = partitions.load(run.partition)
         state = saved.state(initial.population(config.engine.rows))

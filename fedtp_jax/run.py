@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import pandas as pd
 
-from fedtp_jax import hosts, settings
+from fedtp_jax import hosts
 from fedtp_jax.accounts import RoundResult
 from fedtp_jax.checkpoint import Checkpoints, Saved
 from fedtp_jax.config import Natural, SimulationConfig
@@ -24,7 +24,15 @@ from fedtp_jax.metrics import Accuracy, Sums, summarize
 from fedtp_jax.records import clients_table, history_row, report_run, timing_row
 from fedtp_jax.result import Result
 from fedtp_jax.rounds import Simulator
-from fedtp_jax.saved import checkpoint_meta, machine, read_meta, read_newest, task_of, write_header
+from fedtp_jax.saved import (
+    check_config,
+    checkpoint_meta,
+    machine,
+    read_meta,
+    read_newest,
+    task_of,
+    write_header,
+)
 from fedtp_jax.simulators import set_up
 from fedtp_jax.waves import Prefetch
 
@@ -130,12 +138,7 @@ class Run:
                 partitions.save(self.partition, folder.partition)
                 return 0, [], None
             meta = read_meta(checkpoints, folder.path)
-            there = settings.differences(settings.from_dict(meta["config"]), self.config)
-            if there:
-                raise UserError(
-                    f"{folder.path}: was run with another configuration ({'; '.join(there)}); "
-                    "resume it with the one it was started with, or start a new run"
-                )
+            check_config(meta, self.config, folder.path)
             task = task_of(meta)
             for field in dataclasses.fields(task):
                 here, saved = getattr(self.task, field.name), getattr(task, field.name)

@@ -56,7 +56,18 @@ def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
     found = checkpoints.newest_meta()
     if found is None:
         raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
+    if not {"config", "task", "machine"} <= set(found):
+        raise UserError("checkpoints: were written by another version of fedtp_jax; run the simulation again")
     return found
+
+
+def check_config(meta: dict[str, Any], config: SimulationConfig, path: Path) -> None:
+    """Raise UserError unless a checkpoint's `meta` is of a run with `config`."""
+    if there := settings.differences(settings.from_dict(meta["config"]), config):
+        raise UserError(
+            f"{path}: was run with another configuration ({'; '.join(there)}); "
+            "resume it with the one it was started with, or start a new run"
+        )
 
 
 def read_newest(checkpoints: Checkpoints, initial: Initial, path: Path) -> tuple[int, Saved]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from fedtp_jax import hosts, settings
+from fedtp_jax.building import show
 from fedtp_jax.config import Arrays, SimulationConfig
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.sources import load
@@ -75,9 +76,11 @@ def simulate(
     elif isinstance(config, str | Path):
         config = hosts.together(functools.partial(settings.load_config, config))
     elif not isinstance(config, SimulationConfig):
-        raise UserError(
-            f"config: got a {type(config).__name__}, expected a SimulationConfig or a file's path"
-        )
+        raise UserError(f"config: got {show(config)}, expected a SimulationConfig or a file's path")
+    if out is not None and not isinstance(out, str | Path):
+        raise UserError(f"out: got {show(out)}, expected a folder's path")
+    if on_round is not None and not callable(on_round):
+        raise UserError(f"on_round: got {show(on_round)}, expected a function of a Progress")
     config = settings.checked(config)
     hosts.check_same("config", config)
     if resume and out is None:
@@ -102,10 +105,10 @@ def simulate(
 
 
 def _checked_seeds(seeds: Any) -> list[int]:
-    seeds = list(seeds) if isinstance(seeds, Iterable) else [None]
-    if not seeds or len(set(seeds)) < len(seeds) or any(type(seed) is not int for seed in seeds):
-        raise UserError(f"seeds: got {seeds!r}, expected different whole numbers, such as [0, 1, 2]")
-    return seeds
+    found = list(seeds) if isinstance(seeds, Iterable) else []
+    if not found or any(type(seed) is not int for seed in found) or len(set(found)) < len(found):
+        raise UserError(f"seeds: got {show(seeds)}, expected different whole numbers, such as [0, 1, 2]")
+    return found
 
 
 def _each_seed(
