@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from fedtp_jax import SimulationConfig, UserError, config, load_config
+from fedtp_jax import SimulationConfig, config, load_config
 from fedtp_jax.settings import checked, differences, from_dict, to_dict, to_yaml
 
 
@@ -71,108 +71,6 @@ def test_optimizers_by_name_and_by_argument_in_any_order(file):
     assert load_config(file, ["training.optimizer=sgd"]).training.optimizer == config.Optimizer("sgd", {})
     assert load_config(file).training.optimizer == config.Optimizer("sgd", {"momentum": 0.9})
     assert hash(settings) == hash(load_config(file, [f"training.optimizer.{text}" for text in overrides]))
-
-
-MISTAKES = {
-    "trainin.rounds=3": ["trainin: unknown field", "did you mean 'training'"],
-    "training.round=3": ["training.round: unknown field", "did you mean 'rounds'", "cohort_size"],
-    "training.rounds=x": ["training.rounds", "'x'", "a whole number"],
-    "training.rounds=2.5": ["training.rounds", "2.5", "a whole number"],
-    "training.rounds=true": ["training.rounds", "True", "a whole number"],
-    "training.rounds=0": ["training.rounds", "got 0", "at least 1"],
-    "training.learning_rate=-1": ["training.learning_rate", "-1.0", "greater than 0"],
-    "training.learning_rate=nan": ["training.learning_rate", "a finite number"],
-    "training.momentum=1": ["training.momentum: unknown field", "training.optimizer.momentum"],
-    "training.optimizer=[adam]": ["training.optimizer", "['adam']", "the name of an optax optimizer"],
-    "training.optimizer.momentum=fast": ["training.optimizer.momentum", "'fast'", "a finite number"],
-    "training.schedule=warm": ["training.schedule.name", "'warm'", "cosine"],
-    "training.schedule={name: cosine, decay: 1}": ["training.schedule.decay", "a field of exponential"],
-    "training={local_steps: 5, local_epochs: 2}": ["training.local_steps", "give one of them"],
-    "training.held_out=17": ["training.cohort_size", "training.held_out = 20 - 17"],
-    "compat=papers": ["compat", "'papers'", "'none' or 'reference'"],
-    "evaluation.knn.weight=2": ["evaluation.knn.weight", "at most 1"],
-    "training.cohort_size=99": ["training.cohort_size", "99", "partition.clients = 20"],
-    "training=7": ["training", "expected a section", "7"],
-    "training.rounds": ["'training.rounds'", "section.field=value"],
-    "seed=-1": ["seed", "-1", "at least 0"],
-    "seed.x=1": ["seed", "expected a whole number"],
-    "method.name=fedtpp": ["method.name", "'fedtpp'", "did you mean 'fedtp'", "vanilla"],
-    "method.mu=2": ["method.mu", "fedprox", "method.name is 'fedtp'"],
-    "method.hypernetwork.hiden=2": ["method.hypernetwork.hiden", "did you mean 'hidden'"],
-    "method.personal=[3]": ["method.personal", "a list of texts"],
-    "method.personal=['(^|/)(query|key|value)/kernel$']": ["method.personal", "one role"],
-    "partition.beta=3": ["partition.beta", "noniid-labeldir", "partition.name is 'dirichlet'"],
-    "partition.alpha=0": ["partition.alpha", "greater than 0"],
-    "partition={name: file}": ["partition.file", "needs a path"],
-    "data.name=npz": ["data.file", "needs a path"],
-    "data=5": ["data", "got 5", "digits"],
-    "method.name=[fedtp]": ["method.name", "['fedtp']", "fedavg"],
-    "partition={name: [iid]}": ["partition.name", "['iid']"],
-    "model.dropout=1": ["model.dropout", "less than 1"],
-    "engine.lanes=many": ["engine.lanes", "'many'", "a whole number or 'auto'"],
-    "engine.devices=0": ["engine.devices", "at least 1"],
-}
-
-
-@pytest.mark.parametrize("override", MISTAKES)
-def test_mistake_has_one_message_with_field_value_and_remedy(override, file):
-    with pytest.raises(UserError) as caught:
-        load_config(file, [override])
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in MISTAKES[override]:
-        assert word in message, message
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("training: [", ["x.yaml", "not valid YAML"]),
-        ("- a", ["x.yaml", "expected sections"]),
-        ("seed: 1\nseed: 2", ["x.yaml", "'seed' stands twice"]),
-        ("training: {rounds: 1, rounds: 2}", ["'rounds' stands twice"]),
-        ("!!python/object/apply:os.system ['true']", ["x.yaml", "not valid YAML"]),
-        ("[" * 5000, ["x.yaml"]),
-        ("\x00", ["x.yaml", "not valid YAML"]),
-    ],
-)
-def test_broken_files(text, words, tmp_path):
-    path = tmp_path / "x.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError) as caught:
-        load_config(path)
-    for word in words:
-        assert word in str(caught.value)
-
-
-def test_missing_and_unreadable_files(tmp_path):
-    with pytest.raises(UserError, match="there is no such configuration file"):
-        load_config(tmp_path / "none.yaml")
-    with pytest.raises(UserError, match="cannot be read"):
-        load_config(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (
-            SimulationConfig(training=config.Training(rounds=0)),
-            "training.rounds: got 0, expected a number at least 1",
-        ),
-        (
-            SimulationConfig(training=config.Training(rounds="3")),
-            "training.rounds: got '3', expected a whole number",
-        ),
-        (SimulationConfig(training={"round": 3}), "training.round: unknown field (did you mean 'rounds'?)"),
-        (SimulationConfig(method="fedavg"), "method: got 'fedavg', expected one of config.FedAvg()"),
-        (SimulationConfig(data=config.Vit()), "data: got Vit("),
-        (SimulationConfig(engine=config.Engine(devices="all")), "engine.devices: got 'all'"),
-    ],
-)
-def test_python_configurations_are_checked_too(settings, message):
-    with pytest.raises(UserError) as caught:
-        checked(settings)
-    assert message in str(caught.value)
 
 
 def test_one_pattern_may_stand_without_a_list():
