@@ -1,6 +1,7 @@
 """Plain values -> the dataclasses of a configuration, with one clear message per mistake."""
 
 import dataclasses
+import datetime
 import math
 import types
 import typing
@@ -23,7 +24,9 @@ NAMED = {
 def build(kind: type, values: Any, where: str) -> Any:
     """An instance of dataclass `kind` from plain values; `where` is its dotted name and a dot, or empty."""
     if not isinstance(values, Mapping):
-        raise UserError(f"{where.rstrip('.')}: expected a section with fields, got {show(values)}")
+        raise UserError(
+            f"{where.rstrip('.') or 'configuration'}: expected a section with fields, got {show(values)}"
+        )
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in values:
@@ -68,8 +71,8 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(
             f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
         )
-    known = {f.name for f in dataclasses.fields(kinds[name])}
-    for option in set(options) - known:
+    known = [f.name for f in dataclasses.fields(kinds[name])]
+    for option in (option for option in options if option not in known):
         owners = [n for n, kind in kinds.items() if option in {f.name for f in dataclasses.fields(kind)}]
         if owners:
             allowed = f"its fields are: {', '.join(known)}" if known else "it has no fields"
@@ -112,7 +115,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     elif kind is type(None) and value is None:
         return None
     elif typing.get_origin(kind) is Literal:
-        if value in typing.get_args(kind):
+        if isinstance(value, str) and value in typing.get_args(kind):
             return value
     elif kind in (bool, int):
         if type(value) is kind:
@@ -161,5 +164,5 @@ def describe(kind: Any) -> str:
 
 def show(value: Any) -> str:
     """A value as the user wrote it, shortened."""
-    text = repr(value)
+    text = str(value) if isinstance(value, datetime.date) else " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."

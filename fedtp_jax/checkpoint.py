@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from fedtp_jax import hosts
+from fedtp_jax.errors import UserError, in_one_line
 from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import State
 from fedtp_jax.population import Population, Rows
@@ -50,7 +51,10 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int, read_only: bool = False) -> None:
         self._folder, self._keep, self._read_only = folder.resolve(), keep, read_only
         if not read_only:
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"{folder}: is no folder ({in_one_line(error)}); take it away") from None
         self._open()
 
     def _open(self) -> None:

@@ -3,7 +3,10 @@
 Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
 """
 
+import contextlib
 import functools
+import io
+import itertools
 import json as jsonlib
 import logging
 import sys
@@ -21,7 +24,7 @@ from fedtp_jax import cluster, hosts
 from fedtp_jax.cache import keep_programs
 from fedtp_jax.cluster import ALONE, Cluster
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.errors import StorageError, UserError
+from fedtp_jax.errors import StorageError, UserError, nearest
 from fedtp_jax.reference import describe_fields, list_parts
 
 Overrides = Annotated[
@@ -122,20 +125,21 @@ def partition(
     data = load(settings.data)
     made = partitions.make_partition(settings.partition, data, settings.seed)
     counts = made.train.class_counts(data.train.y, data.num_classes)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            partitions.save(made, out / "partition.npz")
+            write_atomically(out / "partition.png", to_png(partition_bubbles(counts)))
+        except OSError as error:
+            raise UserError(
+                f"--out {out}: cannot be written ({error.strerror}); choose another folder"
+            ) from None
     console = Console()
     console.print(partition_table(counts))
     console.print(
         f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}", highlight=False
     )
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"--out {out}: cannot be created ({error.strerror}); choose another folder"
-            ) from None
-        partitions.save(made, out / "partition.npz")
-        write_atomically(out / "partition.png", to_png(partition_bubbles(counts)))
         console.print(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}", highlight=False)
     return 0
 
@@ -218,13 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     code: int
     try:
-        code = tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog="fedtp",
-            args=arguments,
-            description="Simulate personalised federated learning with Transformers, FedTP above all.",
-            config=(FlagCreatePairsOff,),
-        )
+        code = _parse(commands, arguments)()
     except UserError as error:
         say(f"error: {error}")
         code = 2
@@ -238,6 +236,42 @@ def main(arguments: list[str] | None = None) -> None:
         code = 1
     cluster.leave()
     sys.exit(code)
+
+
+def _parse(commands: dict[str, Callable[..., int]], arguments: list[str]) -> Callable[[], int]:
+    """The command that the arguments ask for, to be called; UserError where they ask for none."""
+
+    def later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
+        return functools.wraps(command)(lambda *given, **named: functools.partial(command, *given, **named))
+
+    name = arguments[0] if arguments else ""
+    if name not in commands and not name.startswith("-"):
+        wrong = f"{name!r} is no command{nearest(name, commands)}" if name else "no command"
+        raise UserError(f"fedtp: {wrong}; choose one of {', '.join(commands)}")
+    about = f"fedtp {name}" if name in commands else "fedtp"
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            call: Callable[[], int] = tyro.extras.subcommand_cli_from_dict(
+                {name: later(command) for name, command in commands.items()},
+                prog="fedtp",
+                args=arguments,
+                description="Simulate personalised federated learning with Transformers, FedTP above all.",
+                config=(FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if stop.code in (None, 0):
+            raise
+        # a title, what is wrong, a rule, help; drawn in Unicode or in ASCII
+        lines = [line.strip("\u2502| ") for line in box.getvalue().splitlines()[1:]]
+        rest = itertools.dropwhile(_is_rule, lines)
+        wrong = " ".join(itertools.takewhile(lambda line: not _is_rule(line), rest)).rstrip(".")
+        raise UserError(f"{about}: {wrong}; see {about} --help") from None
+    return call
+
+
+def _is_rule(line: str) -> bool:
+    return not line.strip("\u2500\u2570\u256f+- ")
 
 
 def _simulate(

@@ -22,3 +22,14 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """`" (did you mean 'x'?)"` for the choice nearest to `word`, or an empty string."""
     found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What another library says is wrong, for a message of ours: one line, not too long."""
+    words = "no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+    if isinstance(error, RecursionError):
+        words = "nested too deeply"
+    if isinstance(error, OSError) and error.strerror:  # without its number and the file, which we name
+        words = error.strerror
+    text = " ".join(words.split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import pandas as pd
 
-from fedtp_jax.errors import StorageError, UserError
+from fedtp_jax.errors import StorageError, UserError, in_one_line
 
 TEXTS = ("name", "excluded_clients")  # columns that are not numbers
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder
@@ -115,7 +115,17 @@ class RunFolder:
     @staticmethod
     def check_free(path: Path) -> None:
         """Raise UserError unless `path` can become a new run's folder."""
-        if path.exists() and (not path.is_dir() or {file.name for file in path.iterdir()} - LEFT_BEHIND):
+        try:
+            path.lstat()
+            found = {file.name for file in path.iterdir()} if path.is_dir() else {""}
+            taken = bool(found - LEFT_BEHIND) or found == {"partition.npz"}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: cannot be created ({in_one_line(error)}); choose another folder"
+            ) from None
+        if taken:
             hint = (
                 f" (to go on with the run in it: fedtp resume {path})"
                 if (path / "config.yaml").exists()
@@ -190,8 +200,10 @@ class SeedsFolder:
         try:
             content = json.loads(self._content.read_text("utf-8"))
             return dict(content["config"]), list(content["seeds"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self._content}: is damaged ({error}); start these runs anew") from None
+        except (OSError, ValueError, LookupError, TypeError):
+            raise UserError(
+                f"{self._content}: is damaged, so the runs cannot be continued; start anew"
+            ) from None
 
 
 class CsvLog:
@@ -244,6 +256,16 @@ def csv_rows(content: bytes) -> list[dict[str, Any]]:
         {name: cell if name in TEXTS else _number(cell) for name, cell in row.items()}
         for row in csv.DictReader(io.StringIO(content.decode(), newline=""))
     ]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of such a file, none if it is missing; UserError if somebody else has changed it."""
+    try:
+        return csv_rows(path.read_bytes()) if path.exists() else []
+    except (OSError, ValueError, AttributeError, csv.Error) as error:  # a row may lack cells
+        raise UserError(
+            f"{path}: was changed, so it cannot be read ({in_one_line(error)}); run it again"
+        ) from None
 
 
 def _cell(value: Any) -> str:

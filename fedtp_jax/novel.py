@@ -284,6 +284,8 @@ def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settin
 def modes_to_run(asked: Sequence[str] | None, starts: Mapping[str, Start], method: str) -> list[str]:
     """The modes asked for, all that the method has by default; UserError for one that it has not."""
     asked = [asked] if isinstance(asked, str) else asked
+    if asked is not None and not isinstance(asked, Sequence):
+        raise UserError(f"modes: got {asked!r}, expected some of {', '.join(MODES)}")
     for mode in asked or ():
         if mode not in MODES:
             raise UserError(f"modes: got {mode!r}, expected some of {', '.join(MODES)}")

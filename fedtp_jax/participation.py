@@ -13,9 +13,10 @@ import numpy as np
 
 from fedtp_jax import rng
 from fedtp_jax.config import SimulationConfig, Training
-from fedtp_jax.errors import UserError
+from fedtp_jax.errors import UserError, in_one_line
 from fedtp_jax.schedule import sample_cohort
 
+FOREVER = 2**31  # no run has so many rounds
 COLUMNS = ["client", "first_round", "last_round"]
 
 
@@ -132,7 +133,7 @@ def read_trace(path: Path, num_clients: int) -> Trace:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{field}: {path} cannot be read ({error}); give a CSV file") from None
+        raise UserError(f"{field}: {path} cannot be read ({in_one_line(error)}); give a CSV file") from None
     if not rows or rows[0] != COLUMNS:
         head = ",".join(rows[0]) if rows else "nothing"
         raise UserError(f"{field}: {path} begins with {head[:80]!r}, expected {','.join(COLUMNS)}")
@@ -149,6 +150,6 @@ def read_trace(path: Path, num_clients: int) -> Trace:
                 f"{field}: {path}, line {number}: client {client} from round {first} to {last}; expected a "
                 f"client from 0 to {num_clients - 1} and rounds from 1 up, the last not before the first"
             )
-        intervals.append((client, first - 1, last - 1))
+        intervals.append((client, min(first, FOREVER) - 1, min(last, FOREVER) - 1))
     columns = np.array(intervals, np.int64).reshape(-1, 3).T
     return Trace(columns[0], columns[1], columns[2], num_clients)

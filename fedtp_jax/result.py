@@ -17,14 +17,14 @@ from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset, Partition, Shards
 from fedtp_jax.errors import UserError
-from fedtp_jax.folder import RunFolder, csv_rows, write_csv
+from fedtp_jax.folder import RunFolder, csv_rows, read_rows, write_csv
 from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.novel import Adaptation, NovelClients
 from fedtp_jax.participation import held_out_clients
 from fedtp_jax.personalized import Personalized, personalize
 from fedtp_jax.programs import Programs
-from fedtp_jax.saved import checkpoint_meta, read_meta, read_newest, task_of, write_header
+from fedtp_jax.saved import check_config, checkpoint_meta, read_meta, read_newest, task_of, write_header
 from fedtp_jax.task import TaskShape
 from fedtp_jax.views import Views
 
@@ -132,10 +132,14 @@ class Result(Views):
 
     def _inputs(self, x: np.ndarray) -> jax.Array:
         """What the model takes, of inputs as the data set holds them."""
-        x, task = np.asarray(x), self.task
-        if x.shape[1:] != task.input_shape:
+        task = self.task
+        try:
+            x = np.asarray(x)
+        except ValueError:
+            raise UserError("x: got a ragged list, expected inputs of one shape") from None
+        if x.shape[1:] != task.input_shape or not len(x):
             one = ", ".join(map(str, task.input_shape))
-            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}]")
+            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}], batch at least 1")
         if task.is_text:
             if x.dtype.kind not in "iu" or not (x.min() >= 0 and x.max() < task.num_classes):
                 raise UserError(
@@ -274,16 +278,17 @@ class Result(Views):
         config = settings.load_config(run.config, values=own)
         checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
         try:
-            task = task_of(read_meta(checkpoints, run.path))
+            meta = read_meta(checkpoints, run.path)
+            check_config(meta, config, run.path)
+            task = task_of(meta)
             initial = Initial(task.build(config)[1], task.num_clients, config.seed, Programs())
             _, saved = read_newest(checkpoints, initial, run.path)
         finally:
             checkpoints.close()
-        clients = run.clients.read_bytes() if run.clients.exists() else b""
         return cls(
             config=config,
             history=pd.DataFrame(csv_rows(saved.logs["metrics"])),
-            clients=pd.DataFrame(csv_rows(clients)),
+            clients=pd.DataFrame(read_rows(run.clients)),
             state=saved.state(initial.population(config.engine.rows)),
             partition=partitions.load(run.partition),
             task=task,

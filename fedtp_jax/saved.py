@@ -54,12 +54,7 @@ def task_of(meta: dict[str, Any]) -> TaskShape:
 
 def check_same_run(meta: dict[str, Any], config: SimulationConfig, task: TaskShape, path: Path) -> None:
     """UserError unless a checkpoint is of this configuration and data; another machine is warned of."""
-    there = settings.differences(meta["config"], settings.to_dict(config))
-    if there:
-        raise UserError(
-            f"{path}: was run with another configuration ({'; '.join(there)}); "
-            "resume it with the one it was started with, or start a new run"
-        )
+    check_config(meta, config, path)
     was = task_of(meta)
     for field in dataclasses.fields(task):
         here, saved = getattr(task, field.name), getattr(was, field.name)
@@ -86,7 +81,18 @@ def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
     found = checkpoints.newest_meta()
     if found is None:
         raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
+    if not {"config", "task", "machine"} <= set(found):
+        raise UserError("checkpoints: were written by another version of fedtp_jax; run the simulation again")
     return found
+
+
+def check_config(meta: dict[str, Any], config: SimulationConfig, path: Path) -> None:
+    """Raise UserError unless a checkpoint's `meta` is of a run with `config`."""
+    if there := settings.differences(meta["config"], settings.to_dict(config)):
+        raise UserError(
+            f"{path}: was run with another configuration ({'; '.join(there)}); "
+            "resume it with the one it was started with, or start a new run"
+        )
 
 
 def read_newest(checkpoints: Checkpoints, initial: Initial, path: Path) -> tuple[int, Saved]:

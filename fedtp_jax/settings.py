@@ -1,8 +1,9 @@
 """YAML files and `section.field=value` overrides -> SimulationConfig, with one clear message per mistake."""
 
 import dataclasses
+import itertools
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from fedtp_jax.building import NAMED, build, show
 from fedtp_jax.config import Optimizer, Own, SimulationConfig, default_of, name_of
-from fedtp_jax.errors import UserError
+from fedtp_jax.errors import UserError, in_one_line
 
 # what is a part of the user's own, section by section
 OWN: dict[str, Callable[[Any], bool]] = {
@@ -24,6 +25,7 @@ _BOUNDS = {
     "lt": (lambda value, bound: value < bound, "less than"),
     "le": (lambda value, bound: value <= bound, "at most"),
 }
+MOST_VALUES = 10_000  # in a YAML file
 
 
 def load_config(
@@ -35,6 +37,10 @@ def load_config(
 
     Raises UserError naming the file or the dotted field, the value, and what is allowed.
     """
+    if not isinstance(path, str | Path):
+        raise UserError(f"path: got {show(path)}, expected the path of a .yaml file")
+    if isinstance(overrides, str) or not all(isinstance(text, str) for text in overrides):
+        raise UserError(f"overrides: got {show(overrides)}, expected a list such as ['training.rounds=200']")
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -42,14 +48,19 @@ def load_config(
         raise UserError(
             f"{path}: there is no such configuration file; give the path of a .yaml file"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a configuration file ({error})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: no UTF-8 text (byte {error.start + 1} is {error.object[error.start]:#04x}); "
+            "give a .yaml file, saved as UTF-8"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({in_one_line(error)}); give the path of a .yaml file"
+        ) from None
     try:
-        tree = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise UserError(f"{path}: nested too deeply to be a configuration") from None
+        tree = _parse(text)
+    except ValueError as error:
+        raise UserError(f"{path}: no valid YAML ({error}); mend it") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -173,15 +184,66 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     ]
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which plain YAML settles silently for the last."""
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses bombs, and a key given twice, of which plain YAML silently takes the last."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node, counted with all that its aliases repeat: a short text can name billions of values."""
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.CollectionNode):
+            parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+            self._sizes[node] = 1 + sum(self._sizes.get(part, 1) for part in parts)
+            if self._sizes[node] > MOST_VALUES:
+                raise _wrong(node, f"more than {MOST_VALUES} values, aliases counted")
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError):  # of dates and numbers that are none
+            raise _wrong(node, f"{show(node.value)} is no {node.tag.rpartition(':')[2]}") from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"the key {key!r} stands twice in one section; keep one")
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise _wrong(key_node, "a key that is a list or a section")
+            if key in seen:
+                raise _wrong(key_node, f"the key {key!r} stands twice in one section")
+            seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _wrong(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+def _refuse_tag(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    raise _wrong(node, f"the tag {node.tag!r} is for no configuration")
+
+
+_Loader.add_constructor(None, _refuse_tag)
+
+
+def _parse(text: str) -> Any:
+    """What a YAML text says; ValueError with its place and one line where it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.reader.ReaderError as error:
+        raise ValueError(f"character {error.position + 1} is {chr(error.character)!r}") from None
+    except yaml.MarkedYAMLError as error:
+        problem = error.problem or ""
+        words = f"{error.context} {problem}" if problem.startswith("but ") else problem
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(where + words) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -190,8 +252,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not equals or not field:
         raise UserError(f"{override!r}: expected section.field=value, such as training.rounds=200")
     try:
-        value = yaml.load(text, _UniqueKeys) if text else None
-    except yaml.YAMLError:
+        value = _parse(text) if text else None
+    except ValueError:
         value = text
     _set(tree, field, value)
 
@@ -236,9 +298,10 @@ def _check_bounds(part: Any, where: str) -> None:
         if dataclasses.is_dataclass(value):
             _check_bounds(value, dotted + ".")
             continue
+        bounds = {"lt": 2**31, **field.metadata} if type(value) is int else field.metadata
         for key, (holds, words) in _BOUNDS.items():
-            if key in field.metadata and isinstance(value, int | float):
-                bound = field.metadata[key]
+            if key in bounds and isinstance(value, int | float):
+                bound = bounds[key]
                 if not holds(value, bound):
                     raise UserError(f"{dotted}: got {show(value)}, expected a number {words} {bound}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from fedtp_jax import hosts
+from fedtp_jax.building import show
 from fedtp_jax.config import Arrays, SimulationConfig
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.sources import load
@@ -103,16 +104,26 @@ def simulate(
         the run can be resumed. What it can do without (report, times, a checkpoint) is warned of.
     """
     values: dict[str, Any] = {**settings}
-    if data is not None:
-        values["data"] = Arrays() if isinstance(data, Dataset) else data
+    if isinstance(data, Dataset):
+        values["data"] = Arrays()
+    elif isinstance(data, str | Mapping) or dataclasses.is_dataclass(data):
+        values["data"] = data
+    elif data is not None:
+        raise UserError(
+            f"data: got a {type(data).__name__}, expected a name such as 'digits', or what "
+            "fedtp_jax.from_arrays(x, y) returns"
+        )
     if isinstance(config, str | Path):
         config = hosts.together(functools.partial(load_config, config, values=values))
     elif isinstance(config, SimulationConfig | None):
         config = replaced(checked(config or SimulationConfig()), values)
     else:
-        raise UserError(
-            f"config: got a {type(config).__name__}, expected a SimulationConfig or a file's path"
-        )
+        raise UserError(f"config: got {show(config)}, expected a SimulationConfig or a file's path")
+    if out is not None and not isinstance(out, str | Path):
+        raise UserError(f"out: got {show(out)}, expected a folder's path")
+    for name, hook in (("on_round", on_round), ("on_evaluation", on_evaluation)):
+        if hook is not None and not callable(hook):
+            raise UserError(f"{name}: got {show(hook)}, expected a function of a Progress")
     hosts.check_same("config", config)
     folder = None if out is None else Path(out)
     if resume and folder is None:
@@ -130,10 +141,10 @@ def simulate(
 
 
 def _checked_seeds(seeds: Any) -> list[int]:
-    seeds = list(seeds) if isinstance(seeds, Iterable) else [None]
-    if not seeds or len(set(seeds)) < len(seeds) or any(type(seed) is not int for seed in seeds):
-        raise UserError(f"seeds: got {seeds!r}, expected different whole numbers, such as [0, 1, 2]")
-    return seeds
+    found = list(seeds) if isinstance(seeds, Iterable) else []
+    if not found or any(type(seed) is not int for seed in found) or len(set(found)) < len(found):
+        raise UserError(f"seeds: got {show(seeds)}, expected different whole numbers, such as [0, 1, 2]")
+    return found
 
 
 def _each_seed(

@@ -57,42 +57,6 @@ def test_run_writes_a_numbered_folder_and_reports(file, capsys):
     assert f"{result['test_last']:.4f}" in out
 
 
-MISTAKES = [
-    (["run", "{file}", "training.cohort=3"], "training.cohort: unknown field (did you mean 'cohort_size'?)"),
-    (["run", "none.yaml"], "none.yaml: there is no such configuration file"),
-    (["run", "{file}", "model.patch_size=3"], "model.patch_size: 3 does not divide images of 8x8 pixels"),
-    (["run", "{file}", "data={name: cifar10, directory: nowhere}"], "data.directory"),
-    (["run", "{file}", "method.generated=[atention]"], "method.generated: 'atention' matches no leaf"),
-    (["run", "{file}", "partition={name: dirichlet, clients: 400}"], "partition.min_size"),
-    (["run", "{file}", "partition={name: pathological, classes_per_client: 11}"], "classes_per_client"),
-    (["run", "{file}", "--out", "{folder}"], "exists and is not an empty folder"),
-    (["resume", "nothing"], "is not the folder of a run"),
-    (["partition", "{file}", "partition.alpha=1"], "partition.alpha: a field of dirichlet"),
-    (["prepare", "digits"], "digits"),
-    (["prepare", "fashion_mnist", "--directory", "nowhere"], "nowhere"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(a)[:50] for a, _ in MISTAKES])
-def test_mistakes_exit_with_2_and_one_line(arguments, message, file, tmp_path, capsys):
-    names = {"file": file, "folder": str(tmp_path)}
-    before = sorted(p for p in tmp_path.rglob("*"))
-    code, out, err = fedtp(capsys, *(a.format(**names) if "{f" in a else a for a in arguments))
-    assert code == 2
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert message in err
-    assert sorted(p for p in tmp_path.rglob("*")) == before
-
-
-def test_wrong_commands_exit_with_2(capsys):
-    for arguments in (["rum"], ["run"], ["list", "method"]):
-        code, _, err = fedtp(capsys, *arguments)
-        assert code == 2
-        assert "Traceback" not in err
-
-
 def test_json_has_no_infinity(file, capsys):
     words = "method=fedproto", "training.rounds=1", "training.cohort_size=1", "--json"
     code, out, _ = fedtp(capsys, "run", file, *words)

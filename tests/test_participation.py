@@ -72,33 +72,6 @@ def test_a_trace_says_who_is_available(tmp_path):
     assert [one.drawn for one in rounds] == [2, 2, 2, 1, 2, 1]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "cannot be read"),
-        ("", "begins with 'nothing'"),
-        ("client,from,to\n", "begins with 'client,from,to'"),
-        ("client,first_round,last_round\n1,2\n", "line 2: got '1,2', expected three whole numbers"),
-        ("client,first_round,last_round\n1,2,x\n", "line 2: got '1,2,x'"),
-        ("client,first_round,last_round\n2000,1,2\n", "expected a client from 0 to 1999"),
-        ("client,first_round,last_round\n1,0,2\n", "rounds from 1 up"),
-        ("client,first_round,last_round\n1,3,2\n", "the last not before the first"),
-        ("\xff\xfe", "begins with"),
-    ],
-)
-def test_a_trace_that_is_none(text, message, tmp_path):
-    path = tmp_path / "trace.csv"
-    if text is not None:
-        path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=rf"training\.participation\.trace: .*{message}"):
-        draw(trace=str(path))
-
-
-def test_the_minimum_cannot_exceed_the_cohort():
-    with pytest.raises(UserError, match=r"participation\.minimum: 4 is more than the cohort_size 3"):
-        draw(size=3, minimum=4)
-
-
 def participating(**fields):
     return dataclasses.replace(TRAINING, local_epochs=2, participation=config.Participation(**fields))
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from test_cli import fedtp
 
-from fedtp_jax import Result, SimulationConfig, UserError, config, simulate
+from fedtp_jax import Result, SimulationConfig, config, simulate
 from fedtp_jax.settings import to_yaml
 
 SETTINGS = SimulationConfig(
@@ -114,10 +114,3 @@ def test_from_the_shell(tmp_path, capsys):
     code, shown, err = fedtp(capsys, "resume", str(out), "--json")
     assert (code, err) == (0, "")
     assert [one["test_mean"] for one in json.loads(shown)["seeds"]] == pytest.approx(means)
-
-
-@pytest.mark.parametrize("seeds", [[], [1, 1], [0.5], 3, [-1]])
-def test_mistakes(seeds, tmp_path):
-    with pytest.raises(UserError, match="seed"):
-        simulate(SETTINGS, seeds=seeds, out=tmp_path / "runs")
-    assert not (tmp_path / "runs").exists()

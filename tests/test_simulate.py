@@ -249,29 +249,6 @@ def test_save_and_load(whole, tmp_path):
         result.save(path)
 
 
-def test_nothing_is_written_before_everything_fits(tmp_path):
-    mistakes = {
-        "model.patch_size: 3 does not divide": {"model": config.Vit(patch_size=3)},
-        "matches no leaf": {"method": config.FedPer(personal=("haed/",))},
-        "is not a regular expression": {"method": config.FedPer(personal=("(",))},
-        "training.cohort_size: 9": {"training": config.Training(cohort_size=9)},
-        "data.file": {"data": config.Npz()},
-        "needs 100 clients|100 classes": {"partition": config.IidLabel100()},
-        "method.generated: empty": {"method": config.FedTP(generated=())},
-        "role_learning_rates.personal: 0.5, but this method has no personal": {
-            "training": config.Training(cohort_size=3, role_learning_rates=config.RoleRates(personal=0.5))
-        },
-        "training.optimizer.name: optax has no optimizer 'adm'": {
-            "training": config.Training(cohort_size=3, optimizer=config.Optimizer("adm"))
-        },
-        "engine.devices: got 64": {"engine": config.Engine(devices=64)},
-    }
-    for message, change in mistakes.items():
-        with pytest.raises(UserError, match=message):
-            simulate(dataclasses.replace(TINY, **change), out=tmp_path / "run")
-        assert not (tmp_path / "run").exists()
-
-
 def test_a_run_never_overwrites_a_folder(whole, tmp_path):
     _, path = whole
     with pytest.raises(UserError, match="fedtp resume"):

@@ -6,6 +6,7 @@ the order of the files, which is the canonical order everywhere in this package.
 
 import dataclasses
 import gzip
+import math
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedtp_jax.errors import UserError
+from fedtp_jax.data.unpack import OversizeError, most_bytes
+from fedtp_jax.errors import UserError, in_one_line
 
-_DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError)
+_DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError, OversizeError)
 
 
 class Split(NamedTuple):
@@ -51,7 +53,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise damaged(path, f"{type(error).__name__}: {error}") from error
+        raise damaged(path, in_one_line(error)) from error
 
 
 _IDX = {
@@ -101,16 +103,24 @@ def read_idx(files: dict[tuple[str, str], Path]) -> Originals:
 
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    with reading(path):
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    header = 4 + 4 * dimensions
-    if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
-        raise damaged(path, f"it starts with {content[:4].hex() or 'nothing'}, expected 0000080{dimensions}")
-    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", dimensions, offset=4))
-    expected = header + int(np.prod(shape, dtype=object))
+    packed = path.suffix == ".gz"
+    with reading(path), gzip.open(path) if packed else path.open("rb") as file:
+        header = file.read(4 + 4 * dimensions)
+        if len(header) < 4 + 4 * dimensions or header[:4] != bytes((0, 0, 8, dimensions)):
+            start = header[:4].hex() or "nothing"
+            raise damaged(path, f"it starts with {start}, expected 0000080{dimensions}")
+        shape = tuple(int(n) for n in np.frombuffer(header, ">u4", offset=4))
+        expected = math.prod(shape)
+        there = path.stat().st_size - len(header)
+        if expected > most_bytes(path) if packed else expected != there:
+            raise damaged(
+                path, f"its header announces {expected} bytes, but it holds {there}{' packed' * packed}"
+            )
+        content = file.read(expected + 1)  # one too many is enough to know
     if len(content) != expected:
-        raise damaged(path, f"{len(content)} bytes, but its header announces {expected}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+        held = "more" if len(content) > expected else len(content)
+        raise damaged(path, f"its header announces {expected} bytes, but it holds {held}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def check_labels(path: Path, y: np.ndarray, examples: int, classes: int) -> None:

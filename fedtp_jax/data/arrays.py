@@ -1,8 +1,6 @@
 """The user's own arrays as a Dataset: `from_arrays`, and .npz files that hold the same arrays."""
 
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fedtp_jax.building import show
 from fedtp_jax.data.federated import Dataset, Examples
-from fedtp_jax.errors import UserError, nearest
+from fedtp_jax.data.unpack import load_npz
+from fedtp_jax.errors import UserError, in_one_line, nearest
 
+MOST_CLASSES = 1_000_000
 _NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test")
 
 
@@ -128,20 +129,10 @@ def read_npz(file: str | None) -> Dataset:
 
 def _load_npz(path: Path) -> dict[str, Any]:
     try:
-        # Opened here because np.load leaves a damaged file open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+        return load_npz(path)
+    except Exception as error:  # zipfile, zlib and NumPy raise nearly anything on a damaged file
         raise UserError(
-            f"data.file: {path} is no readable .npz file ({error}); write it with "
+            f"data.file: {path} is no readable .npz file ({in_one_line(error)}); write it with "
             "numpy.savez(file, x=x, y=y), without object arrays"
         ) from error
 
@@ -175,13 +166,15 @@ def _given_test(
 def _array(field: str, value: ArrayLike) -> np.ndarray:
     try:
         array = np.asarray(value)
-    except ValueError as error:  # ragged lists
-        raise UserError(f"{field}: no array ({error}); give every example the same shape") from error
+    except ValueError:
+        raise UserError(f"{field}: a ragged list; give every example the same shape") from None
     if array.dtype == object:
         raise UserError(
             f"{field}: holds Python objects (dtype object); give an array of numbers of one shape"
         )
-    if array.ndim == 0 or array.size == 0:
+    if array.ndim == 0:
+        raise UserError(f"{field}: got {show(value)}; expected an array with an entry for each example")
+    if array.size == 0:
         raise UserError(f"{field}: an empty array of shape {array.shape}; give at least one example")
     return array
 
@@ -215,8 +208,11 @@ def _labels(field: str, value: ArrayLike) -> np.ndarray:
         hint = "; take argmax(axis=1) of one-hot labels" if y.ndim == 2 else ""
         raise UserError(f"{field}: shape {y.shape} {y.dtype}; expected [M] integer labels{hint}")
     low, high = int(y.min()), int(y.max())
-    if low < 0 or high >= 2**31 - 1:
-        raise UserError(f"{field}: labels run from {low} to {high}; expected 0 to num_classes - 1")
+    if low < 0 or high >= MOST_CLASSES:
+        raise UserError(
+            f"{field}: labels run from {low} to {high}; expected 0 to num_classes - 1, with at most "
+            f"{MOST_CLASSES} classes"
+        )
     return y.astype(np.int32)
 
 
@@ -224,12 +220,13 @@ def _column(field: str, value: ArrayLike | None, length: int) -> np.ndarray | No
     """[M] names of groups as text or integers; None for None."""
     if value is None:
         return None
-    column = np.asarray(value)
+    try:
+        column = np.asarray(value)
+    except ValueError:
+        raise UserError(f"{field}: a ragged list; give one integer or string for each example") from None
     if column.dtype == object and column.ndim == 1 and all(isinstance(entry, str) for entry in column):
         column = column.astype(str)  # a text column of pandas
-    if column.dtype == object and all(
-        type(entry) is int or isinstance(entry, np.integer) for entry in column
-    ):
+    if column.dtype == object and all(type(entry) is int and abs(entry) < 2**63 for entry in column.tolist()):
         column = column.astype(np.int64)
     if column.ndim != 1 or column.dtype.kind not in "iuUS":
         raise UserError(
@@ -262,8 +259,9 @@ def _num_classes(y: np.ndarray, y_test: np.ndarray, num_classes: int | None) -> 
     highest = int(max(y.max(), y_test.max()))
     if num_classes is None:
         return highest + 1
-    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
-        raise UserError(f"num_classes: {num_classes!r}; expected a whole number of at least 1")
+    whole = int(num_classes) if isinstance(num_classes, int | np.integer) else 0
+    if isinstance(num_classes, bool) or not 1 <= whole <= MOST_CLASSES:
+        raise UserError(f"num_classes: {num_classes!r}; expected a whole number from 1 to {MOST_CLASSES}")
     if highest >= num_classes:
         raise UserError(
             f"num_classes: {num_classes}, but a label is {highest}; labels run from 0 to num_classes - 1"
@@ -273,8 +271,10 @@ def _num_classes(y: np.ndarray, y_test: np.ndarray, num_classes: int | None) -> 
 
 def _held_out(group: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """[M] bool: round(fraction * size) random examples of every group, of one-example groups none."""
-    if not 0 < fraction < 1:
-        raise UserError(f"test_fraction: {fraction}; expected a share between 0 and 1 (or give x_test)")
+    if not isinstance(fraction, float | np.floating) or not 0 < fraction < 1:
+        raise UserError(f"test_fraction: {fraction!r}; expected a share between 0 and 1 (or give x_test)")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise UserError(f"seed: {seed!r}; expected a whole number of at least 0")
     order = np.lexsort((np.random.default_rng(seed).random(len(group)), group))
     _, start, size = np.unique(group[order], return_index=True, return_counts=True)
     rank = np.arange(len(group)) - np.repeat(start, size)
@@ -290,7 +290,10 @@ def _held_out(group: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def _per_channel(field: str, value: float | Sequence[float], channels: int) -> tuple[float, ...]:
-    numbers = np.atleast_1d(np.asarray(value, np.float64))
+    try:
+        numbers = np.atleast_1d(np.asarray(value, np.float64))
+    except (TypeError, ValueError):
+        numbers = np.zeros(0)
     if numbers.shape not in ((1,), (channels,)):
         raise UserError(
             f"{field}: {value!r}; expected one number or {channels}, one for each entry of the last axis"

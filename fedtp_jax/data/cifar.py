@@ -6,12 +6,14 @@ import pickle
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from fedtp_jax.building import show
 from fedtp_jax.data.archives import Originals, Split, check_labels, damaged, reading
-from fedtp_jax.errors import UserError
+from fedtp_jax.data.unpack import BoundedGzip
+from fedtp_jax.errors import UserError, in_one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _folder_members(edition: _Edition, folder: Path) -> dict[str, bytes]:
 def _tar_members(edition: _Edition, archive: Path) -> dict[str, bytes]:
     contents = {}
     wanted = {(edition.folder, name) for name in _wanted(edition)}
-    with reading(archive), tarfile.open(archive, "r:gz") as tar:
+    with reading(archive), BoundedGzip(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             if member.isfile() and PurePosixPath(member.name).parts[-2:] in wanted:
                 stream = tar.extractfile(member)
@@ -173,9 +175,12 @@ def _python_batch(edition: _Edition, path: Path, content: bytes) -> Split:
     labels = {}
     for label, classes in edition.classes.items():
         values = batch.get(edition.keys[label])
-        if not isinstance(values, list) or not all(type(v) is int and 0 <= v < classes for v in values):
-            key = edition.keys[label]
-            raise damaged(path, f"its {key!r} is {_describe(values)}, expected a list of 0 to {classes - 1}")
+        key, lawful = edition.keys[label], f"expected a list of 0 to {classes - 1}"
+        if not isinstance(values, list):
+            raise damaged(path, f"its {key!r} is {_describe(values)}, {lawful}")
+        for value in values:
+            if type(value) is not int or not 0 <= value < classes:
+                raise damaged(path, f"its {key!r} holds {show(value)}, {lawful}")
         labels[label] = np.array(values, np.uint8)
         check_labels(path, labels[label], len(data), classes)
     return Split(_images(data), labels)
@@ -242,8 +247,15 @@ _PICKLED = {
 }
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Python's plain containers, numbers and text, and uint8 arrays; every other name is refused."""
+class _ArrayUnpickler(pickle._Unpickler):
+    """Python's plain containers, numbers and text, and uint8 arrays; every other name is refused.
+
+    Of pickle's two readers the one in Python: the other makes as much room as a broken file announces.
+    """
+
+    dispatch: ClassVar = {
+        code: read for code, read in pickle._Unpickler.dispatch.items() if code < pickle.BYTEARRAY8[0]
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _PICKLED:
@@ -254,8 +266,10 @@ class _ArrayUnpickler(pickle.Unpickler):
 def _unpickle(path: Path, content: bytes) -> dict[str, Any]:
     try:
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except KeyError:
+        raise damaged(path, "not a pickle of plain arrays (an unknown code)") from None
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise damaged(path, f"not a pickle of plain arrays ({error})") from error
+        raise damaged(path, f"not a pickle of plain arrays ({in_one_line(error)})") from error
     if not isinstance(batch, dict):
-        raise damaged(path, f"it pickles {_describe(batch)}, expected a dict")
+        raise damaged(path, f"it pickles a {type(batch).__name__}, expected a dict")
     return batch

@@ -216,7 +216,7 @@ class Partition(NamedTuple):
             if len(shards.indices) and not 0 <= shards.indices.min() <= shards.indices.max() < count:
                 raise UserError(
                     f"partition: {split} indices run from {shards.indices.min()} to {shards.indices.max()}, "
-                    f"but {data.name} has {split} examples 0 to {count - 1}"
+                    f"but {data.name} has {split} examples 0 to {count - 1}; give positions among these"
                 )
             client = np.repeat(np.arange(len(shards)), shards.sizes)
             pairs = client * count + shards.indices

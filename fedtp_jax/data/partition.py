@@ -2,8 +2,7 @@
 
 import json
 import random
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from fedtp_jax import config as cfg
 from fedtp_jax.data import recipes, sampled, superclass_recipes
 from fedtp_jax.data.federated import Dataset, Partition, Shards
 from fedtp_jax.data.reference_partition import RECIPES
-from fedtp_jax.errors import UserError
+from fedtp_jax.data.unpack import load_npz
+from fedtp_jax.errors import UserError, in_one_line
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 ARRAYS = ("train_indices", "train_offsets", "test_indices", "test_offsets")
 
 
@@ -42,7 +41,12 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
             f"partition.name: {cfg.name_of(config)!r} would ignore the groups that the data name; "
             "use partition.name=natural, or leave the groups out of the data"
         )
-    partition = MAKERS[type(config)](config, data, seed if own_seed is None else own_seed)
+    try:
+        partition = MAKERS[type(config)](config, data, seed if own_seed is None else own_seed)
+    except MemoryError:
+        raise UserError(
+            f"partition.clients: the lists of {clients} clients do not fit into memory; use fewer"
+        ) from None
     partition.check(data)
     return partition
 
@@ -116,16 +120,20 @@ def save(partition: Partition, path: Path) -> None:
 def load(path: Path) -> Partition:
     """The partition that `save` wrote. Raises UserError for a missing, foreign, damaged or changed file."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            values = {name: file[name] for name in (*ARRAYS, "fingerprint")}
-            noise = file.get("noise")
+        values = load_npz(path)
     except FileNotFoundError:
         raise UserError(f"partition.file: no file {path}; check the path") from None
-    except UNREADABLE as e:
+    except Exception as error:  # zipfile, zlib and NumPy raise nearly anything on a damaged file
         raise UserError(
-            f"partition.file: {path} is not a partition that fedtp_jax saved, or is damaged ({e}); write "
-            "it again"
+            f"partition.file: {path} is not a partition that fedtp_jax saved, or is damaged "
+            f"({in_one_line(error)}); write it again"
         ) from None
+    if missing := [name for name in (*ARRAYS, "fingerprint") if name not in values]:
+        raise UserError(
+            f"partition.file: {path} is not a partition that fedtp_jax saved: it lacks {missing[0]}; choose "
+            "another file, or give your own lists as JSON"
+        )
+    noise = values.get("noise")
     parts = [values[name] for name in ARRAYS]
     lawful = all(part.ndim == 1 and part.dtype.kind in "iu" for part in parts) and all(
         len(offsets)
@@ -147,12 +155,12 @@ def load(path: Path) -> Partition:
 def load_json(path: Path) -> Partition:
     """Index lists {"train": {"0": [..], ..}, "test": {..}} from JSON; UserError where it is not that."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"), object_pairs_hook=_unique, parse_int=_int)
     except FileNotFoundError:
         raise UserError(f"partition.file: no file {path}; check the path") from None
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"partition.file: {path} cannot be read as JSON ({e}); mend or write it again"
+            f"partition.file: {path} cannot be read as JSON ({in_one_line(error)}); mend or write it again"
         ) from None
     shards = []
     for split in ("train", "test"):
@@ -169,6 +177,19 @@ def load_json(path: Path) -> Partition:
             )
         shards.append(Shards.from_lists([_indices(lists[str(k)], path, split, k) for k in range(len(lists))]))
     return Partition(shards[0], shards[1])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a name that stands twice in it Python would silently take the last."""
+    if len(found := dict(pairs)) < len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{twice!r} stands twice in one object")
+    return found
+
+
+def _int(digits: str) -> int:
+    """A number of JSON; Python refuses to read one of thousands of digits, which is too large anyway."""
+    return int(digits[:30])
 
 
 def _indices(values: Any, path: Path, split: str, client: int) -> np.ndarray:

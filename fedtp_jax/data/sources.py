@@ -101,6 +101,8 @@ def find_originals(name: str, directory: Path | None) -> Originals | None:
             ) from error
         if found is not None:
             return found
+    if directory is not None and directory.is_file():
+        raise UserError(f"data.directory: {directory} is a file; name a folder with {IMAGE_SETS[name].files}")
     return None
 
 

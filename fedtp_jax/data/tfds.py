@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.data.federated import Examples
-from fedtp_jax.errors import UserError
+from fedtp_jax.errors import UserError, in_one_line
 
 _BATCH = 1000  # examples read at once
 
@@ -65,7 +65,7 @@ def read(name: str, root: Path) -> tuple[Examples, Examples]:
             splits.append(_ordered(source, split))
         except Exception as error:  # TFDS and array_record raise nearly anything on a damaged folder
             raise UserError(
-                f"data: the TFDS folder {root / name} cannot be read ({type(error).__name__}: {error}); "
+                f"data: the TFDS folder {root / name} cannot be read ({in_one_line(error)}); "
                 f"delete it and run `fedtp prepare {name}` again"
             ) from error
     return splits[0], splits[1]
@@ -95,7 +95,10 @@ def _decoded(png: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """[H, W, C] uint8; refuses another shape, which NumPy would broadcast."""
     from PIL import Image
 
-    image = np.atleast_3d(np.asarray(Image.open(io.BytesIO(png))))
+    packed = Image.open(io.BytesIO(png))
+    if packed.size != (shape[1], shape[0]):  # before it is unpacked, to whatever size
+        raise ValueError(f"an image of {packed.width}x{packed.height} pixels, expected {shape[1]}x{shape[0]}")
+    image = np.atleast_3d(np.asarray(packed))
     if image.shape != shape or image.dtype != np.uint8:
         raise ValueError(f"an image of shape {image.shape} {image.dtype}, expected {shape} uint8")
     return image

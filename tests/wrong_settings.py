@@ -1,0 +1,169 @@
+"""Wrong settings: single fields, fields that do not go together, files that are no configuration."""
+
+import shlex
+from pathlib import Path
+
+from fedtp_jax import load_config, simulate
+
+TINY = """\
+partition: {name: pathological, clients: 6, classes_per_client: 2}
+model: {name: vit, patch_size: 4, dim: 8, depth: 1, heads: 2, dim_head: 4, mlp_dim: 8}
+method: {name: fedtp, hypernetwork: {embedding: 4, hidden: 6, layers: 1}}
+training: {rounds: 2, cohort_size: 3}
+checkpoint: {every: 1}
+"""
+
+
+def write(files):
+    """Write {name: content}; a content may be a function that makes it."""
+    for name, content in files.items():
+        content = content() if callable(content) else content
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def given(overrides, files=None):
+    """A run of TINY with these overrides, beside these files."""
+
+    def case():
+        write({"tiny.yaml": TINY, **(files or {})})
+        return lambda: simulate(load_config("tiny.yaml", shlex.split(overrides)), out="run")
+
+    return case
+
+
+def each(lines):
+    """A case for each line of overrides."""
+    return {f"`{line}`": given(line) for line in lines.strip().splitlines()}
+
+
+def file(content):
+    """A run of a configuration file that holds `content`."""
+
+    def case():
+        write({"x.yaml": content})
+        return lambda: simulate(load_config("x.yaml"), out="run")
+
+    return case
+
+
+def laughs(first, again):
+    """Nine lines of YAML, each of which repeats the one above nine times."""
+    lines = [f"&a0 {first}", *(f"&a{n} {again.format(', '.join([f'*a{n - 1}'] * 9))}" for n in range(1, 9))]
+    return "\n".join(f"l{n}: {line}" for n, line in enumerate(lines))
+
+
+FIELDS = """
+trainin.rounds=3
+training.round=3
+training=7
+training.rounds
+seed=-1
+seed=2147483648
+seed=
+seed=2020-01-01
+seed.x=1
+compat=papers
+data=5
+data=digit
+data.window=3
+'data={name: npz, file: 3}'
+'data={name: shakespeare, class_weights: 1}'
+'partition={name: [iid]}'
+partition.clients=10000000000000000000000000000000
+partition.beta=3
+'partition={name: dirichlet, alpha: 0}'
+model=resnet
+model.dropout=1
+model.heads=8.0
+model.kernels=3
+method.name=fedtpp
+method.name='[fedtp]'
+method.mu=2
+method.personal='[3]'
+method.hypernetwork=150
+method.hypernetwork.hiden=2
+'method={name: fedproto, weight: .inf}'
+training.rounds=x
+training.rounds=2.5
+training.rounds=true
+training.rounds=0
+training.learning_rate=-1
+training.learning_rate=nan
+training.learning_rate=1e400
+training.momentum=1
+training.optimizer='[adam]'
+training.optimizer.momentum=fast
+training.optimizer.momentun=0.5
+training.schedule=warm
+'training.schedule={name: cosine, decay: 1}'
+training.participation.dropout=1
+server.learning_rate=0
+evaluation.knn=0.5
+evaluation.knn.weight=2
+engine.devices=0
+engine.devices=64
+engine.lanes=many
+engine.precision=float64
+checkpoint.keep=0
+"""
+
+TOGETHER = """
+training.cohort_size=99
+training.held_out=4
+training.local_steps=5 training.local_epochs=2
+training.participation.minimum=4
+training.participation.over_selection=2.5
+'partition={name: file}'
+data.name=npz
+data=arrays
+partition=natural
+method.personal='["(^|/)(query|key|value)/kernel$"]'
+method.generated='[atention]'
+method.generated='[]'
+method.generated='["("]'
+model.patch_size=3
+model=cnn
+model=lstm method=fedavg
+method=pfedme training.role_learning_rates.shared=0.1
+method=fedavg training.role_learning_rates.personal=0.5
+method=local server.optimizer=adam
+evaluation.clients=7
+'partition={name: dirichlet, clients: 400}'
+'partition={name: pathological, classes_per_client: 11}'
+'partition={name: iid, clients: 1439}'
+'partition={name: sampled, train_examples: 1439}'
+'partition={name: noniid-labeluni, clients: 7}'
+partition=superclass
+"""
+
+FILES = {
+    "no such file": lambda: lambda: load_config("none.yaml"),
+    "a folder in place of the file": lambda: lambda: load_config("."),
+    "bytes of an image": file(b"\x89PNG\r\n\x1a\n"),
+    "Latin-1": file("# Ærø".encode("latin-1")),
+    "UTF-16": file("seed: 1".encode("utf-16-le") + b"\xff\xfe"),
+    "a zero byte": file("seed: 1\0"),
+    "a list": file("- a"),
+    "a bracket left open": file("training: {rounds: 5"),
+    "a tab": file("training:\n\trounds: 3"),
+    "two documents": file("seed: 1\n---\nseed: 2"),
+    "a key twice": file("seed: 1\nseed: 2"),
+    "a key twice in a section": file("training: {rounds: 1, rounds: 2}"),
+    "a list as a key": file("{[1]: 2}"),
+    "a number as a key": file("3: 4"),
+    "an alias of nothing": file("seed: *x"),
+    "brackets 5,000 deep": file("[" * 5000),
+    "a whole number of 5,000 digits": file("seed: " + "9" * 5000),
+    "the 45th of a 13th month": file("seed: 2020-13-45"),
+    "a number that is tagged as a truth": file("seed: !!bool 2"),
+    "lists that repeat each other to 9^9 values": file(laughs("[x, x, x, x, x, x, x, x, x]", "[{}]")),
+    "sections that repeat each other to 9^9 values": file(laughs("{x: 1}", "{{<<: [{}]}}")),
+    "a tag that would make a folder": file("seed: !!python/object/apply:os.mkdir [was_run]"),
+}
+
+KINDS = {
+    "One setting (a run of a tiny configuration with this override)": each(FIELDS),
+    "Settings that do not go together": each(TOGETHER),
+    "Configuration files": FILES,
+}
