@@ -17,7 +17,7 @@ LAYERS = [
     ["config"],
     ["building"],
     ["rng", "tree", "settings", "data.federated"],
-    ["optimizers", "data.recipes", "data.scripts"],
+    ["optimizers", "data.recipes", "data.scripts", "data.unpack"],
     ["data.superclass_recipes", "data.sampled", "data.plays"],
     ["data.text", "data.reference_partition", "data.archives", "data.arrays", "data.tfds", "data.cifar"],
     ["data.sources", "data.partition"],
