@@ -1,5 +1,6 @@
 """YAML files and `section.field=value` overrides -> SimulationConfig, with one clear message per mistake."""
 
+import copy
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,12 +21,21 @@ _BOUNDS = {
 }
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationConfig:
-    """The configuration in a YAML file, with overrides such as "training.rounds=200" applied on top.
+def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> SimulationConfig:
+    """The configuration in a YAML file, with overrides on top: "training.rounds=200", or {field: value}.
 
     Raises UserError naming the file or the dotted field, the value, and what is allowed.
     """
-    path = Path(path)
+    tree = read_yaml(Path(path), "training:")
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
+    # names first: they decide which other fields there are
+    for field, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".name")):
+        _apply(tree, field, value)
+    return from_dict(tree)
+
+
+def read_yaml(path: Path, example: str) -> dict[str, Any]:
+    """The sections in a YAML file, none if it is empty; `example` is one for the message to who has none."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -43,11 +53,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SimulationCo
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected sections such as 'training:', got {show(tree)}")
-    # names first: they decide which other fields there are
-    for override in sorted(overrides, key=lambda text: not text.partition("=")[0].endswith(".name")):
-        _apply(tree, override)
-    return from_dict(tree)
+        raise UserError(f"{path}: expected sections such as '{example}', got {show(tree)}")
+    return tree
 
 
 def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
@@ -110,13 +117,18 @@ def _check(settings: SimulationConfig) -> None:
 
 def differences(a: SimulationConfig, b: SimulationConfig) -> list[str]:
     """ "field: x there, y here" for every field in which two configurations differ."""
-    left, right = dict(_flat(to_dict(a), "")), dict(_flat(to_dict(b), ""))
+    left, right = flat(a), flat(b)
     missing = object()
     return [
         f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
         for field in sorted(left | right)
         if left.get(field, missing) != right.get(field, missing)
     ]
+
+
+def flat(settings: SimulationConfig) -> dict[str, Any]:
+    """`to_dict` without nesting: {dotted field: value}."""
+    return dict(_flat(to_dict(settings), ""))
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -130,15 +142,19 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
-    """Write one "a.b=value" into nested values."""
+def _parsed(override: str) -> tuple[str, Any]:
+    """(field, value) of "a.b=value"."""
     field, equals, text = override.partition("=")
     if not equals or not field:
         raise UserError(f"{override!r}: expected section.field=value, such as training.rounds=200")
     try:
-        value = yaml.load(text, _UniqueKeys) if text else None
+        return field, yaml.load(text, _UniqueKeys) if text else None
     except yaml.YAMLError:
-        value = text
+        return field, text
+
+
+def _apply(tree: dict[str, Any], field: str, value: Any) -> None:
+    """Write the value of the dotted `field` into nested values."""
     *path, last = field.split(".")
     for depth, word in enumerate(path):
         inner = tree.setdefault(word, {})
@@ -151,7 +167,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree = inner
     if last == "name" and path and tree.get("name") != value:
         _drop_foreign_options(tree, path[-1], value)
-    tree[last] = value
+    tree[last] = copy.deepcopy(value)  # a later override may write into it
 
 
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
