@@ -117,6 +117,11 @@ class SeedsFolder:
     def create(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
         """Make the folder, which must be free, and note what is run in it."""
         RunFolder.create(self.path)
+        self.note(config, seeds)
+
+    def note(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
+        """Say what is run in the folder, which may hold some of it already."""
+        self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._content, {"seeds": list(seeds), "config": dict(config)})
 
     def run(self, seed: int) -> Path:

@@ -17,6 +17,7 @@ LAYERS = [
     ["config"],
     ["building"],
     ["rng", "tree", "settings", "data.federated"],
+    ["varying"],
     ["optimizers", "data.recipes", "data.scripts"],
     ["data.superclass_recipes", "data.sampled", "data.plays"],
     ["data.text", "data.reference_partition", "data.archives", "data.arrays", "data.tfds", "data.cifar"],
@@ -46,12 +47,13 @@ LAYERS = [
     ["rounds", "novel"],
     ["personalized", "simulators"],
     ["plan"],
-    ["checkpoint", "folder", "plots", "tables"],
+    ["checkpoint", "folder", "plots", "tables", "typeset"],
     ["report", "saved"],
     ["result"],
-    ["records"],
-    ["run", "summary"],
-    ["simulate", "progress", "reference"],
+    ["records", "outcomes"],
+    ["run", "summary", "crosstab", "paired"],
+    ["simulate", "progress", "reference", "sweep", "compare"],
+    ["sweeping", "cli_results"],
     ["cli"],
     ["__main__"],
 ]
@@ -99,10 +101,12 @@ def test_importing_the_package_loads_no_heavy_optional_part():
 
 def test_public_names():
     assert sorted(fedtp_jax.__all__) == [
+        "Comparison",
         "Progress",
         "Result",
         "SimulationConfig",
         "UserError",
+        "compare",
         "config",
         "from_arrays",
         "load_config",

@@ -1,0 +1,109 @@
+"""What a comparison needs of a run, from a result or from a run's folder, without the run's state."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fedtp_jax import settings
+from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.data import partition as partitions
+from fedtp_jax.data.federated import Partition
+from fedtp_jax.errors import UserError
+from fedtp_jax.folder import RunFolder
+from fedtp_jax.result import Result
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """One run, finished or not: its configuration and tables, as in Result; `where` names it in messages."""
+
+    config: SimulationConfig
+    history: pd.DataFrame
+    clients: pd.DataFrame
+    partition: Partition | Path
+    where: str
+
+    @classmethod
+    def of(cls, result: Result) -> "Outcome":
+        """That of a result."""
+        where = f"{name_of(result.config.method)}, seed {result.config.seed}"
+        return cls(result.config, result.history, result.clients, result.partition, where)
+
+    @classmethod
+    def read(cls, path: Path) -> "Outcome":
+        """That in a run's folder; of a run that has not got far the tables are empty."""
+        run = RunFolder.open(path)
+        config = settings.load_config(run.config)
+        try:
+            history, clients = _table(run.metrics.path, ["round", "test_accuracy"]), _table(run.clients, [])
+        except ValueError as error:
+            raise UserError(f"{path}: its tables cannot be read ({error}); run it again") from None
+        return cls(config, history, clients, run.partition, str(path))
+
+    @property
+    def rounds(self) -> int:
+        """How many are done."""
+        return 0 if self.history.empty else int(self.history["round"].max())
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rounds are done, the last one's evaluation included."""
+        return self.rounds >= self.config.training.rounds and not self.clients.empty
+
+    @property
+    def evaluated(self) -> pd.DataFrame:
+        """The evaluated rounds of the history."""
+        return self.history.dropna(subset="test_accuracy")
+
+    @property
+    def window(self) -> int:
+        """Over how many last evaluations the headline is the mean."""
+        return min(self.config.evaluation.last, len(self.evaluated))
+
+    def measure(self, metric: str) -> float:
+        """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile."""
+        if metric == "accuracy":
+            return float(self.evaluated["test_accuracy"].tail(self.window).mean())
+        return float(self.evaluated[f"test_{metric}"].iloc[-1])
+
+    @property
+    def client_accuracies(self) -> pd.Series:
+        """[N] of the last evaluation, by client, NaN for one that was not tested."""
+        return self.clients.set_index("client")["test_accuracy"]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """That of the partition."""
+        made = partitions.load(self.partition) if isinstance(self.partition, Path) else self.partition
+        return made.fingerprint()
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The folders of runs at or below `path`: one run's, some seeds', a sweep's, or any folder of such."""
+    if not path.is_dir():
+        raise UserError(
+            f"{path}: there is no such folder; give the folder of a run, of some seeds or a sweep"
+        )
+    found = _below(path)
+    if not found:
+        raise UserError(
+            f"{path}: holds no run (no config.yaml in it or below it); give the folder of a run, of some "
+            "seeds or a sweep"
+        )
+    return found
+
+
+def _below(path: Path) -> list[Path]:
+    if (path / "config.yaml").is_file():
+        return [path]
+    return [run for inner in sorted(path.iterdir()) if inner.is_dir() for run in _below(inner)]
+
+
+def _table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A run's table, every float to the last bit; empty if there is none yet."""
+    if not path.is_file() or not path.stat().st_size:
+        return pd.DataFrame(columns=columns, dtype=np.float64)
+    return pd.read_csv(path, float_precision="round_trip")
