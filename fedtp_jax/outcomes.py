@@ -1,7 +1,9 @@
 """What a comparison needs of a run, from a result or from a run's folder, without the run's state."""
 
+import csv
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from fedtp_jax.data.federated import Partition
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import RunFolder
 from fedtp_jax.result import Result
+
+HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
+CLIENTS = ("client", "test_accuracy")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,13 +39,13 @@ class Outcome:
 
     @classmethod
     def read(cls, path: Path) -> "Outcome":
-        """That in a run's folder; of a run that has not got far the tables are empty."""
+        """That in a run's folder, its tables reduced to what is compared; they may still be empty."""
         run = RunFolder.open(path)
         config = settings.load_config(run.config)
         try:
-            history, clients = _table(run.metrics.path, ["round", "test_accuracy"]), _table(run.clients, [])
-        except ValueError as error:
-            raise UserError(f"{path}: its tables cannot be read ({error}); run it again") from None
+            history, clients = _table(run.metrics.path, HISTORY), _table(run.clients, CLIENTS)
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{path}: its tables cannot be read ({error!r}); run it again") from None
         return cls(config, history, clients, run.partition, str(path))
 
     @property
@@ -102,8 +107,12 @@ def _below(path: Path) -> list[Path]:
     return [run for inner in sorted(path.iterdir()) if inner.is_dir() for run in _below(inner)]
 
 
-def _table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A run's table, every float to the last bit; empty if there is none yet."""
-    if not path.is_file() or not path.stat().st_size:
-        return pd.DataFrame(columns=columns, dtype=np.float64)
-    return pd.read_csv(path, float_precision="round_trip")
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """These columns of a run's table, every float to the last bit; empty if there is none yet."""
+    rows: list[dict[str, str]] = []
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    return pd.DataFrame(
+        {name: np.array([float(row[name] or "nan") for row in rows], np.float64) for name in columns}
+    )
