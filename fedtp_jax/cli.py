@@ -163,7 +163,7 @@ def sweep(
 ) -> int:
     """Run every combination of settings in a file, or what is not finished of them, and compare them."""
     from fedtp_jax.compare import compare as compare_runs
-    from fedtp_jax.sweep import check, place, read_sweep
+    from fedtp_jax.sweep import check, make_folder, place, read_sweep
     from fedtp_jax.sweeping import Board, run_beside, run_here
 
     if processes < 1:
@@ -172,6 +172,7 @@ def sweep(
     out = out or Path("runs") / file.stem
     combinations = place(file, *read_sweep(file), out)
     check(file, [combination for combination in combinations if combination.left])
+    make_folder(out)
     board = Board(combinations, Console(stderr=True, quiet=quiet))
     try:
         if processes == 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fedtp_jax.crosstab import CrossTab, Place, long_form
+from fedtp_jax.crosstab import CrossTab, Place
 from fedtp_jax.errors import UserError
 from fedtp_jax.outcomes import Outcome, run_folders
 from fedtp_jax.paired import LEVEL, judge
@@ -66,7 +66,8 @@ class Comparison:
         for (row, panel), outcomes in self.outcomes.items():
             every = pd.concat([outcome.evaluated[["round", column]] for outcome in outcomes])
             panels[panel][row] = every.groupby("round")[column].agg(["mean", "std"]).reset_index()
-        return compared_curves(panels, self.sheet.rows, f"{title[0].lower()}{title[1:]} (%)")
+        ylabel = f"{title[0].lower()}{title[1:]} (%)"
+        return compared_curves(panels, self.sheet.rows, ylabel, self.sheet.corner)
 
 
 def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Comparison:
@@ -112,7 +113,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         cells,
         notes,
     )
-    return Comparison(metric, sheet, pd.DataFrame(long_form(layout, numbers)), layout.cells)
+    return Comparison(metric, sheet, pd.DataFrame(layout.long_form(numbers)), layout.cells)
 
 
 def _outcomes(runs: Any) -> list[Outcome]:
@@ -130,7 +131,10 @@ def _outcomes(runs: Any) -> list[Outcome]:
 
 def _finished(found: list[tuple[Any, Outcome]]) -> tuple[list[tuple[Any, Outcome]], list[str]]:
     """(the runs that are finished, each folder once; a note that names the others)."""
-    once = {Path(o.where).resolve() if isinstance(o.partition, Path) else id(o): (n, o) for n, o in found}
+    once: dict[Any, tuple[Any, Outcome]] = {}
+    for name, outcome in found:
+        same = Path(outcome.where).resolve() if isinstance(outcome.partition, Path) else id(outcome)
+        once.setdefault((name, same), (name, outcome))
     left = [
         f"{outcome.where} ({outcome.rounds} of {outcome.config.training.rounds} rounds)"
         for _, outcome in once.values()

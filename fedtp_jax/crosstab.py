@@ -98,6 +98,15 @@ class CrossTab:
 
         return sorted(keys, key=rank)
 
+    def long_form(self, numbers: Mapping[Place, Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """A row per cell: its fields, and its numbers."""
+        places = [(row, column) for column in self.columns for row in self.rows if (row, column) in numbers]
+        names = [*dict.fromkeys(field for place in places for field in self.fields[place])]
+        return [
+            {name: _plain(self.fields[place].get(name)) for name in names} | dict(numbers[place])
+            for place in places
+        ]
+
 
 def is_task(field: str) -> bool:
     """Whether runs that differ in `field` solve different tasks, or are measured in another way."""
@@ -111,17 +120,6 @@ def _leading(fields: Sequence[str]) -> list[str]:
         return options
     chosen = options or [field for field in fields if not is_task(field)][:1] or [*fields[:1]]
     return chosen or [METHOD]
-
-
-def long_form(table: CrossTab, numbers: Mapping[Place, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row per cell: its fields and its numbers."""
-    places = [(row, column) for column in table.columns for row in table.rows]
-    names = [*dict.fromkeys(field for place in places for field in table.fields.get(place, {}))]
-    return [
-        {name: _plain(table.fields[place].get(name)) for name in names} | dict(numbers[place])
-        for place in places
-        if place in numbers
-    ]
 
 
 def _plain(value: Any) -> Any:

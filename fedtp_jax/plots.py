@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -103,12 +104,13 @@ def _draw_losses(axes: Axes, history: pd.DataFrame, evaluated: pd.DataFrame) -> 
 
 
 def compared_curves(
-    panels: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str], ylabel: str
+    panels: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str], ylabel: str, what: str
 ) -> Figure:
     """Learning curves beside each other: a panel for each key, in it a curve for each of `names` it has.
 
     Args:
       panels: {panel: {name: a row per evaluation: round, mean, std}}, fractions; std is NaN of a single run.
+      what: what the names are, over the legend.
     """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
@@ -116,20 +118,20 @@ def compared_curves(
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     colours = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, INK)
     drawn: dict[str, Line2D] = {}
-    for panel, (title, curves) in zip(axes.flat, panels.items(), strict=False):
-        _style(panel, title, "communication round", ylabel)
+    for place, (panel, title) in enumerate(zip(axes.flat, panels, strict=False)):
+        _style(panel, fill(title, 40), "communication round", "" if place % columns else fill(ylabel, 36))
         for k, name in enumerate(names):
-            if name in curves:
+            if name in panels[title]:
                 look = {"color": colours[k % 7], "linestyle": ("-", "--", ":", "-.")[k // 7 % 4]}
-                drawn[name] = _draw_band(panel, curves[name], look)
+                drawn[name] = _draw_band(panel, panels[title][name], look)
         panel.locator_params("x", nbins=6, integer=True)
         panel.xaxis.set_major_formatter(THOUSANDS)
-        panel.label_outer()
     for panel in axes.flat[len(panels) :]:
         panel.set_visible(False)
     kept = [name for name in names if name in drawn]
     handles, ncols = [drawn[name] for name in kept], min(len(kept), 2 * columns)
-    figure.legend(handles, kept, loc="outside lower center", ncols=ncols, **LEGEND)
+    legend: dict[str, Any] = {"ncols": ncols, "title": what or None, "handlelength": 2.8, **LEGEND}
+    figure.legend(handles, kept, loc="outside lower center", **legend)
     return figure
 
 

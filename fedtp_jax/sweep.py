@@ -159,6 +159,16 @@ def place(
     return placed
 
 
+def make_folder(out: Path) -> None:
+    """The sweep's folder, if it is not there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be created ({error.strerror}); choose another folder with --out"
+        ) from None
+
+
 def _combinations_in(out: Path) -> dict[Path, SimulationConfig]:
     found = {}
     for path in sorted(out.glob("*/seeds.json")):
@@ -192,7 +202,7 @@ def _names(configs: Sequence[SimulationConfig]) -> list[str]:
 def check(file: Path, combinations: Sequence[Combination]) -> None:
     """Raise UserError for one whose partition or model does not fit its data, before anything runs."""
     data: dict[Any, Dataset] = {}
-    for combination in combinations:
+    for combination in sorted(combinations, key=lambda one: repr(one.config.data)):
         config = dataclasses.replace(combination.config, seed=combination.seeds[0])
         try:
             if config.data not in data:

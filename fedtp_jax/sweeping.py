@@ -145,6 +145,7 @@ class _Child:
         self._errors: IO[Any] = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open while the child is)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fedtp_jax", "resume", str(combination.folder), "--quiet"],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             process_group=0,

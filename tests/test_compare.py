@@ -255,6 +255,7 @@ def test_names_given_are_the_rows():
     assert made.sheet.columns == ["accuracy"]
     assert made.table["seeds"].tolist() == [2, 1]
     assert "over 1 to 2 seeds" in str(made)
+    assert compare({"a": THREE[0], "b": THREE[0]}).table["seeds"].tolist() == [1, 1]
 
 
 def test_the_same_run_twice_counts_once():
