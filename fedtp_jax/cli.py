@@ -156,9 +156,15 @@ def prepare(
 
 
 def sweep(
-    file: Annotated[Positional[Path], arg(help="a YAML file, such as configs/sweeps/digits.yaml")],
-    out: Annotated[Path | None, arg(help="the sweep's folder; default: runs/ and the file's name")] = None,
-    processes: Annotated[int, arg(help="combinations that run at once, each on its share of the cores")] = 1,
+    file: Annotated[
+        Positional[Path], arg(metavar="FILE", help="a YAML file, such as configs/sweeps/digits.yaml")
+    ],
+    out: Annotated[
+        Path | None, arg(metavar="DIR", help="its folder; default: runs/ and the file's name")
+    ] = None,
+    processes: Annotated[
+        int, arg(metavar="N", help="combinations at once, each on its share of the cores")
+    ] = 1,
     quiet: Annotated[bool, arg(help="print the table alone")] = False,
 ) -> int:
     """Run every combination of settings in a file, or what is not finished of them, and compare them."""

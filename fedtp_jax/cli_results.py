@@ -16,13 +16,18 @@ FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
 
 
 def compare(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(help="folders of runs, of some seeds, of sweeps")],
+    runs: Annotated[
+        Positional[tuple[Path, ...]],
+        arg(metavar="RUNS...", help="folders of runs, of some seeds, of sweeps"),
+    ],
     format: Annotated[
         Literal["terminal", "markdown", "csv", "latex"] | None,
         arg(help="default: by the ending of --out (.md, .csv, .tex), else terminal"),
     ] = None,
-    out: Annotated[Path | None, arg(help="file for the table; default: standard output")] = None,
-    picture: Annotated[Path | None, arg(help="PNG file for the learning curves")] = None,
+    out: Annotated[
+        Path | None, arg(metavar="FILE", help="file for the table; default: standard output")
+    ] = None,
+    picture: Annotated[Path | None, arg(metavar="FILE.png", help="PNG file for the learning curves")] = None,
     metric: Annotated[
         Literal["accuracy", "client_mean", "worst_decile"],
         arg(help="accuracy: of all test examples, mean over the last evaluations; others: last evaluation"),

@@ -25,7 +25,7 @@ METRICS = {
 Runs = Result | str | Path | Iterable["Runs"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
     """Runs beside each other; print it, or ask for a format.
 

@@ -7,12 +7,8 @@ from fedtp_jax.outcomes import Outcome
 from fedtp_jax.varying import MACHINE, SEED, Varying, show
 
 METHOD, ROUNDS = "method.name", "training.rounds"
-TASK = (
-    "data",
-    "partition",
-    "evaluation",
-    "compat",
-)  # sections that say what is solved, and how it is measured
+# sections that say what is solved, and how it is measured
+TASK = ("data", "partition", "evaluation", "compat")
 NAMED = "name"
 Place = tuple[str, str]
 
@@ -78,12 +74,14 @@ class CrossTab:
             (_, lead), *options = row.items()
             label = ", ".join([show(lead), *self._varying.words(dict(options), names=False)])
         place = label, ", ".join(self._varying.words(column, names=False)) or self._alone
+        own = ({} if name is None else {NAMED: name}) | row | column
+        while self.fields.setdefault(place, own) != own:  # other fields of the same words
+            place = f"{place[0]}'", place[1]
         cell = self.cells.setdefault(place, [])
         if twin := next((o for o in cell if o.config.seed == outcome.config.seed), None):
             self.twins.append(f"{outcome.where} (configuration and seed of {twin.where})")
             return
         cell.append(outcome)
-        self.fields[place] = ({} if name is None else {NAMED: name}) | row | column
 
     def _in_order(self, which: int, fields: Sequence[str]) -> list[str]:
         """The rows' (0) or columns' (1) names: numbers by size, anything else as it came."""

@@ -248,6 +248,13 @@ def test_with_one_method_the_first_other_field_makes_the_rows():
     assert made.sheet.columns == ["alpha=0.1", "alpha=1.0"]
 
 
+def test_fields_of_the_same_words_stay_apart():
+    methods = [config.FedPer(personal=patterns) for patterns in (("head", "norm"), ("head+norm",))]
+    made = compare([flat(method, 0, 0.5 + k / 10) for k, method in enumerate(methods)])
+    assert made.sheet.rows == ["head+norm", "head+norm'"]
+    assert made.table["mean"].tolist() == pytest.approx([0.5, 0.6])
+
+
 def test_names_given_are_the_rows():
     slow = dataclasses.replace(BASE.training, learning_rate=0.001)
     made = compare({"ours": [THREE[0], THREE[1]], "theirs": flat(FEDTP, 0, 0.5, training=slow)})
