@@ -15,7 +15,9 @@ BENCHMARKS = {
     "fashion_mnist": "accuracies beside the authors' code",
     "population": "from 100 to 1,000,000 clients: time and memory",
     "ragged": "lanes against the obvious layouts for clients of unequal size",
+    "soak": "2,000 rounds: whether memory, files or threads grow",
     "startup": "from the command to the first round, cold and warm",
+    "torture": "runs that are killed, storage that fails: what is lost",
     "throughput": "examples/s and share of the machine's peak, model by model",
 }
 
@@ -39,7 +41,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _refuse(f"{error.name} is not installed; pip install '.[benchmarks]'")
     for name, module in zip(arguments.names, modules, strict=True):
-        write(name, module.measure(arguments.out), arguments.out)
+        outcome = module.measure(arguments.out)
+        write(name, outcome, arguments.out)
+        if outcome.failure:
+            sys.exit(f"{name}: {outcome.failure}")
 
 
 def _refuse(message: str) -> None:

@@ -13,11 +13,12 @@ from fedtp_jax.plots import to_png
 
 
 class Outcome(NamedTuple):
-    """What a benchmark found: a description in Markdown, tables by their titles, a picture."""
+    """What a benchmark found: a description in Markdown, tables by their titles, a picture, a failure."""
 
     description: str
     tables: dict[str, pd.DataFrame]
     figure: Figure
+    failure: str = ""
 
 
 def write(name: str, outcome: Outcome, out: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from fedtp_jax import config
-from fedtp_jax.config import Optimizer, default_of, name_of
+from fedtp_jax.config import Optimizer, Own, default_of, name_of
 from fedtp_jax.errors import UserError, nearest
 
 NAMED = {
@@ -33,9 +33,12 @@ def build(kind: type, values: Any, where: str) -> Any:
             if not hint and "optimizer" in fields:
                 hint = f" (an argument of the optimizer? then {where}optimizer.{name})"
             raise UserError(f"{where}{name}: unknown field{hint}; {known} are: {', '.join(fields) or 'none'}")
-    built = {}
+    built: dict[str, Any] = {}
     for name, value in values.items():
         field, dotted = fields[name], where + name
+        if isinstance(value, Own):
+            built[name] = value
+            continue
         if field.metadata.get("kinds"):
             default = name_of(default_of(field))
             built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
@@ -56,6 +59,11 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(f"{where}: got {show(values)}; choose one of {', '.join(kinds)}")
     options = dict(values)
     name = options.pop("name", default)
+    if name == "own" and set(options) == {"of"}:
+        raise UserError(
+            f"{where}: {options['of']} was given from Python, and no file can hold it; go on from there, "
+            f"with simulate(..., {where}=...) or Result.load(..., {where}=...)"
+        )
     if not isinstance(name, str) or name not in kinds:
         raise UserError(
             f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
@@ -71,8 +79,13 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
     return build(kinds[name], options, where + ".")
 
 
-def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer:
-    """{name: adam, b1: 0.9}, or the name alone; arguments without a name change those of the default."""
+def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer | Own:
+    """{name: adam, b1: 0.9}, or the name alone; arguments without a name change those of the default.
+
+    In Python also a function of the learning rate.
+    """
+    if callable(values):
+        return Own.part(values)
     if isinstance(values, str):
         values = {"name": values}
     if not isinstance(values, Mapping):

@@ -22,7 +22,7 @@ from fedtp_jax.cache import keep_programs
 from fedtp_jax.cli_results import compare, novel
 from fedtp_jax.cluster import ALONE, Cluster
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.errors import UserError
+from fedtp_jax.errors import StorageError, UserError
 from fedtp_jax.reference import describe_fields, list_parts
 
 Overrides = Annotated[
@@ -201,7 +201,7 @@ def sweep(
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `fedtp` command."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every reader that it only reads
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax says of storage the run says itself
 
     def say(message: str) -> None:
         if hosts.is_first():  # the others would say the same
@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         say(f"error: {error}")
         code = 2
-    except FloatingPointError as error:
+    except (FloatingPointError, StorageError) as error:
         say(f"failed: {error}")
         code = 1
     except KeyboardInterrupt:

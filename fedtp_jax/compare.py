@@ -130,13 +130,13 @@ def _outcomes(runs: Any) -> list[Outcome]:
 
 
 def _finished(found: list[tuple[Any, Outcome]]) -> tuple[list[tuple[Any, Outcome]], list[str]]:
-    """(the runs that are finished, each folder once; a note that names the others)."""
+    """(the runs that are finished, each folder once; notes that name the others, and those cut short)."""
     once: dict[Any, tuple[Any, Outcome]] = {}
     for name, outcome in found:
         same = Path(outcome.where).resolve() if isinstance(outcome.partition, Path) else id(outcome)
         once.setdefault((name, same), (name, outcome))
     left = [
-        f"{outcome.where} ({outcome.rounds} of {outcome.config.training.rounds} rounds)"
+        f"{outcome.where} ({outcome.rounds} of {outcome.planned} rounds)"
         for _, outcome in once.values()
         if not outcome.finished
     ]
@@ -145,7 +145,13 @@ def _finished(found: list[tuple[Any, Outcome]]) -> tuple[list[tuple[Any, Outcome
         raise UserError(
             f"runs: none is finished yet: {'; '.join(left)}; go on with fedtp resume, or fedtp sweep"
         )
-    return finished, [f"Left out, not finished: {'; '.join(left)}."] if left else []
+    short = [
+        f"{outcome.where} ({outcome.rounds} of {outcome.planned} rounds)"
+        for _, outcome in finished
+        if outcome.rounds < outcome.planned
+    ]
+    told = {"Left out, not finished": left, "Ended early": short}
+    return finished, [f"{what}: {'; '.join(names)}." for what, names in told.items() if names]
 
 
 def _facts(layout: CrossTab, cells: Mapping[Place, Cell], metric: str) -> list[str]:

@@ -78,7 +78,7 @@ class CrossTab:
         while self.fields.setdefault(place, own) != own:  # other fields of the same words
             place = f"{place[0]}'", place[1]
         cell = self.cells.setdefault(place, [])
-        if twin := next((o for o in cell if o.config.seed == outcome.config.seed), None):
+        if twin := next((o for o in cell if o.seed == outcome.seed), None):
             self.twins.append(f"{outcome.where} (configuration and seed of {twin.where})")
             return
         cell.append(outcome)

@@ -20,17 +20,16 @@ class EmbeddingSteps:
 
     Args:
       method: whose `step_embeddings` is run.
-      settings: of the method.
       initial: tells of the rows.
       bench: the devices.
     """
 
-    def __init__(self, method: Method, settings: Any, initial: Initial, bench: Workbench) -> None:
+    def __init__(self, method: Method, initial: Initial, bench: Workbench) -> None:
         self._method, self._bench, self._clients = method, bench, initial.num_clients
         self._paths = [p for p in initial.row if p == EMBEDDING or p.startswith(OPTIMIZER)]
         self._initial, self._chunk = initial, initial.chunk
         if self._paths:
-            update = settings.hypernetwork.embedding_update
+            update = method.hypernetwork.embedding_update
             self.dense = update == "dense" or (update == "auto" and self._clients <= DENSE_UP_TO)
 
     def step(

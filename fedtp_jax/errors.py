@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake."""
+"""What a run can end with beside its result: a user's mistake, or storage that fails."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,6 +8,13 @@ class UserError(ValueError):
     """Something the user can mend: the message names the field, what came, what was expected, what to do.
 
     The command line prints the message alone and exits with code 2.
+    """
+
+
+class StorageError(OSError):
+    """A file that a run cannot do without could not be written; the message says which, why, and what to do.
+
+    The command line prints the message alone and exits with code 1.
     """
 
 

@@ -11,7 +11,7 @@ from fedtp_jax.engine import Batch, ClientWork, Row
 from fedtp_jax.knn import REFERENCE_SCALE, neighbor_work
 from fedtp_jax.methods.base import Output
 from fedtp_jax.metrics import Sums, score
-from fedtp_jax.schedule import Batches, Layout, join_batches, split_batches, steps_of
+from fedtp_jax.schedule import Batches, Layout, best_batch, join_batches, split_batches, steps_of
 from fedtp_jax.tree import Leaves
 from fedtp_jax.waves import Prefetch, Prepared, Wave
 from fedtp_jax.workbench import Workbench, make_facts, row_bytes
@@ -68,10 +68,11 @@ class Evaluator:
         self.settings = bench.config.evaluation
         self.clients = clients[bench.partition.test.sizes[clients] > 0]
         self._kept_waves: list[Prepared] | None = None
-        knn, kept, extra = self.settings.knn, 0, 0
+        sizes, knn, extra = bench.partition.test.sizes[self.clients], self.settings.knn, 0
         self.work = evaluation_work(predict)
         if knn.weight:
-            kept, size = int(self._kept(bench.partition.train.sizes[self.clients]).max()), feature_size()
+            sizes = np.concatenate([sizes, self._kept(bench.partition.train.sizes[self.clients])])
+            kept, size = int(sizes[len(self.clients) :].max()), feature_size()
             scale = REFERENCE_SCALE if bench.config.compat == "reference" else None
             extra = 4 * kept * size
             self.program = f"{program} beside {kept} neighbours"
@@ -79,7 +80,7 @@ class Evaluator:
         self._server, self._row = server, row
         self._row_bytes = extra + row_bytes(variables, server, tree.rows_like(row, 1))
         self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
-        batch = min(self.settings.batch_size, max(int(bench.partition.test.sizes[clients].max()), kept))
+        batch = best_batch(sizes, self.settings.batch_size)
         steps = self._steps(batch)
         self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._bytes, like)
 

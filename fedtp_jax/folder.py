@@ -4,21 +4,24 @@ config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothin
 timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html.
 """
 
+import contextlib
 import csv
 import fcntl
+import io
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import pandas as pd
 
-from fedtp_jax.errors import UserError
+from fedtp_jax.errors import StorageError, UserError
 
 TEXTS = ("name", "excluded_clients")  # columns that are not numbers
 PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
@@ -27,8 +30,29 @@ PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write beside and rename: a reader, or a killed process, sees the old file or the new one, no half."""
     scratch = path.with_name(path.name + ".part")
-    scratch.write_bytes(content.encode() if isinstance(content, str) else content)
-    scratch.replace(path)
+    try:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def storage_error(error: OSError, path: Path, folder: Path) -> StorageError:
+    """What ends a run in `folder` when `path` cannot be written."""
+    return StorageError(
+        f"{path}: cannot be written ({error.strerror}); mend that, then go on with: fedtp resume {folder}"
+    )
+
+
+def go_on_without(path: Path, write: Callable[[], None]) -> None:
+    """Write a file that a run can do without; where that fails a warning says so."""
+    try:
+        write()
+    except OSError as error:
+        warnings.warn(
+            f"{path}: cannot be written ({error.strerror}); the run goes on without it", stacklevel=3
+        )
 
 
 class RunFolder:
@@ -44,17 +68,45 @@ class RunFolder:
         self.report = path / "report.html"
         self.metrics = CsvLog(path / "metrics.csv")
         self.timing = CsvLog(path / "timing.csv")
-        self._held: BinaryIO | None = None
+        self._held: int | None = None
+
+    def logs(self) -> dict[str, bytes]:
+        """The two logs as they are now."""
+        return {"metrics": self.metrics.content(), "timing": self.timing.content()}
+
+    def restore_logs(self, logs: Mapping[str, bytes]) -> None:
+        """Make the two logs what they were."""
+        self.metrics.restore(logs["metrics"])
+        self.timing.restore(logs["timing"])
 
     @classmethod
-    def create(cls, path: Path) -> "RunFolder":
-        """A new folder; an existing one must be empty, so that no run overwrites another."""
+    def create(cls, path: Path, write_header: Callable[["RunFolder"], None] | None = None) -> "RunFolder":
+        """A new folder, held by this process, or none at all; an existing one must be empty.
+
+        `write_header` writes the first files in it.
+        """
         cls.check_free(path)
+        found, folder = path.exists(), cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            folder.hold()
+            cls.check_free(path)  # another process may have been quicker
+            if write_header:
+                write_header(folder)
         except OSError as error:
-            raise UserError(f"{path}: cannot be created ({error.strerror}); choose another folder") from None
-        return cls(path)
+            if folder._held is not None:
+                folder.release()
+                for file in path.iterdir():
+                    file.unlink()
+                if not found:
+                    path.rmdir()
+            raise UserError(
+                f"{path}: cannot be written ({error.strerror}); free space, or choose another folder"
+            ) from None
+        except BaseException:
+            folder.release()
+            raise
+        return folder
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -79,24 +131,24 @@ class RunFolder:
     def hold(self) -> None:
         """Keep the folder for this process until `release`; UserError if another one has it.
 
-        The lock is on config.yaml and ends with the process, however it ends.
+        The lock is on the folder itself and ends with the process, however it ends.
         """
-        file = self.config.open("rb")
+        folder = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.close()
+            os.close(folder)
             raise UserError(
                 f"{self.path}: another process is at work on this run; wait for its end, or stop it"
             ) from None
         except OSError:
             pass  # a file system without locks
-        self._held = file
+        self._held = folder
 
     def release(self) -> None:
         """Let others have the folder."""
         if self._held is not None:
-            self._held.close()
+            os.close(self._held)
             self._held = None
 
     @classmethod
@@ -116,12 +168,10 @@ class SeedsFolder:
 
     def create(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
         """Make the folder, which must be free, and note what is run in it."""
-        RunFolder.create(self.path)
-        self.note(config, seeds)
+        RunFolder.create(self.path, lambda folder: self.note(config, seeds)).release()
 
     def note(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
         """Say what is run in the folder, which may hold some of it already."""
-        self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._content, {"seeds": list(seeds), "config": dict(config)})
 
     def run(self, seed: int) -> Path:
@@ -132,8 +182,11 @@ class SeedsFolder:
         """(configuration, seeds), or None if it is not such a folder."""
         if not self._content.is_file():
             return None
-        content = json.loads(self._content.read_text())
-        return content["config"], content["seeds"]
+        try:
+            content = json.loads(self._content.read_text("utf-8"))
+            return dict(content["config"]), list(content["seeds"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self._content}: is damaged ({error}); start these runs anew") from None
 
 
 class CsvLog:
@@ -144,47 +197,48 @@ class CsvLog:
         self._file: TextIOWrapper | None = None
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row (the first one writes the header) and hand it to the operating system."""
-        if self._file is None:
-            new = not self.path.exists() or self.path.stat().st_size == 0
-            self._file = self.path.open("a", encoding="utf-8", newline="")
-            if new:
+        """Add a row, the first one after the header, and hand it to the operating system; whole or not."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            if self._file is None:
+                self._file = self.path.open("a", encoding="utf-8", newline="")
+            if not size:
                 self._file.write(",".join(row) + "\n")
-        self._file.write(",".join(_cell(value) for value in row.values()) + "\n")
-        self._file.flush()
-
-    def sync(self) -> None:
-        """Force the rows to disk, so that a checkpoint never knows of a round that the file has lost."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
+            self._file.write(",".join(_cell(value) for value in row.values()) + "\n")
+            self._file.flush()
+        except OSError:
+            self.close()
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)
+            raise
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # of a row that did not fit, and was told of
+                self._file.close()
             self._file = None
 
-    def keep_rounds(self, rounds: int, required: bool = True) -> None:
-        """Drop rows after the round `rounds`, and torn ones: a resumed run does that work again."""
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        lines = [line for line in lines if line.endswith(b"\n")]
-        numbers = [line.split(b",")[0] for line in lines[1:]]
-        kept = [line for line, n in zip(lines[1:], numbers, strict=True) if n.isdigit() and int(n) <= rounds]
-        if required and len(kept) < rounds:
-            raise UserError(
-                f"{self.path}: has {len(kept)} of the {rounds} rounds that the checkpoint knows of; "
-                "the file was changed, so the run cannot be continued exactly; start it anew"
-            )
-        write_atomically(self.path, b"".join(lines[:1] + kept))
+    def content(self) -> bytes:
+        """The file as it is, empty if there is none."""
+        return self.path.read_bytes() if self.path.is_file() else b""
 
-    def rows(self) -> list[dict[str, Any]]:
-        """All rows, none if the file is missing; an empty cell is None."""
-        if not self.path.exists():
-            return []
-        with self.path.open(encoding="utf-8", newline="") as file:
-            return [
-                {name: cell if name in TEXTS else _number(cell) for name, cell in row.items()}
-                for row in csv.DictReader(file)
-            ]
+    def restore(self, content: bytes) -> None:
+        """Make the file what it was; rows that came later are dropped, a run does their work again."""
+        found = self.content()
+        if not found.startswith(content):
+            warnings.warn(
+                f"{self.path}: was changed or lost; it is written anew from the checkpoint", stacklevel=2
+            )
+        if found != content:
+            write_atomically(self.path, content)
+
+
+def csv_rows(content: bytes) -> list[dict[str, Any]]:
+    """The rows of a file that CsvLog or `write_csv` wrote; an empty cell is None."""
+    return [
+        {name: cell if name in TEXTS else _number(cell) for name, cell in row.items()}
+        for row in csv.DictReader(io.StringIO(content.decode(), newline=""))
+    ]
 
 
 def _cell(value: Any) -> str:

@@ -16,7 +16,7 @@ import optax
 from jax.sharding import Mesh
 
 from fedtp_jax import rng, tree
-from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config import Hypernetwork, SimulationConfig
 from fedtp_jax.data.federated import Dataset, Partition
 from fedtp_jax.engine import Batch, ClientWork, Row
 from fedtp_jax.errors import UserError
@@ -193,7 +193,7 @@ class NovelClients:
         bench, seed = self.bench, self.config.seed
         sizes = bench.partition.train.sizes[self.clients]
         batch = min(self.config.training.batch_size, int(sizes.max()))
-        work = adaptation_work(self.config, self.task, start, settings)
+        work = adaptation_work(self.task, self.method.hypernetwork, start, settings)
         row_bytes = tree.num_bytes(start.trained)
         steps = settings.epochs * steps_of(sizes, batch)
         fixed = bench.replicate(start.fixed)
@@ -232,7 +232,7 @@ class NovelClients:
         return shuffled_batches(self.bench.train_positions(client), epochs, batch, order)
 
 
-def adaptation_work(config: SimulationConfig, task: Task, start: Start, settings: Adaptation) -> ClientWork:
+def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settings: Adaptation) -> ClientWork:
     """Optimizer steps of one novel client on what is trained, by the cross-entropy of its own predictions.
 
     One learning rate for all leaves, and one for the embedding; training.role_learning_rates do not count.
@@ -240,11 +240,11 @@ def adaptation_work(config: SimulationConfig, task: Task, start: Start, settings
     Examples to which it gives no probability (FedProto: of classes without a prototype) do not count. Numbers
     that are not finite leave the client with what it started from.
     """
-    training = config.training
+    training = task.training
     rate = settings.learning_rate or training.learning_rate
     embedding_rate = settings.embedding_learning_rate
     if EMBEDDING in start.trained and embedding_rate is None:
-        embedding_rate = config.method.hypernetwork.learning_rate or training.learning_rate
+        embedding_rate = hypernetwork.learning_rate or training.learning_rate
     optimizer = make_optimizer(
         training.optimizer, "training.optimizer", rate, training.weight_decay, training.clip_norm
     )

@@ -18,7 +18,7 @@ UNFIT = ("lbfgs", "noisy_sgd")
 
 
 def make_optimizer(
-    settings: config.Optimizer,
+    settings: config.Optimizer | config.Own,
     field: str,
     learning_rate: float,
     weight_decay: float = 0.0,
@@ -29,14 +29,17 @@ def make_optimizer(
     `field` is the dotted name of `settings` for errors. Raises UserError for a name or an argument that optax
     does not know or take.
     """
-    factory = _factory(settings, field)
-    try:
+    if isinstance(settings, config.Own):
+        name, factory, arguments = settings.of, settings.value, {}
+    else:
+        name, factory = f"optax.{settings.name}", _factory(settings, field)
         arguments = {k: v for k, v in settings.arguments.items() if v or k != "momentum"}
+    try:
         last = _loosely_typed(factory(learning_rate, **arguments))
         _try(last)
     except Exception as error:  # optax's own checks raise many kinds
         raise UserError(
-            f"{field}: optax.{settings.name} cannot be used with {dict(settings.arguments)} here "
+            f"{field}: {name} cannot be used with {arguments} here "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); change its arguments "
             "or choose another optimizer"
         ) from None

@@ -5,12 +5,13 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fedtp_jax import settings
-from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config import name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.errors import UserError
@@ -23,30 +24,52 @@ CLIENTS = ("client", "test_accuracy")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """One run, finished or not: its configuration and tables, as in Result; `where` names it in messages."""
+    """One run: its configuration and tables.
 
-    config: SimulationConfig
+    Attributes:
+      config: as settings.to_dict gives it; of parts that were made in Python it holds the names.
+      history, clients: as in Result, or those columns that are compared.
+      partition: or where it is saved.
+      where: names the run in messages.
+      ended: whether it has come to its end, be it before its last round.
+    """
+
+    config: dict[str, Any]
     history: pd.DataFrame
     clients: pd.DataFrame
     partition: Partition | Path
     where: str
+    ended: bool
 
     @classmethod
     def of(cls, result: Result) -> "Outcome":
         """That of a result."""
         where = f"{name_of(result.config.method)}, seed {result.config.seed}"
-        return cls(result.config, result.history, result.clients, result.partition, where)
+        config = settings.to_dict(result.config)
+        return cls(config, result.history, result.clients, result.partition, where, ended=True)
 
     @classmethod
     def read(cls, path: Path) -> "Outcome":
         """That in a run's folder, its tables reduced to what is compared; they may still be empty."""
         run = RunFolder.open(path)
-        config = settings.load_config(run.config)
+        config = settings.read_yaml(run.config, "training:")
         try:
             history, clients = _table(run.metrics.path, HISTORY), _table(run.clients, CLIENTS)
-        except (ValueError, KeyError) as error:
-            raise UserError(f"{path}: its tables cannot be read ({error!r}); run it again") from None
-        return cls(config, history, clients, run.partition, str(path))
+            found = cls(config, history, clients, run.partition, str(path), run.report.is_file())
+            ended = found.ended or found.rounds >= found.planned
+            _ = found.seed, found.window, config["method"]["name"]  # a foreign file lacks them
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: cannot be read as a run ({error!r}); run it again") from None
+        return dataclasses.replace(found, ended=ended)
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def planned(self) -> int:
+        """How many rounds the configuration asks for."""
+        return int(self.config["training"]["rounds"])
 
     @property
     def rounds(self) -> int:
@@ -55,8 +78,8 @@ class Outcome:
 
     @property
     def finished(self) -> bool:
-        """Whether all rounds are done, the last one's evaluation included."""
-        return self.rounds >= self.config.training.rounds and not self.clients.empty
+        """Whether there is anything to compare, and nothing more to come."""
+        return self.ended and not self.evaluated.empty
 
     @property
     def evaluated(self) -> pd.DataFrame:
@@ -66,7 +89,7 @@ class Outcome:
     @property
     def window(self) -> int:
         """Over how many last evaluations the headline is the mean."""
-        return min(self.config.evaluation.last, len(self.evaluated))
+        return min(int(self.config["evaluation"]["last"]), len(self.evaluated))
 
     def measure(self, metric: str) -> float:
         """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile."""

@@ -43,7 +43,7 @@ def paired_differences(best: Sequence[Outcome], other: Sequence[Outcome]) -> np.
 
     Clients' accuracies of the last evaluation are averaged over the seeds that both have.
     """
-    a, b = ({outcome.config.seed: outcome for outcome in part} for part in (best, other))
+    a, b = ({outcome.seed: outcome for outcome in part} for part in (best, other))
     seeds = sorted(a.keys() & b.keys())
     if not seeds:
         return "no seed in common with the best"

@@ -10,7 +10,7 @@ from fedtp_jax import settings
 from fedtp_jax.accounts import RoundResult
 from fedtp_jax.config import name_of
 from fedtp_jax.data.federated import Partition
-from fedtp_jax.folder import RunFolder, describe_environment
+from fedtp_jax.folder import RunFolder, csv_rows, describe_environment
 from fedtp_jax.metrics import Accuracy, Sums
 from fedtp_jax.result import Result
 
@@ -100,7 +100,7 @@ def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
     from fedtp_jax.report import write_report  # matplotlib: not before it is needed
 
     a, config = result.accuracy, result.config
-    timing = pd.DataFrame(folder.timing.rows())
+    timing = pd.DataFrame(csv_rows(folder.timing.content()))
     headline = [
         ("Method", name_of(config.method)),
         ("Data", f"{name_of(config.data)}, {result.task.num_clients} clients"),

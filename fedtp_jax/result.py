@@ -17,7 +17,7 @@ from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset, Partition, Shards
 from fedtp_jax.errors import UserError
-from fedtp_jax.folder import CsvLog, RunFolder, write_csv
+from fedtp_jax.folder import RunFolder, csv_rows, write_csv
 from fedtp_jax.initial import Initial
 from fedtp_jax.methods.base import Method, State, Task
 from fedtp_jax.novel import Adaptation, NovelClients
@@ -242,37 +242,44 @@ class Result:
         hosts.on_first(functools.partial(self._save, Path(path)))
 
     def _save(self, path: Path) -> None:
-        run = RunFolder.create(path)
-        write_header(run, self.config, self.partition)
-        for row in self.history.to_dict("records"):
-            run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})
-        run.metrics.close()
-        write_csv(run.clients, self.clients)
-        checkpoints = Checkpoints(run.checkpoints, keep=1)
-        checkpoints.save(len(self.history), self.state, checkpoint_meta(self.config, self.task))
-        checkpoints.close()
+        run = RunFolder.create(path, lambda folder: write_header(folder, self.config, self.partition))
+        try:
+            for row in self.history.to_dict("records"):
+                run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})
+            run.metrics.close()
+            write_csv(run.clients, self.clients)
+            checkpoints = Checkpoints(run.checkpoints, keep=1)
+            meta = checkpoint_meta(self.config, self.task)
+            checkpoints.save(len(self.history), self.state, run.logs(), meta)
+            checkpoints.close()
+        finally:
+            run.release()
 
     @classmethod
-    def load(cls, path: str | Path) -> "Result":
-        """The result in a run's folder, as it stood at its newest readable checkpoint."""
+    def load(cls, path: str | Path, **own: Any) -> "Result":
+        """The result in a run's folder, as it stood at its newest readable checkpoint.
+
+        `own`: the parts (model, method, partition) that `simulate` was given and no file can hold.
+        """
         run = RunFolder.open(Path(path))
-        config = settings.load_config(run.config)
+        config = settings.load_config(run.config, values=own)
         checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
         try:
             task = task_of(read_meta(checkpoints, run.path))
             initial = Initial(task.build(config)[1], task.num_clients, config.seed, Programs())
-            rounds, saved = read_newest(checkpoints, initial, run.path)
+            _, saved = read_newest(checkpoints, initial, run.path)
         finally:
             checkpoints.close()
-        history = pd.DataFrame(run.metrics.rows())
-        if history.empty:
-            raise UserError(
-                f"{run.metrics.path}: is missing or empty, so the run cannot be loaded; run it again"
-            )
-        clients = pd.DataFrame(CsvLog(run.clients).rows())
-        partition = partitions.load(run.partition)
-        state = saved.state(initial.population(config.engine.rows))
-        return cls(config, history[history["round"] <= rounds], clients, state, partition, task, {})
+        clients = run.clients.read_bytes() if run.clients.exists() else b""
+        return cls(
+            config=config,
+            history=pd.DataFrame(csv_rows(saved.logs["metrics"])),
+            clients=pd.DataFrame(csv_rows(clients)),
+            state=saved.state(initial.population(config.engine.rows)),
+            partition=partitions.load(run.partition),
+            task=task,
+            compiled={},
+        )
 
     def __repr__(self) -> str:
         a = self.accuracy

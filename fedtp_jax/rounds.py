@@ -84,7 +84,7 @@ class Simulator:
             lambda: task.feature_size("evaluation.knn"),
             like=beside.evaluator.layout if beside else None,
         )
-        self.embeddings = EmbeddingSteps(method, config.method, self.initial, self.bench)
+        self.embeddings = EmbeddingSteps(method, self.initial, self.bench)
         self.traffic = traffic(method, one, task)
 
     def _plan(self, like: Layout | None) -> Layout:

@@ -4,34 +4,34 @@ import dataclasses
 import functools
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import pandas as pd
 
-from fedtp_jax import hosts, settings
+from fedtp_jax import hosts
 from fedtp_jax.accounts import RoundResult
 from fedtp_jax.checkpoint import Checkpoints, Saved
 from fedtp_jax.config import Natural, SimulationConfig
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Dataset
-from fedtp_jax.errors import UserError
-from fedtp_jax.folder import RunFolder, write_csv
+from fedtp_jax.folder import RunFolder, csv_rows, go_on_without, storage_error, write_csv
 from fedtp_jax.methods.base import State
 from fedtp_jax.metrics import Accuracy, Sums, summarize
 from fedtp_jax.records import clients_table, history_row, report_run, timing_row
 from fedtp_jax.result import Result
 from fedtp_jax.rounds import Simulator
-from fedtp_jax.saved import checkpoint_meta, machine, read_meta, read_newest, task_of, write_header
+from fedtp_jax.saved import check_same_run, checkpoint_meta, read_meta, read_newest, write_header
 from fedtp_jax.simulators import set_up
 from fedtp_jax.waves import Prefetch
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """What `on_round` hears after every round.
+    """What `on_round` and `on_evaluation` hear.
 
     Attributes:
       seed: of the simulation.
@@ -40,6 +40,7 @@ class Progress:
       accuracy: the newest evaluation of this call, None before the first.
       evaluated: whether that evaluation is of this round.
       seconds: this round's time without evaluation and checkpoint.
+      row: this round's row of metrics.csv and of `Result.history`.
     """
 
     seed: int
@@ -49,6 +50,11 @@ class Progress:
     accuracy: Accuracy | None
     evaluated: bool
     seconds: float
+    row: Mapping[str, Any]
+
+
+OnRound = Callable[[Progress], None]
+OnEvaluation = Callable[[Progress], bool | None]
 
 
 class Run:
@@ -88,10 +94,7 @@ class Run:
         )
 
     def _create(self, out: Path) -> RunFolder:
-        folder = RunFolder.create(out)
-        write_header(folder, self.config, self.partition)
-        folder.hold()
-        return folder
+        return RunFolder.create(out, lambda folder: write_header(folder, self.config, self.partition))
 
     def _take_up(self, out: Path) -> RunFolder:
         folder = RunFolder.open(out)
@@ -109,63 +112,46 @@ class Run:
 
     def _restore(self) -> State:
         """The state of a stopped run, which the first process reads."""
-        self.done, self.rows, saved = hosts.from_first(self._read)
+        self.done, saved = hosts.from_first(self._read)
         if saved is None:
             return self.simulator.init(self._rows_folder)
+        self.rows = csv_rows(saved.logs["metrics"])
         population = self.simulator.initial.population(self.config.engine.rows, self._rows_folder)
         return self.simulator.place(saved.state(population))
 
-    def _read(self) -> tuple[int, list[dict[str, Any]], Saved | None]:
-        """(rounds done, their history, the newest checkpoint), after checking that it is this very run."""
+    def _read(self) -> tuple[int, Saved | None]:
+        """(rounds done, the newest checkpoint), after checking that it is of this very run."""
         folder = self.folder
         assert folder
         checkpoints = Checkpoints(folder.checkpoints, self.config.checkpoint.keep)
         try:
-            if not checkpoints.steps():
+            done, saved = 0, None
+            if checkpoints.steps():
+                check_same_run(read_meta(checkpoints, folder.path), self.config, self.task, folder.path)
+                done, saved = read_newest(checkpoints, self.simulator.initial, folder.path)
+            else:
                 warnings.warn(
                     f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=6
                 )
-                folder.metrics.keep_rounds(0)
-                folder.timing.keep_rounds(0)
-                partitions.save(self.partition, folder.partition)
-                return 0, [], None
-            meta = read_meta(checkpoints, folder.path)
-            there = settings.differences(settings.from_dict(meta["config"]), self.config)
-            if there:
-                raise UserError(
-                    f"{folder.path}: was run with another configuration ({'; '.join(there)}); "
-                    "resume it with the one it was started with, or start a new run"
-                )
-            task = task_of(meta)
-            for field in dataclasses.fields(task):
-                here, saved = getattr(self.task, field.name), getattr(task, field.name)
-                if here != saved:
-                    raise UserError(
-                        f"{folder.path}: was run on another {field.name} ({saved} there, {here} here); "
-                        "resume on the same data, or start a new run"
-                    )
-            changed = [
-                f"{name} {meta['machine'].get(name)} there, {value} here"
-                for name, value in machine().items()
-                if meta["machine"].get(name) != value
-            ]
-            if changed:
-                warnings.warn(
-                    f"resumed on another machine ({'; '.join(changed)}): "
-                    "the result may differ in the last digits from a run that was never stopped",
-                    stacklevel=6,
-                )
-            done, saved = read_newest(checkpoints, self.simulator.initial, folder.path)
-            folder.metrics.keep_rounds(done)
-            folder.timing.keep_rounds(done, required=False)
-            checkpoints.forget_after(done)  # last: what refuses to resume must change nothing
+            # last, and each from what the checkpoint says: what refuses to resume must change nothing
+            folder.restore_logs(saved.logs if saved else {"metrics": b"", "timing": b""})
+            go_on_without(folder.partition, functools.partial(self._save_partition, folder.partition))
+            checkpoints.forget_after(done)
+        except OSError as error:
+            raise storage_error(error, error.filename or folder.path, folder.path) from None
         finally:
             checkpoints.close()
-        return done, folder.metrics.rows(), saved
+        return done, saved
+
+    def _save_partition(self, path: Path) -> None:
+        before = path.read_bytes() if path.is_file() else b""
+        partitions.save(self.partition, path)
+        if path.read_bytes() != before:
+            warnings.warn(f"{path}: was changed or lost; it is written anew", stacklevel=2)
 
     # ------------------------------------------------------------------------------------------ loop
 
-    def loop(self, on_round: Callable[[Progress], None] | None) -> Result:
+    def loop(self, on_round: OnRound | None = None, on_evaluation: OnEvaluation | None = None) -> Result:
         rounds, accuracy = self.config.training.rounds, None
         prefetch = Prefetch(map(self.simulator.prepare, range(self.done, rounds)))
         try:
@@ -180,10 +166,14 @@ class Run:
                 self._record(round + 1, result, accuracy if due else None)
                 evaluation = time.perf_counter() - begin - seconds
                 self._log_time(round + 1, result, seconds, evaluation)
-                if self.checkpoints and self._due(round + 1, self.config.checkpoint.every):
+                if self._due(round + 1, self.config.checkpoint.every):
                     self._save(round + 1)
-                progress = Progress(self.config.seed, round + 1, rounds, result, accuracy, due, seconds)
-                self._tell(on_round, progress)
+                progress = Progress(
+                    self.config.seed, round + 1, rounds, result, accuracy, due, seconds, self.rows[-1]
+                )
+                if self._tell(progress, on_round, on_evaluation):
+                    self._save(round + 1)
+                    break
             return self._finish()
         finally:
             prefetch.close()
@@ -194,12 +184,19 @@ class Run:
                 self.checkpoints.close()
             self._release()
 
-    def _tell(self, on_round: Callable[[Progress], None] | None, progress: Progress) -> None:
+    def _tell(self, progress: Progress, on_round: OnRound | None, on_evaluation: OnEvaluation | None) -> bool:
+        """Whether somebody asks to end the run with this round."""
+
+        def tell() -> bool:
+            enough = on_evaluation(progress) if on_evaluation and progress.evaluated else False
+            if on_round:
+                on_round(progress)
+            return bool(enough)
+
         try:
-            hosts.together(lambda: on_round(progress) if on_round else None)
+            return bool(hosts.gather(np.bool_(hosts.together(tell))).any())
         except KeyboardInterrupt:
-            if self.checkpoints and progress.round not in self.checkpoints.steps():
-                self._save(progress.round)
+            self._save(progress.round)
             raise
 
     def _due(self, round: int, every: int) -> bool:
@@ -210,26 +207,37 @@ class Run:
         row = history_row(round, result, accuracy)
         self.rows.append(row)
         if self.folder:
-            self.folder.metrics.append(row)
+            try:
+                self.folder.metrics.append(row)
+            except OSError as error:
+                raise storage_error(error, self.folder.metrics.path, self.folder.path) from None
             if accuracy:
-                write_csv(self.folder.clients, self._clients())
+                self._write_clients(self.folder)
 
     def _log_time(self, round: int, result: RoundResult, train: float, evaluation: float) -> None:
         if self.folder:
-            self.folder.timing.append(timing_row(round, result, train, evaluation))
+            timing, row = self.folder.timing, timing_row(round, result, train, evaluation)
+            go_on_without(timing.path, lambda: timing.append(row))
 
     def _save(self, round: int) -> None:
-        assert self.folder and self.checkpoints
-        self.folder.metrics.sync()
-        self.checkpoints.save(round, self.state, checkpoint_meta(self.config, self.task))
+        """Make a checkpoint, if there is a folder and none of this round."""
+        if not self.folder or not self.checkpoints or round in self.checkpoints.steps():
+            return
+        meta = checkpoint_meta(self.config, self.task)
+        self.checkpoints.save(round, self.state, self.folder.logs(), meta)
 
     def _clients(self) -> pd.DataFrame:
         assert self.sums is not None
         return clients_table(self.sums, self.partition, self.rows, self.names)
 
+    def _write_clients(self, folder: RunFolder) -> None:
+        go_on_without(folder.clients, lambda: write_csv(folder.clients, self._clients()))
+
     def _finish(self) -> Result:
         if self.sums is None:  # resumed after the last round
             self.sums = self.simulator.evaluate(self.state)
+            if self.folder:
+                self._write_clients(self.folder)
         programs = self.simulator.programs
         result = Result(
             config=self.config,
@@ -241,6 +249,6 @@ class Run:
             compiled={"programs": programs.count, "seconds": programs.seconds},
         )
         if self.folder:
-            counts = self.partition.train.class_counts(self.labels, self.classes)
-            report_run(self.folder, result, counts)
+            folder, counts = self.folder, self.partition.train.class_counts(self.labels, self.classes)
+            go_on_without(folder.report, lambda: report_run(folder, result, counts))
         return result

@@ -1,6 +1,7 @@
 """What a run's folder and its checkpoints say of the run, and how it is read back."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,35 @@ def task_of(meta: dict[str, Any]) -> TaskShape:
         raise UserError("checkpoints: were written by another version of fedtp_jax; run the simulation again")
     fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
     return TaskShape(**fields)
+
+
+def check_same_run(meta: dict[str, Any], config: SimulationConfig, task: TaskShape, path: Path) -> None:
+    """UserError unless a checkpoint is of this configuration and data; another machine is warned of."""
+    there = settings.differences(meta["config"], settings.to_dict(config))
+    if there:
+        raise UserError(
+            f"{path}: was run with another configuration ({'; '.join(there)}); "
+            "resume it with the one it was started with, or start a new run"
+        )
+    was = task_of(meta)
+    for field in dataclasses.fields(task):
+        here, saved = getattr(task, field.name), getattr(was, field.name)
+        if here != saved:
+            raise UserError(
+                f"{path}: was run on another {field.name} ({saved} there, {here} here); "
+                "resume on the same data, or start a new run"
+            )
+    changed = [
+        f"{name} {meta['machine'].get(name)} there, {value} here"
+        for name, value in machine().items()
+        if meta["machine"].get(name) != value
+    ]
+    if changed:
+        warnings.warn(
+            f"resumed on another machine ({'; '.join(changed)}): "
+            "the result may differ in the last digits from a run that was never stopped",
+            stacklevel=7,
+        )
 
 
 def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from fedtp_jax.rng import Purpose, generator
 
 MAX_LANES = 256  # of a device, by auto: any chip is full long before, and tables grow with lanes
+STEP_PRICE = 8  # examples that would take as long as what a step takes beside them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +109,16 @@ def join_batches(parts: Sequence[Batches]) -> Batches:
 def steps_of(examples: Any, batch: int) -> Any:
     """Batches in a pass over so many examples; number or array."""
     return -(-examples // batch)
+
+
+def best_batch(sizes: np.ndarray, largest: int) -> int:
+    """The batch, at most `largest`, in which passes over shards of these sizes take least.
+
+    A last batch is filled up, so small shards want small ones; a step has a price of its own.
+    """
+    most = min(largest, int(sizes.max(initial=1)))
+    choice = [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
+    return min(choice, key=lambda batch: steps_of(sizes, batch).sum() * (batch + STEP_PRICE))
 
 
 def split_batches(order: np.ndarray, batch: int) -> Batches:

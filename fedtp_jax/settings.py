@@ -3,16 +3,22 @@
 import copy
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fedtp_jax.building import NAMED, build, show
-from fedtp_jax.config import Optimizer, SimulationConfig, default_of, name_of
+from fedtp_jax.config import Optimizer, Own, SimulationConfig, default_of, name_of
 from fedtp_jax.errors import UserError
 
+# what is a part of the user's own, section by section
+OWN: dict[str, Callable[[Any], bool]] = {
+    "partition": lambda value: hasattr(value, "fingerprint"),
+    "model": lambda value: hasattr(value, "init") and hasattr(value, "apply"),
+    "method": lambda value: callable(value) and not isinstance(value, type),
+}
 _BOUNDS = {
     "gt": (lambda value, bound: value > bound, "greater than"),
     "ge": (lambda value, bound: value >= bound, "at least"),
@@ -21,16 +27,22 @@ _BOUNDS = {
 }
 
 
-def load_config(path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> SimulationConfig:
+def load_config(
+    path: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    values: Mapping[str, Any] | None = None,
+) -> SimulationConfig:
     """The configuration in a YAML file, with overrides on top: "training.rounds=200", or {field: value}.
+
+    `values` are sections as in `simulate`; parts of your own stand where the file only names them.
 
     Raises UserError naming the file or the dotted field, the value, and what is allowed.
     """
     tree = read_yaml(Path(path), "training:")
     pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
-    # names first: they decide which other fields there are
-    for field, value in sorted(pairs, key=lambda pair: not pair[0].endswith(".name")):
-        _apply(tree, field, value)
+    for field, value in sorted(pairs, key=lambda pair: _names_first(pair[0])):
+        _set(tree, field, copy.deepcopy(value))  # a later one may write into it
+    _put(tree, values or {})
     return from_dict(tree)
 
 
@@ -57,6 +69,11 @@ def read_yaml(path: Path, example: str) -> dict[str, Any]:
     return tree
 
 
+def _names_first(field: str) -> bool:
+    """The order in which fields are set: names decide which others there are."""
+    return not field.endswith(".name")
+
+
 def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
     """The configuration that nested plain values describe; the inverse of `to_dict`."""
     result: SimulationConfig = build(SimulationConfig, values, "")
@@ -64,9 +81,39 @@ def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
     return result
 
 
+def replaced(settings: SimulationConfig | None, values: Mapping[str, Any]) -> SimulationConfig:
+    """A configuration (default: the default one) with other sections or fields, as a.b=c gives them to a run.
+
+    `values` {section: value}: a name ("vanilla"), some fields ({"rounds": 20}), a whole section that was made
+    with `fedtp_jax.config`, or for partition, model and method a part of your own. Raises UserError as
+    `load_config` does.
+    """
+    tree = _plain(settings) if settings else {}
+    _put(tree, values)
+    return from_dict(tree)
+
+
+def _put(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for section, value in values.items():
+        if isinstance(value, str) and section in NAMED:
+            value = {"name": value}
+        if isinstance(value, Mapping):
+            fields = dict(_flat(_plain(value), f"{section}."))
+            for field in sorted(fields, key=_names_first):
+                _set(tree, field, fields[field])
+        else:
+            tree[section] = Own.part(value) if _is_own(section, value) else _plain(value)
+
+
 def to_dict(settings: SimulationConfig) -> dict[str, Any]:
     """Nested plain values, every field spelt out, named sections with their `name` first."""
-    return typing.cast(dict[str, Any], _plain(settings))
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Own):
+            return {"name": "own", "of": value.of}
+        return {name: plain(v) for name, v in value.items()} if isinstance(value, Mapping) else value
+
+    return typing.cast(dict[str, Any], plain(_plain(settings)))
 
 
 def to_yaml(settings: SimulationConfig) -> str:
@@ -76,12 +123,21 @@ def to_yaml(settings: SimulationConfig) -> str:
 
 def checked(settings: SimulationConfig) -> SimulationConfig:
     """A configuration made in Python, held to the same rules as one from a file."""
+    own: dict[str, Any] = {
+        name: Own.part(getattr(settings, name)) for name in OWN if _is_own(name, getattr(settings, name))
+    }
+    settings = dataclasses.replace(settings, **own)
     for name, kinds in NAMED.items():
         owner, field = (settings.training, f"training.{name}") if name == "schedule" else (settings, name)
-        if dataclasses.is_dataclass(owner) and type(getattr(owner, name)) not in kinds.values():
+        value = getattr(owner, name, None) if dataclasses.is_dataclass(owner) else None
+        if value is not None and not isinstance(value, Own) and type(value) not in kinds.values():
             allowed = ", ".join(f"config.{kind.__name__}()" for kind in kinds.values())
-            raise UserError(f"{field}: got {show(getattr(owner, name))}, expected one of {allowed}")
-    return from_dict(to_dict(settings))
+            raise UserError(f"{field}: got {show(value)}, expected one of {allowed}")
+    return from_dict(_plain(settings))
+
+
+def _is_own(section: str, value: Any) -> bool:
+    return not isinstance(value, Own) and section in OWN and OWN[section](value)
 
 
 def _check(settings: SimulationConfig) -> None:
@@ -115,8 +171,8 @@ def _check(settings: SimulationConfig) -> None:
         )
 
 
-def differences(a: SimulationConfig, b: SimulationConfig) -> list[str]:
-    """ "field: x there, y here" for every field in which two configurations differ."""
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ."""
     left, right = flat(a), flat(b)
     missing = object()
     return [
@@ -126,9 +182,9 @@ def differences(a: SimulationConfig, b: SimulationConfig) -> list[str]:
     ]
 
 
-def flat(settings: SimulationConfig) -> dict[str, Any]:
-    """`to_dict` without nesting: {dotted field: value}."""
-    return dict(_flat(to_dict(settings), ""))
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested plain values as {dotted field: value}."""
+    return dict(_flat(values, ""))
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -153,8 +209,8 @@ def _parsed(override: str) -> tuple[str, Any]:
         return field, text
 
 
-def _apply(tree: dict[str, Any], field: str, value: Any) -> None:
-    """Write the value of the dotted `field` into nested values."""
+def _set(tree: dict[str, Any], field: str, value: Any) -> None:
+    """Write `value` at "a.b" into nested values."""
     *path, last = field.split(".")
     for depth, word in enumerate(path):
         inner = tree.setdefault(word, {})
@@ -167,12 +223,13 @@ def _apply(tree: dict[str, Any], field: str, value: Any) -> None:
         tree = inner
     if last == "name" and path and tree.get("name") != value:
         _drop_foreign_options(tree, path[-1], value)
-    tree[last] = copy.deepcopy(value)  # a later override may write into it
+    tree[last] = value
 
 
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
     """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
-    if field == "optimizer" and section.get("name", "sgd") != name:  # all are sgd by default
+    another = field == "optimizer" and section.get("name", "sgd") != name  # all are sgd by default
+    if another or section.get("name") == "own":
         section.clear()
     kinds = NAMED.get(field)
     if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):
@@ -187,7 +244,7 @@ def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> Non
 def _check_bounds(part: Any, where: str) -> None:
     for field in dataclasses.fields(part):
         value, dotted = getattr(part, field.name), where + field.name
-        if isinstance(value, Optimizer):
+        if isinstance(value, Optimizer | Own):
             continue  # optax knows its bounds
         if dataclasses.is_dataclass(value):
             _check_bounds(value, dotted + ".")
@@ -205,6 +262,9 @@ def _number(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    """Nested plain values; parts of the user's own stay what they are."""
+    if isinstance(value, Own):
+        return value
     if isinstance(value, Optimizer):
         if not isinstance(value.arguments, Mapping):
             raise UserError(
@@ -215,6 +275,8 @@ def _plain(value: Any) -> Any:
         fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         named = any(type(value) in kinds.values() for kinds in NAMED.values())
         return {"name": name_of(value), **fields} if named else fields
+    if isinstance(value, Mapping):
+        return {name: _plain(v) for name, v in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -2,19 +2,37 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
-from fedtp_jax import hosts, settings
+from fedtp_jax import hosts
 from fedtp_jax.config import Arrays, SimulationConfig
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import RunFolder, SeedsFolder
 from fedtp_jax.result import Result
-from fedtp_jax.run import Progress, Run
+from fedtp_jax.run import OnEvaluation, OnRound, Run
+from fedtp_jax.settings import checked, load_config, replaced, to_dict
 from fedtp_jax.simulators import share_programs
+
+Section = str | Mapping[str, Any] | object  # a name, some fields, or a section of fedtp_jax.config
+
+
+class Settings(TypedDict, total=False):
+    """Sections and fields of a configuration, as keywords of `simulate`."""
+
+    seed: int
+    compat: Literal["none", "reference"]
+    partition: Section
+    model: Section
+    method: Section
+    training: Section
+    server: Section
+    evaluation: Section
+    engine: Section
+    checkpoint: Section
 
 
 @overload
@@ -22,10 +40,12 @@ def simulate(
     config: SimulationConfig | str | Path | None = None,
     *,
     seeds: None = None,
-    data: Dataset | None = None,
+    data: Dataset | Section | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    on_round: Callable[[Progress], None] | None = None,
+    on_round: OnRound | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    **settings: Unpack[Settings],
 ) -> Result: ...
 
 
@@ -34,10 +54,12 @@ def simulate(
     config: SimulationConfig | str | Path | None = None,
     *,
     seeds: Sequence[int],
-    data: Dataset | None = None,
+    data: Dataset | Section | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    on_round: Callable[[Progress], None] | None = None,
+    on_round: OnRound | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    **settings: Unpack[Settings],
 ) -> list[Result]: ...
 
 
@@ -45,12 +67,18 @@ def simulate(
     config: SimulationConfig | str | Path | None = None,
     *,
     seeds: Sequence[int] | None = None,
-    data: Dataset | None = None,
+    data: Dataset | Section | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    on_round: Callable[[Progress], None] | None = None,
+    on_round: OnRound | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    **settings: Unpack[Settings],
 ) -> Result | list[Result]:
     """Run a simulation, or one for each of some seeds.
+
+    `simulate(method="fedtp", data="fashion_mnist", training={"rounds": 100})`: the keywords are the sections
+    of a configuration; each takes a name, a dict of some of its fields, or a section of `fedtp_jax.config`.
+    They replace what `config` says, as `method.name=fedtp training.rounds=100` does on the command line.
 
     After `jax.distributed.initialize()` every process must call it with the same arguments: they run it
     together and get the same result, the first writes the folder. What one of them raises, all raise.
@@ -59,46 +87,46 @@ def simulate(
       config: a configuration, or the path of a YAML file; default: FedTP on digits.
       seeds: run the configuration with each of these seeds, one after the other, on programs that are
         compiled once; a Result for each, in their order, and in `out` a folder seed-0, seed-1, ... for each.
-      data: your own examples from `from_arrays`, in place of the configuration's data section.
+      data: a name or section, as above, or your own examples from `from_arrays`.
       out: folder for metrics, checkpoints and report; must not exist or be empty. None: nothing is written.
       resume: `out` holds a run of the same configuration that was stopped; go on from its newest checkpoint.
         Of several seeds those that had not begun are started.
       on_round: called with a Progress after every round; raising KeyboardInterrupt there saves a checkpoint
         first, so that the run goes on from this very round when it is resumed.
+      on_evaluation: called with a Progress after every evaluation, before `on_round`; if it returns True, the
+        run ends with this round (early stopping).
 
     Raises:
       UserError: for a mistake in the configuration, the data or the folder, before anything is written.
       FloatingPointError: when all clients of a round return numbers that are not finite.
+      StorageError: an OSError: metrics.csv could not be written (disk full); what was saved stays, so that
+        the run can be resumed. What it can do without (report, times, a checkpoint) is warned of.
     """
-    if config is None:
-        config = SimulationConfig()
-    elif isinstance(config, str | Path):
-        config = hosts.together(functools.partial(settings.load_config, config))
-    elif not isinstance(config, SimulationConfig):
+    values: dict[str, Any] = {**settings}
+    if data is not None:
+        values["data"] = Arrays() if isinstance(data, Dataset) else data
+    if isinstance(config, str | Path):
+        config = hosts.together(functools.partial(load_config, config, values=values))
+    elif isinstance(config, SimulationConfig | None):
+        config = replaced(checked(config or SimulationConfig()), values)
+    else:
         raise UserError(
             f"config: got a {type(config).__name__}, expected a SimulationConfig or a file's path"
         )
-    config = settings.checked(config)
     hosts.check_same("config", config)
-    if resume and out is None:
+    folder = None if out is None else Path(out)
+    if resume and folder is None:
         raise UserError("resume: needs the folder of the run to go on with; give out=...")
-    if out is not None and not resume:
-        hosts.on_first(functools.partial(RunFolder.check_free, Path(out)))
-    if data is None:
+    if folder is not None and not resume:
+        hosts.on_first(functools.partial(RunFolder.check_free, folder))
+    if not isinstance(data, Dataset):
         data = hosts.together(functools.partial(load, config.data))
-    elif not isinstance(data, Dataset):
-        raise UserError(
-            f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
-        )
-    else:
-        config = dataclasses.replace(config, data=Arrays())
-    if seeds is None:
-        run = Run(config, data)
-        run.open(None if out is None else Path(out), resume)
-        return run.loop(on_round)
-    return _each_seed(
-        config, _checked_seeds(seeds), data, None if out is None else Path(out), resume, on_round
-    )
+    hear = functools.partial(Run.loop, on_round=on_round, on_evaluation=on_evaluation)
+    if seeds is not None:
+        return _each_seed(config, _checked_seeds(seeds), data, folder, resume, hear)
+    run = Run(config, data)
+    run.open(folder, resume)
+    return hear(run)
 
 
 def _checked_seeds(seeds: Any) -> list[int]:
@@ -114,22 +142,22 @@ def _each_seed(
     data: Dataset,
     out: Path | None,
     resume: bool,
-    on_round: Callable[[Progress], None] | None,
+    loop: Callable[[Run], Result],
 ) -> list[Result]:
     """A run for each seed, all of which share programs and the examples on the devices."""
     hosts.check_same("seeds", seeds)
-    configs = [settings.checked(dataclasses.replace(config, seed=seed)) for seed in seeds]
+    configs = [checked(dataclasses.replace(config, seed=seed)) for seed in seeds]
     folder = SeedsFolder(out) if out else None
     runs: list[Run] = []
     for one in configs:
         runs.append(Run(one, data, runs[0] if runs else None))
     share_programs([run.simulator for run in runs])
     if folder and not resume:
-        hosts.on_first(functools.partial(folder.create, settings.to_dict(config), seeds))
+        hosts.on_first(functools.partial(folder.create, to_dict(config), seeds))
     results = []
     for seed, run in zip(seeds, runs, strict=True):
         own = folder.run(seed) if folder else None
         begun = resume and own is not None and hosts.from_first(own.exists)
         run.open(own, resume=begun)
-        results.append(run.loop(on_round))
+        results.append(loop(run))
     return results

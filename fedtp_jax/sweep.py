@@ -9,7 +9,7 @@ from typing import Any
 
 from fedtp_jax import settings
 from fedtp_jax.building import show
-from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.federated import Dataset
 from fedtp_jax.data.partition import make_partition
 from fedtp_jax.data.sources import load
@@ -43,9 +43,20 @@ class Combination:
         """Seeds whose runs are not finished."""
         return [seed for seed in self.seeds if not self.is_done(seed)]
 
-    def begin(self) -> None:
-        """Make the folder and note what is run in it, so that `fedtp resume` knows."""
-        SeedsFolder(self.folder).note(settings.to_dict(self.config), self.seeds)
+    def begin(self) -> list[int]:
+        """Make the folder, note which seeds are run together in it, as `fedtp resume` will, and return them.
+
+        If some were stopped these are the ones that they were begun with, finished ones too: their common
+        layout stays, and with it every bit. If others have come these go with what is left, and what is
+        finished is not touched: another layout would change the last digits of its evaluation.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        folder = SeedsFolder(self.folder)
+        _, begun = folder.read() or ({}, [])
+        open_seeds = [seed for seed in begun if not self.is_done(seed)]
+        seeds = begun if set(open_seeds) == set(self.left) else self.left
+        folder.note(settings.to_dict(self.config), seeds)
+        return seeds
 
 
 def read_sweep(file: Path) -> tuple[list[SimulationConfig], tuple[int, ...]]:
@@ -142,7 +153,7 @@ def place(
     """
     if out.exists() and (not out.is_dir() or (out / "config.yaml").exists() or (out / "seeds.json").exists()):
         raise UserError(f"{out}: is not the folder of a sweep; choose another with --out")
-    there = _combinations_in(out)
+    there = {path.parent: _config_of(path.parent) for path in sorted(out.glob("*/seeds.json"))}
     placed, names = [], _names(configs)
     for name, config in zip(names, configs, strict=True):
         same = [folder for folder, other in there.items() if not _differences(other, config)]
@@ -169,30 +180,24 @@ def make_folder(out: Path) -> None:
         ) from None
 
 
-def _combinations_in(out: Path) -> dict[Path, SimulationConfig]:
-    found = {}
-    for path in sorted(out.glob("*/seeds.json")):
-        try:
-            content = SeedsFolder(path.parent).read()
-            assert content
-            found[path.parent] = settings.from_dict(content[0])
-        except (UserError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{path}: cannot be read ({error}); choose another folder with --out, or delete {path.parent}"
-            ) from None
-    return found
+def _config_of(folder: Path) -> dict[str, Any]:
+    """The configuration, as settings.to_dict gives it, of a combination that was begun."""
+    content = SeedsFolder(folder).read()
+    assert content
+    return content[0]
 
 
-def _differences(a: SimulationConfig, b: SimulationConfig) -> list[str]:
-    return settings.differences(dataclasses.replace(a, seed=0), dataclasses.replace(b, seed=0))
+def _differences(there: Mapping[str, Any], config: SimulationConfig) -> list[str]:
+    return settings.differences({**there, "seed": 0}, {**settings.to_dict(config), "seed": 0})
 
 
 def _names(configs: Sequence[SimulationConfig]) -> list[str]:
     """A readable name for each that a file system, a shell and a URL take as it is."""
-    varying, names = Varying(configs), list[str]()
-    for config in configs:
+    plain, names = [settings.to_dict(config) for config in configs], list[str]()
+    varying = Varying(plain)
+    for config in plain:
         values = sorted(varying.of(config).items(), key=lambda pair: not pair[0].startswith("method."))
-        words = ",".join(varying.words(dict(values))) or f"method={name_of(config.method)}"
+        words = ",".join(varying.words(dict(values))) or f"method={config['method']['name']}"
         name = re.sub(r"[^A-Za-z0-9.,=+-]+", "_", words)[:LONGEST]
         same = sum(other == name or other.startswith(f"{name}~") for other in names)
         names.append(f"{name}~{same + 1}" if same else name)

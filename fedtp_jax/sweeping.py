@@ -12,10 +12,10 @@ from types import FrameType, TracebackType
 from typing import IO, Any
 
 import numpy as np
-import pandas as pd
 from rich.console import Console
 
-from fedtp_jax.folder import RunFolder
+from fedtp_jax.errors import StorageError, UserError
+from fedtp_jax.folder import RunFolder, csv_rows
 from fedtp_jax.outcomes import Outcome
 from fedtp_jax.progress import SIGNALS, RunDisplay
 from fedtp_jax.run import Progress
@@ -44,8 +44,8 @@ class Board:
         self.left.discard((combination.name, seed))
         path = combination.run(seed)
         accuracy = Outcome.read(path).measure("accuracy")
-        timing = pd.read_csv(RunFolder(path).timing.path)
-        seconds = timing[["train_seconds", "evaluation_seconds"]].to_numpy().sum()
+        timing = csv_rows(RunFolder(path).timing.content())
+        seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
         left = f"{len(self.left)} of {self._all} left"
         self.say(f"{combination.name}, seed {seed}: accuracy {accuracy:.4f}, {seconds:.1f} s; {left}")
 
@@ -61,34 +61,27 @@ def run_here(combinations: Sequence[Combination], board: Board) -> None:
     for combination in combinations:
         if not combination.left:
             continue
-        display = RunDisplay(
-            board.console,
-            combination.config.training.rounds,
-            silent=board.console.quiet or not board.console.is_terminal,
-            seeds=combination.seeds,
-        )
-
-        def on_round(progress: Progress, own: Combination = combination, show: RunDisplay = display) -> None:
-            if progress.round == progress.rounds:
-                board.finished(own, progress.seed)
-            show.on_round(progress)
-
         try:
-            combination.begin()
-            with display:
-                simulate(
-                    combination.config,
-                    seeds=combination.seeds,
-                    out=combination.folder,
-                    resume=True,
-                    on_round=on_round,
-                )
-            for seed in combination.seeds:
-                if (combination.name, seed) in board.left:  # stopped between its last round and its report
-                    board.finished(combination, seed)
+            _run(combination, board)
         except Exception as error:  # whatever it is, it must not end the others
-            known = isinstance(error, ValueError | FloatingPointError)
+            known = isinstance(error, UserError | StorageError | FloatingPointError)
             board.fail(combination, str(error) if known else f"{type(error).__name__}: {error}")
+
+
+def _run(combination: Combination, board: Board) -> None:
+    seeds, console, rounds = combination.begin(), board.console, combination.config.training.rounds
+    display = RunDisplay(console, rounds, silent=console.quiet or not console.is_terminal, seeds=seeds)
+
+    def on_round(progress: Progress) -> None:
+        if progress.round == rounds:
+            board.finished(combination, progress.seed)
+        display.on_round(progress)
+
+    with display:
+        simulate(combination.config, seeds=seeds, out=combination.folder, resume=True, on_round=on_round)
+    for seed in seeds:
+        if (combination.name, seed) in board.left:  # it was stopped between its last round and its report
+            board.finished(combination, seed)
 
 
 def run_beside(combinations: Sequence[Combination], board: Board, processes: int) -> None:

@@ -19,13 +19,13 @@ SECTIONS = [field.name for field in dataclasses.fields(SimulationConfig)]
 
 
 class Varying:
-    """The fields in which configurations differ, in their order.
+    """The fields in which configurations, as `settings.to_dict` gives them, differ; in their order.
 
     An option counts only among those that have it from the same part: methods differ in their name, and not
     in that one has a hypernetwork and the other has none.
     """
 
-    def __init__(self, configs: Iterable[SimulationConfig], ignored: Sequence[str] = SEED) -> None:
+    def __init__(self, configs: Iterable[Mapping[str, Any]], ignored: Sequence[str] = SEED) -> None:
         self._ignored = set(ignored)
         values: dict[str, dict[Any, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
         for facts in map(self.facts, configs):
@@ -43,11 +43,11 @@ class Varying:
             for field in self.fields
         }
 
-    def facts(self, config: SimulationConfig) -> dict[str, Any]:
+    def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """{dotted field: value} of all that counts."""
         return {name: v for name, v in settings.flat(config).items() if name not in self._ignored}
 
-    def of(self, config: SimulationConfig) -> dict[str, Any]:
+    def of(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """{dotted field: value} that tell `config` from the others."""
         facts = self.facts(config)
         return {

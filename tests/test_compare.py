@@ -272,17 +272,17 @@ def test_the_same_run_twice_counts_once():
     assert note.count("fedtp, seed 0 (configuration and seed of fedtp, seed 0)") == 2
 
 
-def unfinished(seed):
-    whole = flat(FEDAVG, seed, 0.5)
-    return dataclasses.replace(whole, history=whole.history[:3])
-
-
-def test_unfinished_runs_are_left_out_and_named():
-    made = compare([*THREE[:4], unfinished(3)])
+def test_results_that_ended_early_are_named_and_those_without_evaluation_left_out():
+    whole = flat(FEDAVG, 3, 0.5)
+    made = compare([*THREE[:4], dataclasses.replace(whole, history=whole.history[:3])])
+    assert made.sheet.rows == ["fedtp", "vanilla", "fedavg"]
+    assert "Ended early: fedavg, seed 3 (3 of 4 rounds)." in made.sheet.notes
+    nothing = dataclasses.replace(whole, history=whole.history[:3].assign(test_accuracy=np.nan))
+    made = compare([*THREE[:4], nothing])
     assert made.sheet.rows == ["fedtp", "vanilla"]
     assert "Left out, not finished: fedavg, seed 3 (3 of 4 rounds)." in made.sheet.notes
     with pytest.raises(UserError, match=r"none is finished yet: fedavg, seed 3 \(3 of 4 rounds"):
-        compare(unfinished(3))
+        compare(nothing)
 
 
 def test_curves_have_a_panel_per_column_and_a_band_of_one_std():
@@ -361,10 +361,14 @@ def test_mistakes_exit_with_2_and_one_line(runs, tmp_path, capsys):
     shutil.copytree(path / "seed-0", torn)
     whole = (torn / "metrics.csv").read_text().splitlines(keepends=True)
     (torn / "metrics.csv").write_text("".join(whole[:2]))
+    (torn / "report.html").unlink()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").write_text("a: 3")
     cases = [
         ([], "RUNS: got none"),
         ([str(tmp_path / "none")], "there is no such folder"),
         ([str(tmp_path / "empty")], "holds no run"),
+        ([str(tmp_path / "other")], "other: cannot be read as a run (KeyError('training')); run it again"),
         ([str(torn)], f"none is finished yet: {torn} (1 of 2 rounds); go on with fedtp resume"),
         ([str(path), "--picture", "curves.pdf"], "--picture curves.pdf: expected a file that ends in .png"),
         (

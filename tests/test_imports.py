@@ -24,7 +24,7 @@ LAYERS = [
     ["data.sources", "data.partition"],
     ["data.prepare"],
     ["models.layers"],
-    ["models.cnn", "models.lstm", "models.text", "models.vit", "models.hypernetwork"],
+    ["models.cnn", "models.lstm", "models.text", "models.vit", "models.hypernetwork", "models.own_nnx"],
     ["models"],
     ["schedule"],
     ["participation"],
@@ -102,6 +102,7 @@ def test_importing_the_package_loads_no_heavy_optional_part():
 def test_public_names():
     assert sorted(fedtp_jax.__all__) == [
         "Comparison",
+        "Partition",
         "Progress",
         "Result",
         "SimulationConfig",
@@ -109,6 +110,7 @@ def test_public_names():
         "compare",
         "config",
         "from_arrays",
+        "from_nnx",
         "load_config",
         "simulate",
     ]

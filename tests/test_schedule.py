@@ -8,6 +8,7 @@ import pytest
 from fedtp_jax.rng import Purpose, generator
 from fedtp_jax.schedule import (
     auto_lanes,
+    best_batch,
     build_schedule,
     plan_layout,
     sample_cohort,
@@ -118,3 +119,11 @@ def test_cohorts_are_distinct_sorted_and_a_function_of_seed_and_round():
     assert np.array_equal(cohort, sample_cohort(0, 4, candidates, 4))
     drawn = {tuple(sample_cohort(s, r, candidates, 4)) for s in range(3) for r in range(10)}
     assert len(drawn) > 5
+
+
+def test_small_shards_get_small_batches_and_large_ones_large():
+    assert best_batch(np.full(5, 1000), 256) == 256
+    assert best_batch(np.array([10, 9, 12, 8]), 256) == 12
+    assert best_batch(np.array([8] * 50 + [200]), 256) == 8
+    assert best_batch(np.array([3, 0]), 2) == 2
+    assert best_batch(np.array([0]), 16) == 1

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from fedtp_jax import SimulationConfig, UserError, config, load_config
-from fedtp_jax.settings import checked, differences, from_dict, to_dict, to_yaml
+from fedtp_jax.settings import checked, differences, from_dict, replaced, to_dict, to_yaml
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_short_form_and_overrides_go_together(tmp_path):
 
 
 def test_differences_name_the_fields():
-    a, b = SimulationConfig(), SimulationConfig(seed=3, method=config.FedAvg())
+    a, b = to_dict(SimulationConfig()), to_dict(SimulationConfig(seed=3, method=config.FedAvg()))
     text = "; ".join(differences(a, b))
     assert "seed: 0 there, 3 here" in text
     assert "method.name: 'fedtp' there, 'fedavg' here" in text
@@ -221,3 +221,35 @@ def test_to_dict_is_plain():
         "min_size": 10,
         "seed": None,
     }
+
+
+def test_keywords_do_what_overrides_do(file):
+    base = load_config(file)
+    for overrides, values in (
+        (["method.name=vanilla", "training.rounds=7"], {"method": "vanilla", "training": {"rounds": 7}}),
+        (
+            ["partition.name=pathological", "partition.classes_per_client=3"],
+            {"partition": {"classes_per_client": 3, "name": "pathological"}},
+        ),
+        (["training.schedule=cosine", "seed=3"], {"training": {"schedule": "cosine"}, "seed": 3}),
+        (["training.optimizer=adam"], {"training": {"optimizer": config.Optimizer("adam", {})}}),
+    ):
+        assert replaced(base, values) == load_config(file, overrides)
+    assert replaced(base, {"model": config.Cnn()}).model == config.Cnn()
+    assert replaced(None, {"method": "fedavg"}) == SimulationConfig(method=config.FedAvg())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"methods": "fedtp"}, "methods: unknown field (did you mean 'method'?)"),
+        ({"method": "fedpt"}, "method.name: got 'fedpt' (did you mean 'fedtp'?)"),
+        ({"training": {"round": 3}}, "training.round: unknown field (did you mean 'rounds'?)"),
+        ({"training": 3}, "training: expected a section with fields, got 3"),
+        ({"method": config.Vit()}, "method"),
+    ],
+)
+def test_wrong_keywords_get_the_same_messages(values, message):
+    with pytest.raises(UserError) as caught:
+        replaced(None, values)
+    assert message in str(caught.value)

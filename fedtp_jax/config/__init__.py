@@ -18,6 +18,7 @@ from fedtp_jax.config.data import (
 )
 from fedtp_jax.config.fields import (
     Optimizer,
+    Own,
     optimizer,
     option,
     section,
@@ -137,6 +138,7 @@ __all__ = [
     "NoniidLabeluni",
     "Npz",
     "Optimizer",
+    "Own",
     "PFedHN",
     "PFedMe",
     "Pachinko",

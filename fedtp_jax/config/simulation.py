@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from fedtp_jax.config.data import DATASETS, Digits
-from fedtp_jax.config.fields import option, section
+from fedtp_jax.config.fields import Own, option, section
 from fedtp_jax.config.method import METHODS, FedTP
 from fedtp_jax.config.model import MODELS, Vit
 from fedtp_jax.config.partition import PARTITIONS, Dirichlet
@@ -99,6 +99,8 @@ def default_of(field: "dataclasses.Field[Any]") -> Any:
 
 def name_of(part: object) -> str:
     """The name by which `part` (data, partition, model, method, schedule) is chosen, such as 'dirichlet'."""
+    if isinstance(part, Own):
+        return "own"
     for kinds in (DATASETS, PARTITIONS, MODELS, METHODS, SCHEDULES):
         for name, kind in kinds.items():
             if type(part) is kind:

@@ -159,6 +159,31 @@ class Partition(NamedTuple):
     noise: np.ndarray | None = None
 
     @classmethod
+    def from_lists(
+        cls, train: Sequence[Sequence[int] | np.ndarray], test: Sequence[Sequence[int] | np.ndarray]
+    ) -> "Partition":
+        """The partition in which client k holds the train examples train[k] and the test examples test[k].
+
+        Raises UserError for what are not lists of positions, or not as many in both.
+        """
+        parts = []
+        for split, lists in (("train", train), ("test", test)):
+            arrays = [np.asarray(part if len(part) else np.zeros(0, np.int64)) for part in lists]
+            for k, part in enumerate(arrays):
+                if part.ndim != 1 or part.dtype.kind not in "iu":
+                    raise UserError(
+                        f"{split}: client {k} has an array of {part.dtype} and shape {list(part.shape)}, "
+                        "expected a list of positions, such as [0, 7, 12]"
+                    )
+            parts.append(Shards.from_lists(arrays))
+        if len(parts[0]) != len(parts[1]):
+            raise UserError(
+                f"test: {len(parts[1])} lists, but train has {len(parts[0])}; give every client one in both "
+                "(it may be empty)"
+            )
+        return cls(parts[0], parts[1])
+
+    @classmethod
     def from_owners(cls, train: np.ndarray, test: np.ndarray, clients: int) -> "Partition":
         """The partition among `clients` clients from the owner of each train [M] and test example [M']."""
         return cls(Shards.from_owners(train, clients), Shards.from_owners(test, clients))

@@ -26,6 +26,9 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
 
     `seed` counts where config.seed is None or absent. Raises UserError where the recipe does not fit.
     """
+    if isinstance(config, cfg.Own):
+        config.value.check(data)
+        return config.value
     own_seed = getattr(config, "seed", None)
     clients = getattr(config, "clients", None)
     # the other recipes give every example to one client

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fedtp_jax import config
-from fedtp_jax.methods.base import Method, Task
+from fedtp_jax.errors import UserError
+from fedtp_jax.methods.base import Method, Output, Task
 from fedtp_jax.methods.fedavg import fedavg, fedprox
 from fedtp_jax.methods.fedproto import fedproto
 from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
@@ -12,6 +13,9 @@ from fedtp_jax.methods.fedtp import fedtp
 from fedtp_jax.methods.personal import fedbn, local, personal
 from fedtp_jax.methods.pfedhn import pfedhn
 from fedtp_jax.methods.pfedme import pfedme
+from fedtp_jax.methods.roles import role_method
+
+__all__ = ["Method", "Output", "Task", "make_method", "role_method"]
 
 FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedAvg: fedavg,
@@ -32,4 +36,17 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
 
 def make_method(settings: object, task: Task) -> Method:
     """The method that `settings` (the configuration's method section) describes, for `task`."""
+    if isinstance(settings, config.Own):
+        return _own(settings, task)
     return FACTORIES[type(settings)](settings, task)
+
+
+def _own(part: config.Own, task: Task) -> Method:
+    """What the user's function task -> Method gives."""
+    method = part.value(task)
+    if not isinstance(method, Method):
+        raise UserError(
+            f"method: {part.of} returned a {type(method).__name__}, expected a Method; give a function that "
+            "takes a task and returns what role_method(task, rules) does"
+        )
+    return method

@@ -94,6 +94,7 @@ class Method(NamedTuple):
       step_embeddings: (rows, gradients [K, E]) -> rows: the server's step on K clients' embeddings.
       predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
       class_counts: whether the local training asks how many examples of each class a client holds.
+      hypernetwork: settings of the one that generates leaves, where one does.
     """
 
     roles: Mapping[str, Role]
@@ -106,6 +107,7 @@ class Method(NamedTuple):
     step_embeddings: Callable[[Leaves, jax.Array], Leaves]
     predict: Callable[..., Output]
     class_counts: bool = False
+    hypernetwork: config.Hypernetwork = config.Hypernetwork()
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.

@@ -89,7 +89,9 @@ def role_method(
     roles = {**roles, **dict.fromkeys(extra, "personal")}
     work = local_training(task, roles, objective, after).work
     step = generator.step_embeddings
-    return Method(roles, init, realize, send, work, receive, aggregate, step, task.forward)
+    return Method(
+        roles, init, realize, send, work, receive, aggregate, step, task.forward, hypernetwork=hypernetwork
+    )
 
 
 class _Server:
@@ -98,7 +100,12 @@ class _Server:
     def __init__(self, settings: config.Server, shared: set[str]) -> None:
         self.optimizer: optax.GradientTransformation | None = None
         self.parameters = {path for path in shared if path.startswith("params/")}
-        plain = settings.optimizer.name == "sgd" and not any(settings.optimizer.arguments.values())
+        chosen = settings.optimizer
+        plain = (
+            isinstance(chosen, config.Optimizer)
+            and chosen.name == "sgd"
+            and not any(chosen.arguments.values())
+        )
         if not (plain and settings.learning_rate == 1.0):  # that one takes the mean
             self.optimizer = make_optimizer(settings.optimizer, "server.optimizer", settings.learning_rate)
             if not self.parameters:

@@ -1,0 +1,86 @@
+"""A Flax NNX module as the simulator takes models: variables apart from the module (split and merge)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from fedtp_jax.errors import UserError
+
+
+def from_nnx(make: Callable[[Any], Any]) -> "NnxModel":
+    """A model for `simulate(model=...)` of what `make(rngs)` returns, a Flax NNX module called `module(x)`.
+
+    Its parameters are federated by their paths, as "blocks/0/query/kernel"; dropout is on in training alone
+    (`module.train()`, `module.eval()`). Features for the methods that ask for them:
+    `self.sow(nnx.Intermediate, "features", x)`, x [B, F].
+
+    Raises UserError when the module keeps state beside parameters and random numbers (batch norm's running
+    statistics: NNX cannot tell padding from examples there).
+    """
+    return NnxModel(make)
+
+
+class NnxModel:
+    """`init` and `apply` as those of a Linen module."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+
+    def __repr__(self) -> str:
+        name = getattr(self._make, "__qualname__", type(self._make).__qualname__)
+        return f"from_nnx({getattr(self._make, '__module__', '')}.{name})"
+
+    def init(self, key: jax.Array, x: Any) -> dict[str, Any]:
+        """{"params": {name: ...}} of a module made with this key."""
+        parameters = _parameters(self._module(key))
+        nested: dict[str, Any] = {}
+        for path, variable in parameters.items():
+            *outer, last = (str(word) for word in path)
+            inner = nested
+            for word in outer:
+                inner = inner.setdefault(word, {})
+            inner[last] = variable[...]
+        return {"params": nested}
+
+    def apply(
+        self,
+        variables: Mapping[str, Any],
+        x: jax.Array,
+        train: bool = False,
+        rngs: Mapping[str, jax.Array] | None = None,
+        mutable: Any = None,
+    ) -> Any:
+        """Logits; (logits, {"intermediates": ...}) where `mutable` is given, as in Linen."""
+        from flax import nnx
+
+        # what it initialises here is replaced at once, so that XLA never computes it
+        module = self._module((rngs or {}).get("dropout", jax.random.key(0)))
+        for path, variable in _parameters(module).items():
+            leaf: Any = variables["params"]
+            for word in path:
+                leaf = leaf[str(word)]
+            variable[...] = leaf
+        module.train() if train else module.eval()
+        logits, sown = nnx.capture(module, nnx.Intermediate)(x)
+        features = {str(path[-1]): v.get_value() for path, v in nnx.to_flat_state(sown)}
+        return logits if mutable is None else (logits, {"intermediates": features})
+
+    def _module(self, key: jax.Array) -> Any:
+        from flax import nnx
+
+        module = self._make(nnx.Rngs(key))
+        rest = [v for _, v in nnx.to_flat_state(nnx.state(module, nnx.Not(nnx.Any(nnx.Param, nnx.RngState))))]
+        if kinds := sorted({type(variable).__name__ for variable in rest}):
+            raise UserError(
+                f"model: {self!r} keeps {', '.join(kinds)} beside its parameters, which cannot be federated; "
+                "use layer norm or group norm in place of batch norm"
+            )
+        return module
+
+
+def _parameters(module: Any) -> dict[tuple[Any, ...], Any]:
+    """{path: variable}, the module's own variables."""
+    from flax import nnx
+
+    return {path: v for path, v in nnx.iter_graph(module) if isinstance(v, nnx.Param)}
