@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.collections import FillBetweenPolyCollection
 from rich.console import Console
 from test_cli import fedtp
@@ -332,6 +333,15 @@ def test_folders_give_what_results_give(runs, tmp_path):
     assert (
         compare([path / "seed-0", other]).table["p_value"].tolist()[1] == 1
     )  # they have their clients in common
+
+
+def test_a_method_that_no_file_can_hold_compares_by_its_name(runs, tmp_path):
+    _, path = runs
+    shutil.copytree(path / "seed-0", tmp_path / "mine")
+    file = tmp_path / "mine" / "config.yaml"
+    values = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**values, "method": {"name": "own", "of": "mine.method"}}))
+    assert compare([path, tmp_path]).sheet.rows == ["fedavg", "own"]
 
 
 def test_from_the_shell(runs, tmp_path, capsys):
