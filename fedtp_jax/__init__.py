@@ -1,6 +1,7 @@
 """fedtp_jax: a vectorized JAX/Flax simulator of personalised federated learning with Transformers."""
 
 from fedtp_jax import config
+from fedtp_jax.compare import Comparison, compare
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.data.sources import from_arrays
@@ -12,11 +13,13 @@ from fedtp_jax.settings import load_config
 from fedtp_jax.simulate import simulate
 
 __all__ = [
+    "Comparison",
     "Partition",
     "Progress",
     "Result",
     "SimulationConfig",
     "UserError",
+    "compare",
     "config",
     "from_arrays",
     "from_nnx",

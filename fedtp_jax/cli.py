@@ -1,4 +1,4 @@
-"""The command line: `fedtp run | resume | plan | list | partition | prepare | novel`.
+"""The command line: `fedtp run | resume | sweep | plan | list | partition | prepare`, and cli_results.
 
 Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
 """
@@ -22,6 +22,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from fedtp_jax import cluster, hosts
 from fedtp_jax.cache import keep_programs
+from fedtp_jax.cli_results import compare, novel
 from fedtp_jax.cluster import ALONE, Cluster
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.errors import StorageError, UserError, nearest
@@ -158,41 +159,47 @@ def prepare(
     return 0
 
 
-def novel(
-    directory: Annotated[Positional[Path], arg(help="the folder of a run with training.held_out clients")],
-    clients: Annotated[tuple[int, ...], arg(help="ids among the held-out clients; default: all")] = (),
-    modes: Annotated[
-        tuple[Literal["zero_shot", "fit", "fine_tune", "local"], ...], arg(help="default: all that fit")
-    ] = (),
-    epochs: Annotated[int, arg(help="passes over a client's train examples")] = 10,
-    learning_rate: Annotated[float | None, arg(help="default: training.learning_rate")] = None,
-    embedding_learning_rate: Annotated[float | None, arg(help="default: the hypernetwork's")] = None,
-    out: Annotated[Path | None, arg(help="CSV file to write, a row per client")] = None,
+def sweep(
+    file: Annotated[
+        Positional[Path], arg(metavar="FILE", help="a YAML file, such as configs/sweeps/digits.yaml")
+    ],
+    out: Annotated[
+        Path | None, arg(metavar="DIR", help="its folder; default: runs/ and the file's name")
+    ] = None,
+    processes: Annotated[
+        int, arg(metavar="N", help="combinations at once, each on its share of the cores")
+    ] = 1,
+    quiet: Annotated[bool, arg(help="print the table alone")] = False,
 ) -> int:
-    """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
-    from fedtp_jax.data.sources import load
-    from fedtp_jax.folder import write_csv
-    from fedtp_jax.novel import Adaptation
-    from fedtp_jax.result import Result
-    from fedtp_jax.tables import novel_table
+    """Run every combination of settings in a file, or what is not finished of them, and compare them."""
+    from fedtp_jax.compare import compare as compare_runs
+    from fedtp_jax.sweep import check, make_folder, place, read_sweep
+    from fedtp_jax.sweeping import Board, run_beside, run_here
 
+    if processes < 1:
+        raise UserError(f"--processes: got {processes}, expected a whole number of at least 1")
     keep_programs()
-    settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
-    result = Result.load(directory)
-    data = load(result.config.data)
-    reached = result.personalize_held_out(data, clients or None, modes or None, settings)
-    console = Console()
-    console.print(novel_table(reached))
-    console.print(f"{len(reached.clients)} clients that never trained, {epochs} epochs", highlight=False)
-    if out is not None:
-        try:
-            write_csv(out, reached.clients)
-        except OSError as error:
-            raise UserError(
-                f"--out {out}: cannot be written ({error.strerror}); choose another file"
-            ) from None
-        console.print(f"wrote {out}", highlight=False)
-    return 0
+    out = out or Path("runs") / file.stem
+    combinations = place(file, *read_sweep(file), out)
+    check(file, [combination for combination in combinations if combination.left])
+    make_folder(out)
+    board = Board(combinations, Console(stderr=True, quiet=quiet))
+    try:
+        if processes == 1:
+            run_here(combinations, board)
+        else:
+            run_beside(combinations, board, processes)
+    except KeyboardInterrupt:
+        again = f"{file} --out {out}" + (f" --processes {processes}" if processes > 1 else "")
+        _tell(f"interrupted; go on with: fedtp sweep {again}")
+        return 130
+    finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]
+    if finished:
+        Console(highlight=False).print(compare_runs(finished).sheet.terminal())
+    for c in combinations:
+        if c.name in board.failed:
+            _tell(f"failed: {c.name}: {board.failed[c.name]} (alone: fedtp resume {c.folder})")
+    return 1 if board.failed else 0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -218,6 +225,8 @@ def main(arguments: list[str] | None = None) -> None:
         "list": list_,
         "partition": partition,
         "prepare": prepare,
+        "sweep": sweep,
+        "compare": compare,
         "novel": novel,
     }
     code: int
@@ -272,6 +281,10 @@ def _parse(commands: dict[str, Callable[..., int]], arguments: list[str]) -> Cal
 
 def _is_rule(line: str) -> bool:
     return not line.strip("\u2500\u2570\u256f+- ")
+
+
+def _tell(line: str) -> None:
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _simulate(

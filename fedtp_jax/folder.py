@@ -182,8 +182,11 @@ class SeedsFolder:
 
     def create(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
         """Make the folder, which must be free, and note what is run in it."""
-        content = {"seeds": list(seeds), "config": dict(config)}
-        RunFolder.create(self.path, lambda folder: write_json(self._content, content)).release()
+        RunFolder.create(self.path, lambda folder: self.note(config, seeds)).release()
+
+    def note(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
+        """Say what is run in the folder, which may hold some of it already."""
+        write_json(self._content, {"seeds": list(seeds), "config": dict(config)})
 
     def run(self, seed: int) -> Path:
         """The folder of one run."""

@@ -1,7 +1,8 @@
 """Pictures of a run and of a partition: Matplotlib figures that need neither a display nor pyplot's state."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.lines import Line2D
 
 # Okabe and Ito's palette: told apart with every common colour blindness.
 BLUE, SKY, ORANGE, GREEN, VERMILION = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00"
+PURPLE = "#CC79A7"
 INK, QUIET, GRID = "#333333", "#8a8a8a", "#e8e8e8"
 THOUSANDS = "{x:,.0f}"
 CURVE: dict[str, Any] = {"linewidth": 1.8, "markersize": 4}
@@ -100,6 +102,48 @@ def _draw_losses(axes: Axes, history: pd.DataFrame, evaluated: pd.DataFrame) -> 
         shape = "o-" if len(evaluated) <= MOST_MARKERS else "-"
         axes.plot(evaluated["round"], evaluated["test_loss"], shape, color=BLUE, label="test", **CURVE)
     axes.legend(**LEGEND)
+
+
+def compared_curves(
+    panels: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str], ylabel: str, what: str
+) -> Figure:
+    """Learning curves beside each other: a panel for each key, in it a curve for each of `names` it has.
+
+    Args:
+      panels: {panel: {name: a row per evaluation: round, mean, std}}, fractions; std is NaN of a single run.
+      what: what the names are, over the legend.
+    """
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(max(5.5, 4.2 * columns), 3.4 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    colours = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, INK)
+    drawn: dict[str, Line2D] = {}
+    for place, (panel, title) in enumerate(zip(axes.flat, panels, strict=False)):
+        style(panel, fill(title, 40), "communication round", "" if place % columns else fill(ylabel, 36))
+        for k, name in enumerate(names):
+            if name in panels[title]:
+                look = {"color": colours[k % 7], "linestyle": ("-", "--", ":", "-.")[k // 7 % 4]}
+                drawn[name] = _draw_band(panel, panels[title][name], look)
+        panel.locator_params("x", nbins=6, integer=True)
+        panel.xaxis.set_major_formatter(THOUSANDS)
+    for panel in axes.flat[len(panels) :]:
+        panel.set_visible(False)
+    kept = [name for name in names if name in drawn]
+    handles, ncols = [drawn[name] for name in kept], min(len(kept), 2 * columns)
+    legend: dict[str, Any] = {"ncols": ncols, "title": what or None, "handlelength": 2.8, **LEGEND}
+    figure.legend(handles, kept, loc="outside lower center", **legend)
+    return figure
+
+
+def _draw_band(axes: Axes, curve: pd.DataFrame, look: Mapping[str, Any]) -> Line2D:
+    """A curve of means, one standard deviation around it shaded."""
+    mean, std = 100 * curve["mean"], 100 * curve["std"].fillna(0)
+    low, high = (mean - std).clip(0, 100), (mean + std).clip(0, 100)
+    axes.fill_between(curve["round"], low, high, color=look["color"], alpha=0.18, linewidth=0)
+    marker = "o" if len(curve) <= MOST_MARKERS else ""
+    (line,) = axes.plot(curve["round"], mean, marker=marker, **CURVE, **look)
+    return line
 
 
 def client_accuracies(clients: pd.DataFrame) -> Figure:

@@ -1,9 +1,9 @@
 """YAML files and `section.field=value` overrides -> SimulationConfig, with one clear message per mistake."""
 
+import copy
 import dataclasses
-import itertools
 import typing
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import yaml
 
 from fedtp_jax.building import NAMED, build, show
 from fedtp_jax.config import Optimizer, Own, SimulationConfig, default_of, name_of
-from fedtp_jax.errors import UserError, in_one_line
+from fedtp_jax.errors import UserError
+from fedtp_jax.yaml_files import parse_yaml, read_yaml
 
 # what is a part of the user's own, section by section
 OWN: dict[str, Callable[[Any], bool]] = {
@@ -25,13 +26,14 @@ _BOUNDS = {
     "lt": (lambda value, bound: value < bound, "less than"),
     "le": (lambda value, bound: value <= bound, "at most"),
 }
-MOST_VALUES = 10_000  # in a YAML file
 
 
 def load_config(
-    path: str | Path, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+    path: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    values: Mapping[str, Any] | None = None,
 ) -> SimulationConfig:
-    """The configuration in a YAML file, with overrides such as "training.rounds=200" applied on top.
+    """The configuration in a YAML file, with overrides on top: "training.rounds=200", or {field: value}.
 
     `values` are sections as in `simulate`; parts of your own stand where the file only names them.
 
@@ -39,34 +41,13 @@ def load_config(
     """
     if not isinstance(path, str | Path):
         raise UserError(f"path: got {show(path)}, expected the path of a .yaml file")
-    if isinstance(overrides, str) or not all(isinstance(text, str) for text in overrides):
+    texts = [] if isinstance(overrides, Mapping) else overrides
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise UserError(f"overrides: got {show(overrides)}, expected a list such as ['training.rounds=200']")
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: there is no such configuration file; give the path of a .yaml file"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: no UTF-8 text (byte {error.start + 1} is {error.object[error.start]:#04x}); "
-            "give a .yaml file, saved as UTF-8"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({in_one_line(error)}); give the path of a .yaml file"
-        ) from None
-    try:
-        tree = _parse(text)
-    except ValueError as error:
-        raise UserError(f"{path}: no valid YAML ({error}); mend it") from None
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected sections such as 'training:', got {show(tree)}")
-    for override in sorted(overrides, key=lambda text: _names_first(text.partition("=")[0])):
-        _apply(tree, override)
+    tree = read_yaml(Path(path), "training:")
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
+    for field, value in sorted(pairs, key=lambda pair: _names_first(pair[0])):
+        _set(tree, field, copy.deepcopy(value))  # a later one may write into it
     _put(tree, values or {})
     return from_dict(tree)
 
@@ -175,7 +156,7 @@ def _check(settings: SimulationConfig) -> None:
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ."""
-    left, right = dict(_flat(a, "")), dict(_flat(b, ""))
+    left, right = flat(a), flat(b)
     missing = object()
     return [
         f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
@@ -184,78 +165,20 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     ]
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses bombs, and a key given twice, of which plain YAML silently takes the last."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._sizes: dict[yaml.Node, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """A node, counted with all that its aliases repeat: a short text can name billions of values."""
-        node = super().compose_node(parent, index)
-        if isinstance(node, yaml.CollectionNode):
-            parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
-            self._sizes[node] = 1 + sum(self._sizes.get(part, 1) for part in parts)
-            if self._sizes[node] > MOST_VALUES:
-                raise _wrong(node, f"more than {MOST_VALUES} values, aliases counted")
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError):  # of dates and numbers that are none
-            raise _wrong(node, f"{show(node.value)} is no {node.tag.rpartition(':')[2]}") from None
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise _wrong(key_node, "a key that is a list or a section")
-            if key in seen:
-                raise _wrong(key_node, f"the key {key!r} stands twice in one section")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested plain values as {dotted field: value}."""
+    return dict(_flat(values, ""))
 
 
-def _wrong(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-
-
-def _refuse_tag(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    raise _wrong(node, f"the tag {node.tag!r} is for no configuration")
-
-
-_Loader.add_constructor(None, _refuse_tag)
-
-
-def _parse(text: str) -> Any:
-    """What a YAML text says; ValueError with its place and one line where it is none."""
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.reader.ReaderError as error:
-        raise ValueError(f"character {error.position + 1} is {chr(error.character)!r}") from None
-    except yaml.MarkedYAMLError as error:
-        problem = error.problem or ""
-        words = f"{error.context} {problem}" if problem.startswith("but ") else problem
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(where + words) from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    """Write one "a.b=value" into nested values."""
+def _parsed(override: str) -> tuple[str, Any]:
+    """(field, value) of "a.b=value"."""
     field, equals, text = override.partition("=")
     if not equals or not field:
         raise UserError(f"{override!r}: expected section.field=value, such as training.rounds=200")
     try:
-        value = _parse(text) if text else None
+        return field, parse_yaml(text) if text else None
     except ValueError:
-        value = text
-    _set(tree, field, value)
+        return field, text
 
 
 def _set(tree: dict[str, Any], field: str, value: Any) -> None:

@@ -1,0 +1,111 @@
+"""The commands that look at runs which are there: `fedtp compare | novel`."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from fedtp_jax.cache import keep_programs
+from fedtp_jax.errors import UserError
+
+WIDTH = 110  # letters in a line of a file
+FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
+
+
+def compare(
+    runs: Annotated[
+        Positional[tuple[Path, ...]],
+        arg(metavar="RUNS...", help="folders of runs, of some seeds, of sweeps"),
+    ],
+    format: Annotated[
+        Literal["terminal", "markdown", "csv", "latex"] | None,
+        arg(help="default: by the ending of --out (.md, .csv, .tex), else terminal"),
+    ] = None,
+    out: Annotated[
+        Path | None, arg(metavar="FILE", help="file for the table; default: standard output")
+    ] = None,
+    picture: Annotated[Path | None, arg(metavar="FILE.png", help="PNG file for the learning curves")] = None,
+    metric: Annotated[
+        Literal["accuracy", "client_mean", "worst_decile"],
+        arg(help="accuracy: of all test examples, mean over the last evaluations; others: last evaluation"),
+    ] = "accuracy",
+) -> int:
+    """Compare runs in a table, mean ± std over seeds, and as learning curves."""
+    from fedtp_jax.compare import compare as compare_runs
+
+    if not runs:
+        raise UserError(
+            "RUNS: got none; give folders of runs, of some seeds or of sweeps, such as runs/sweep"
+        )
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UserError(f"--picture {picture}: expected a file that ends in .png")
+    made = compare_runs(runs, metric)
+    form = format or FORMATS.get(out.suffix.lower() if out else "", "terminal")
+    if picture is not None:
+        from fedtp_jax.plots import to_png
+
+        _write("--picture", picture, to_png(made.plot()))
+    if form == "terminal":
+        paper = io.StringIO() if out else None
+        Console(highlight=False, file=paper, width=WIDTH if out else None).print(made.sheet.terminal())
+        text = paper.getvalue() if paper else ""
+    else:
+        text = {"markdown": made.to_markdown, "csv": made.to_csv, "latex": made.to_latex}[form]()
+    if out:
+        _write("--out", out, text)
+    else:
+        sys.stdout.write(text)
+    for path in filter(None, (out, picture)):
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"wrote {path}")
+    return 0
+
+
+def _write(flag: str, path: Path, content: str | bytes) -> None:
+    from fedtp_jax.folder import write_atomically
+
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise _unwritable(flag, path, error) from None
+
+
+def _unwritable(flag: str, path: Path, error: OSError) -> UserError:
+    return UserError(f"{flag} {path}: cannot be written ({error.strerror}); choose another file")
+
+
+def novel(
+    directory: Annotated[Positional[Path], arg(help="the folder of a run with training.held_out clients")],
+    clients: Annotated[tuple[int, ...], arg(help="ids among the held-out clients; default: all")] = (),
+    modes: Annotated[
+        tuple[Literal["zero_shot", "fit", "fine_tune", "local"], ...], arg(help="default: all that fit")
+    ] = (),
+    epochs: Annotated[int, arg(help="passes over a client's train examples")] = 10,
+    learning_rate: Annotated[float | None, arg(help="default: training.learning_rate")] = None,
+    embedding_learning_rate: Annotated[float | None, arg(help="default: the hypernetwork's")] = None,
+    out: Annotated[Path | None, arg(help="CSV file to write, a row per client")] = None,
+) -> int:
+    """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
+    from fedtp_jax.data.sources import load
+    from fedtp_jax.folder import write_csv
+    from fedtp_jax.novel import Adaptation
+    from fedtp_jax.result import Result
+    from fedtp_jax.tables import novel_table
+
+    keep_programs()
+    settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
+    result = Result.load(directory)
+    data = load(result.config.data)
+    reached = result.personalize_held_out(data, clients or None, modes or None, settings)
+    console = Console()
+    console.print(novel_table(reached))
+    console.print(f"{len(reached.clients)} clients that never trained, {epochs} epochs", highlight=False)
+    if out is not None:
+        try:
+            write_csv(out, reached.clients)
+        except OSError as error:
+            raise _unwritable("--out", out, error) from None
+        console.print(f"wrote {out}", highlight=False)
+    return 0

@@ -1,0 +1,142 @@
+"""What a comparison needs of a run, from a result or from a run's folder, without the run's state."""
+
+import csv
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedtp_jax import settings
+from fedtp_jax.config import name_of
+from fedtp_jax.data import partition as partitions
+from fedtp_jax.data.federated import Partition
+from fedtp_jax.errors import UserError
+from fedtp_jax.folder import RunFolder
+from fedtp_jax.result import Result
+from fedtp_jax.yaml_files import read_yaml
+
+HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
+CLIENTS = ("client", "test_accuracy")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """One run: its configuration and tables.
+
+    Attributes:
+      config: as settings.to_dict gives it; of parts that were made in Python it holds the names.
+      history, clients: as in Result, or those columns that are compared.
+      partition: or where it is saved.
+      where: names the run in messages.
+      ended: whether it has come to its end, be it before its last round.
+    """
+
+    config: dict[str, Any]
+    history: pd.DataFrame
+    clients: pd.DataFrame
+    partition: Partition | Path
+    where: str
+    ended: bool
+
+    @classmethod
+    def of(cls, result: Result) -> "Outcome":
+        """That of a result."""
+        where = f"{name_of(result.config.method)}, seed {result.config.seed}"
+        config = settings.to_dict(result.config)
+        return cls(config, result.history, result.clients, result.partition, where, ended=True)
+
+    @classmethod
+    def read(cls, path: Path) -> "Outcome":
+        """That in a run's folder, its tables reduced to what is compared; they may still be empty."""
+        run = RunFolder.open(path)
+        config = read_yaml(run.config, "training:")
+        try:
+            history, clients = _table(run.metrics.path, HISTORY), _table(run.clients, CLIENTS)
+            found = cls(config, history, clients, run.partition, str(path), run.report.is_file())
+            ended = found.ended or found.rounds >= found.planned
+            _ = found.seed, found.window, config["method"]["name"]  # a foreign file lacks them
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: cannot be read as a run ({error!r}); run it again") from None
+        return dataclasses.replace(found, ended=ended)
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def planned(self) -> int:
+        """How many rounds the configuration asks for."""
+        return int(self.config["training"]["rounds"])
+
+    @property
+    def rounds(self) -> int:
+        """How many are done."""
+        return 0 if self.history.empty else int(self.history["round"].max())
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is anything to compare, and nothing more to come."""
+        return self.ended and not self.evaluated.empty
+
+    @property
+    def evaluated(self) -> pd.DataFrame:
+        """The evaluated rounds of the history."""
+        return self.history.dropna(subset="test_accuracy")
+
+    @property
+    def window(self) -> int:
+        """Over how many last evaluations the headline is the mean."""
+        return min(int(self.config["evaluation"]["last"]), len(self.evaluated))
+
+    def measure(self, metric: str) -> float:
+        """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile."""
+        if metric == "accuracy":
+            return float(self.evaluated["test_accuracy"].tail(self.window).mean())
+        return float(self.evaluated[f"test_{metric}"].iloc[-1])
+
+    @property
+    def client_accuracies(self) -> pd.Series:
+        """[N] of the last evaluation, by client, NaN for one that was not tested."""
+        return self.clients.set_index("client")["test_accuracy"]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """That of the partition."""
+        made = partitions.load(self.partition) if isinstance(self.partition, Path) else self.partition
+        return made.fingerprint()
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The folders of runs at or below `path`: one run's, some seeds', a sweep's, or any folder of such."""
+    if not path.is_dir():
+        raise UserError(
+            f"{path}: there is no such folder; give the folder of a run, of some seeds or a sweep"
+        )
+    found = _below(path)
+    if not found:
+        raise UserError(
+            f"{path}: holds no run (no config.yaml in it or below it); give the folder of a run, of some "
+            "seeds or a sweep"
+        )
+    return found
+
+
+def _below(path: Path) -> list[Path]:
+    if (path / "config.yaml").is_file():
+        return [path]
+    return [run for inner in sorted(path.iterdir()) if inner.is_dir() for run in _below(inner)]
+
+
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """These columns of a run's table, every float to the last bit; empty if there is none yet."""
+    rows: list[dict[str, str]] = []
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    return pd.DataFrame(
+        {name: np.array([float(row[name] or "nan") for row in rows], np.float64) for name in columns}
+    )
