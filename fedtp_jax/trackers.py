@@ -1,6 +1,6 @@
 """Where a run's numbers can go beside its folder: a tracker is what `on_round` takes, called with a Progress.
 
-TensorBoard's stands here; one for another service is as short (docs/how_to.md shows two).
+TensorBoard's stands here; one for another service is as short.
 """
 
 from pathlib import Path
