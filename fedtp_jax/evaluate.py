@@ -80,7 +80,9 @@ class Evaluator:
         self._server, self._row = server, row
         self._row_bytes = extra + row_bytes(variables, server, tree.rows_like(row, 1))
         self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
-        batch = best_batch(sizes, self.settings.batch_size)
+        batch = min(self.settings.batch_size, int(sizes.max(initial=1)))
+        if bench.partition.noise is None:  # noise is drawn batch by batch, so there they are as configured
+            batch = best_batch(sizes, batch)
         steps = self._steps(batch)
         self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._bytes, like)
 
