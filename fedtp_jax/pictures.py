@@ -1,18 +1,13 @@
-"""Pictures of what clients are and see: embeddings, gains over another run, attention, lanes."""
+"""Pictures of what clients are and see: embeddings, gains over another run, attention."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fedtp_jax.plots import BLUE, GREEN, GRID, INK, LEGEND, QUIET, SKY, VERMILION, style
-from fedtp_jax.schedule import Layout
-
-MOST_CLASSES = 12  # told apart by colour; more share the last one
-TICKS = 60  # of a schedule that are labelled
+from fedtp_jax.plots import BLUE, GREEN, INK, LEGEND, VERMILION, style
 
 
 def embedding_map(embeddings: np.ndarray, dominant: np.ndarray, names: Sequence[str] | None = None) -> Figure:
@@ -112,31 +107,4 @@ def distance_matrix(distances: np.ndarray, names: Sequence[str], title: str) -> 
             ink = INK if value > middle else "white"
             axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
     figure.colorbar(image, ax=axes, shrink=0.8)
-    return figure
-
-
-def lane_schedule(queues: Sequence[Sequence[tuple[int, int]]], layout: Layout, occupancy: float) -> Figure:
-    """Who works on which lane when: a bar per client, as long as its local steps.
-
-    Args:
-      queues: for each lane of all devices in turn the (client, ticks) that it does one after the other.
-      layout: of the round.
-      occupancy: useful steps / executed steps, for the title.
-    """
-    figure = Figure(figsize=(10, 1.3 + 0.34 * len(queues)), layout="constrained")
-    axes = figure.subplots()
-    lanes = f"{layout.devices} devices x {layout.lanes} lanes"
-    style(axes, f"A round on {lanes}: occupancy {occupancy:.2f}", "tick", "", grid="x")
-    for lane, queue in enumerate(queues):
-        at = 0
-        for number, (client, ticks) in enumerate(queue):
-            axes.barh(lane, ticks, left=at, height=0.78, color=(BLUE, SKY)[number % 2], edgecolor="white")
-            if len(queues) <= 32 and ticks * 100 > sum(t for _, t in queue):
-                axes.text(at + ticks / 2, lane, str(client), ha="center", va="center", fontsize=8, color=INK)
-            at += ticks
-    names = [f"device {lane // layout.lanes}, lane {lane % layout.lanes}" for lane in range(len(queues))]
-    axes.set_yticks(range(len(queues)), names if len(queues) <= 32 else [""] * len(queues))
-    axes.invert_yaxis()
-    axes.legend(handles=[Line2D([], [], color=QUIET, lw=0, label="numbers: clients")], **LEGEND)
-    axes.set_facecolor(GRID)
     return figure
