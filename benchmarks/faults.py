@@ -10,23 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
-TINY = """\
-partition: {name: pathological, clients: 6, classes_per_client: 2}
-model: {name: vit, patch_size: 4, dim: 8, depth: 1, heads: 2, dim_head: 4, mlp_dim: 8}
-method: {name: fedtp, hypernetwork: {embedding: 4, hidden: 6, layers: 1}}
-training: {rounds: 200, cohort_size: 3}
-evaluation: {every: 20}
-checkpoint: {every: 5}
-"""
+TINY: dict[str, object] = {
+    "partition": {"name": "pathological", "clients": 6, "classes_per_client": 2},
+    "model": {"name": "vit", "patch_size": 4, "dim": 8, "depth": 1, "heads": 2, "dim_head": 4, "mlp_dim": 8},
+    "method": {"name": "fedtp", "hypernetwork": {"embedding": 4, "hidden": 6, "layers": 1}},
+    "training": {"rounds": 200, "cohort_size": 3},
+    "evaluation": {"every": 20},
+    "checkpoint": {"every": 5},
+}
 KILLED_AT = 150  # rounds
 SAME = ("metrics.csv", "clients.csv", "partition.npz", "config.yaml")
 TOLD = ("warning:", "error:", "failed:", "Traceback")
-OWN_MOUNTS = (
-    "unshare",
-    "--map-root-user",
-    "--mount",
-)  # a process with mounts of its own, no privileges needed
+OWN_MOUNTS = ("unshare", "--map-root-user", "--mount")  # mounts of its own, for which no user needs leave
 Done = subprocess.CompletedProcess[str]
 
 
@@ -84,7 +81,7 @@ def measure_faults(folder: Path) -> pd.DataFrame:
     """
     folder.mkdir(exist_ok=True)
     config, whole, stopped = folder / "tiny.yaml", folder / "whole", folder / "stopped"
-    config.write_text(TINY)
+    config.write_text(yaml.safe_dump(TINY))
     _fedtp("run", config, "--out", whole)
     process = start("run", config, "--out", stopped)
     _wait_for_rounds(process, stopped, KILLED_AT)

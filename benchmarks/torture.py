@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from benchmarks.faults import SAME, ended, measure_faults, start
+from benchmarks.faults import SAME, TINY, ended, measure_faults, start
 from benchmarks.pictures import grouped_bars, panels
 from benchmarks.results import Outcome
 from fedtp_jax import Result
@@ -33,26 +33,17 @@ Faults: a run is stopped by SIGKILL, something happens to its files or its disk,
 in the last four, it happens while it is at work); what it said, its exit codes, and the files that differ
 from those of a run without fault.
 """
-BASE = {
-    "partition": {"name": "pathological", "clients": 6, "classes_per_client": 2},
-    "model": {"name": "vit", "patch_size": 4, "dim": 8, "depth": 1, "heads": 2, "dim_head": 4, "mlp_dim": 8},
+BASE = TINY | {
     "training": {"rounds": ROUNDS, "cohort_size": 3},
     "evaluation": {"every": 10},
-    "checkpoint": {"every": 5},
     "engine": {"devices": 1},
 }
 HYPERNETWORK = {"embedding": 4, "hidden": 6, "layers": 1}
 LOSSES = {"rounds": ROUNDS, "cohort_size": 3, "participation": {"dropout": 0.3, "stragglers": 0.5}}
 RUNS: dict[str, dict[str, object]] = {
-    "fedtp": {"method": {"name": "fedtp", "hypernetwork": HYPERNETWORK}},
-    "fedtp, two devices": {
-        "method": {"name": "fedtp", "hypernetwork": HYPERNETWORK},
-        "engine": {"devices": 2},
-    },
-    "fedtp, dropout and stragglers": {
-        "method": {"name": "fedtp", "hypernetwork": HYPERNETWORK},
-        "training": LOSSES,
-    },
+    "fedtp": {},
+    "fedtp, two devices": {"engine": {"devices": 2}},
+    "fedtp, dropout and stragglers": {"training": LOSSES},
     "fedtp_rod": {"method": {"name": "fedtp_rod", "hypernetwork": HYPERNETWORK}},
     "pfedhn": {"method": {"name": "pfedhn", "hypernetwork": HYPERNETWORK}},
     "vanilla": {"method": "vanilla"},

@@ -3,10 +3,7 @@
 Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
 """
 
-import contextlib
 import functools
-import io
-import itertools
 import json as jsonlib
 import logging
 import sys
@@ -16,16 +13,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
 from rich.console import Console
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 from fedtp_jax import cluster, hosts
+from fedtp_jax.arguments import parse
 from fedtp_jax.cache import keep_programs
 from fedtp_jax.cli_results import compare, doctor, export, novel
 from fedtp_jax.cluster import ALONE, Cluster
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.errors import StorageError, UserError, nearest
+from fedtp_jax.errors import StorageError, UserError
 from fedtp_jax.reference import describe_fields, list_parts
 
 Overrides = Annotated[
@@ -233,7 +230,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     code: int
     try:
-        code = _parse(commands, arguments)()
+        code = parse(commands, arguments)()
     except UserError as error:
         say(f"error: {error}")
         code = 2
@@ -247,42 +244,6 @@ def main(arguments: list[str] | None = None) -> None:
         code = 1
     cluster.leave()
     sys.exit(code)
-
-
-def _parse(commands: dict[str, Callable[..., int]], arguments: list[str]) -> Callable[[], int]:
-    """The command that the arguments ask for, to be called; UserError where they ask for none."""
-
-    def later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
-        return functools.wraps(command)(lambda *given, **named: functools.partial(command, *given, **named))
-
-    name = arguments[0] if arguments else ""
-    if name not in commands and not name.startswith("-"):
-        wrong = f"{name!r} is no command{nearest(name, commands)}" if name else "no command"
-        raise UserError(f"fedtp: {wrong}; choose one of {', '.join(commands)}")
-    about = f"fedtp {name}" if name in commands else "fedtp"
-    box = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(box):
-            call: Callable[[], int] = tyro.extras.subcommand_cli_from_dict(
-                {name: later(command) for name, command in commands.items()},
-                prog="fedtp",
-                args=arguments,
-                description="Simulate personalised federated learning with Transformers, FedTP above all.",
-                config=(FlagCreatePairsOff,),
-            )
-    except SystemExit as stop:
-        if stop.code in (None, 0):
-            raise
-        # a title, what is wrong, a rule, help; drawn in Unicode or in ASCII
-        lines = [line.strip("\u2502| ") for line in box.getvalue().splitlines()[1:]]
-        rest = itertools.dropwhile(_is_rule, lines)
-        wrong = " ".join(itertools.takewhile(lambda line: not _is_rule(line), rest)).rstrip(".")
-        raise UserError(f"{about}: {wrong}; see {about} --help") from None
-    return call
-
-
-def _is_rule(line: str) -> bool:
-    return not line.strip("\u2500\u2570\u256f+- ")
 
 
 def _tell(line: str) -> None:

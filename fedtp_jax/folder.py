@@ -84,7 +84,7 @@ class RunFolder:
         self.timing.restore(logs["timing"])
 
     @classmethod
-    def create(cls, path: Path, write_header: Callable[["RunFolder"], None] | None = None) -> "RunFolder":
+    def create(cls, path: Path, write_header: Callable[["RunFolder"], None]) -> "RunFolder":
         """A new folder, held by this process, or none at all; an existing one must be empty.
 
         `write_header` writes the first files in it.
@@ -95,8 +95,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             folder.hold()
             cls.check_free(path)  # another process may have been quicker
-            if write_header:
-                write_header(folder)
+            write_header(folder)
         except OSError as error:
             if folder._held is not None:
                 folder.release()

@@ -1,6 +1,5 @@
 """What a comparison needs of a run, from a result or from a run's folder, without the run's state."""
 
-import csv
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from fedtp_jax.config import name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.errors import UserError
-from fedtp_jax.folder import RunFolder
+from fedtp_jax.folder import RunFolder, csv_rows
 from fedtp_jax.result import Result
 from fedtp_jax.yaml_files import read_yaml
 
@@ -59,7 +58,7 @@ class Outcome:
             found = cls(config, history, clients, run.partition, str(path), run.report.is_file())
             ended = found.ended or found.rounds >= found.planned
             _ = found.seed, found.window, config["method"]["name"]  # a foreign file lacks them
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # a row may lack cells
             raise UserError(f"{path}: cannot be read as a run ({error!r}); run it again") from None
         return dataclasses.replace(found, ended=ended)
 
@@ -133,10 +132,5 @@ def _below(path: Path) -> list[Path]:
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """These columns of a run's table, every float to the last bit; empty if there is none yet."""
-    rows: list[dict[str, str]] = []
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    return pd.DataFrame(
-        {name: np.array([float(row[name] or "nan") for row in rows], np.float64) for name in columns}
-    )
+    rows = csv_rows(path.read_bytes()) if path.is_file() else []
+    return pd.DataFrame({name: np.array([row[name] for row in rows], np.float64) for name in columns})

@@ -187,14 +187,17 @@ class Run:
     def _tell(self, progress: Progress, on_round: OnRound | None, on_evaluation: OnEvaluation | None) -> bool:
         """Whether somebody asks to end the run with this round."""
 
+        asks = on_evaluation if progress.evaluated else None
+
         def tell() -> bool:
-            enough = on_evaluation(progress) if on_evaluation and progress.evaluated else False
+            enough = bool(asks and asks(progress))
             if on_round:
                 on_round(progress)
-            return bool(enough)
+            return enough
 
         try:
-            return bool(hosts.gather(np.bool_(hosts.together(tell))).any())
+            enough = hosts.together(tell)
+            return bool(asks and hosts.gather(np.bool_(enough)).any())
         except KeyboardInterrupt:
             self._save(progress.round)
             raise

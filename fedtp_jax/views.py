@@ -1,6 +1,6 @@
 """The pictures of a result, each a Matplotlib figure: a notebook shows it, `figure.savefig(...)` keeps it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +23,7 @@ class Views:
     state: State
     partition: Partition
     task: TaskShape
-
-    def intermediates(self, client: int, x: np.ndarray) -> dict[str, Any]:
-        """What the model of `client` sows."""
-        raise NotImplementedError
+    intermediates: Callable[[int, np.ndarray], dict[str, Any]]
 
     def plot_curves(self) -> "Figure":
         """Accuracy and loss over the rounds."""

@@ -10,7 +10,7 @@ import fedtp_jax
 ROOT = Path(fedtp_jax.__file__).parent
 LAYERS = [
     ["errors", "config.fields", "programs", "cache", "population"],
-    ["hosts"],
+    ["hosts", "arguments"],
     ["cluster"],
     ["config.data", "config.partition", "config.model", "config.method", "config.training"],
     ["config.simulation"],
