@@ -4,22 +4,35 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from fedtp_jax import settings
-from fedtp_jax.config import name_of
+from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import RunFolder, csv_rows
-from fedtp_jax.result import Result
 from fedtp_jax.yaml_files import read_yaml
 
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
 CLIENTS = ("client", "test_accuracy")
+
+
+@runtime_checkable
+class Finished(Protocol):
+    """What is compared of a `Result`, which stands above and has it."""
+
+    @property
+    def config(self) -> SimulationConfig: ...
+    @property
+    def history(self) -> pd.DataFrame: ...
+    @property
+    def clients(self) -> pd.DataFrame: ...
+    @property
+    def partition(self) -> Partition: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +55,7 @@ class Outcome:
     ended: bool
 
     @classmethod
-    def of(cls, result: Result) -> "Outcome":
+    def of(cls, result: Finished) -> "Outcome":
         """That of a result."""
         where = f"{name_of(result.config.method)}, seed {result.config.seed}"
         config = settings.to_dict(result.config)

@@ -1,42 +1,95 @@
 """Pictures of what clients are and see: embeddings, gains over another run, attention."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fedtp_jax.plots import BLUE, GREEN, INK, LEGEND, VERMILION, style
+from fedtp_jax.plots import BLUE, GREEN, GRID, INK, LEGEND, SKY, VERMILION, style
+
+MOST_LABELLED = 32  # lanes whose clients are named
 
 
-def embedding_map(embeddings: np.ndarray, dominant: np.ndarray, names: Sequence[str] | None = None) -> Figure:
-    """Clients by the first two principal components of their embeddings.
+def embedding_map(
+    embeddings: np.ndarray,
+    dominant: np.ndarray,
+    projection: Literal["pca", "tsne"] = "pca",
+    what: str = "class",
+) -> Figure:
+    """Clients by their embeddings in two dimensions.
 
     Args:
       embeddings: [N, E].
-      dominant: [N] the class of which each client holds most train examples: its colour and letter.
-      names: of the classes; default: their numbers.
+      dominant: [N] the class of which each client holds most train examples: its colour and number.
+      projection: principal components, or t-SNE.
+      what: "class" or "superclass".
     """
-    from sklearn.decomposition import PCA
-
     figure = Figure(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
-    pca = PCA(2).fit(embeddings)
-    points, share = pca.transform(embeddings), 100 * pca.explained_variance_ratio_
-    style(axes, f"Embeddings of {len(points):,} clients, by the class they hold most of", "", "")
-    axes.set_xlabel(f"first component ({share[0]:.0f} % of the variance)")
-    axes.set_ylabel(f"second component ({share[1]:.0f} %)")
+    title = f"Embeddings of {len(embeddings):,} clients, by the {what} they hold most of"
+    points, xlabel, ylabel = _project(embeddings, projection)
+    style(axes, title, xlabel, ylabel)
     palette = colormaps["tab20"].colors  # type: ignore[attr-defined]
     for number, which in enumerate(np.unique(dominant)):
-        at, label = points[dominant == which], names[which] if names else str(which)
+        at, label = points[dominant == which], str(which)
         colour = palette[min(number, 19)]
         axes.scatter(at[:, 0], at[:, 1], color=colour, s=42, edgecolor=INK, linewidth=0.5, label=label)
         if len(points) <= 100:  # a second sign beside the colour
             for x, y in at:
                 axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=8, color=INK)
     if len(points) > 100:
-        axes.legend(title="class", **LEGEND)
+        axes.legend(title=what, **LEGEND)
+    return figure
+
+
+def _project(embeddings: np.ndarray, projection: str) -> tuple[np.ndarray, str, str]:
+    """[N, 2] and what the axes are."""
+    if projection == "tsne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30, (len(embeddings) - 1) / 3)
+        points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embeddings)
+        return points, "t-SNE: neighbours count, distances do not", ""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(2).fit(embeddings)
+    first, second = 100 * pca.explained_variance_ratio_
+    names = f"first component ({first:.0f} % of the variance)", f"second component ({second:.0f} %)"
+    return pca.transform(embeddings), *names
+
+
+def lane_schedule(stays: np.ndarray, title: str) -> Figure:
+    """A wave as a Gantt picture: a row per lane of each device, a bar per client; hatched where a lane idles.
+
+    Args:
+      stays: [K, 5] device, lane, client, first tick, tick after the last.
+    """
+    place = stays[:, :2]
+    rows, row = np.unique(place, axis=0, return_inverse=True)
+    until, height = stays[:, 4].max(), min(1.3 + 0.34 * len(rows), 8)
+    figure = Figure(figsize=(10, height + 0.7), layout="constrained")
+    axes = figure.subplots()
+    style(axes, title, "tick (one local step of every lane)", "", grid="x")
+    idle = axes.barh(range(len(rows)), until, 0.8, color="white", edgecolor=GRID, hatch="////", label="idle")
+    bars = axes.barh(
+        row, stays[:, 4] - stays[:, 3], 0.8, stays[:, 3], color=SKY, edgecolor="white", label="a client"
+    )
+    room = until / 60  # what a number of three digits needs
+    if len(rows) <= MOST_LABELLED:
+        names = [f"device {device}, lane {lane}" for device, lane in rows]
+        axes.set_yticks(range(len(rows)), names)
+        for bar, client in zip(bars, stays[:, 2], strict=True):
+            if bar.get_width() >= room:
+                x, y = bar.get_center()
+                axes.text(x, y, str(client), ha="center", va="center", fontsize=8, color=INK)
+    else:
+        axes.set_ylabel("lane")
+    axes.invert_yaxis()
+    axes.set_xlim(0, until)
+    figure.legend(handles=[bars, idle], loc="outside lower right", ncols=2, **LEGEND)
     return figure
 
 
