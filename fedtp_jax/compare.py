@@ -21,7 +21,7 @@ METRICS = {
     "client_mean": ("Mean of the clients' test accuracies", "test_client_mean"),
     "worst_decile": ("Mean test accuracy of the worst tenth of clients", "test_worst_decile"),
 }
-Runs = Finished | str | Path | Iterable["Runs"]
+Runs = Finished | Outcome | str | Path | Iterable["Runs"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,6 +117,8 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
 
 def _outcomes(runs: Any) -> list[Outcome]:
     """All that results, folders, and lists of these hold."""
+    if isinstance(runs, Outcome):
+        return [runs]
     if isinstance(runs, Finished):
         return [Outcome.of(runs)]
     if isinstance(runs, str | Path):

@@ -42,7 +42,7 @@ class Outcome:
     Attributes:
       config: as settings.to_dict gives it; of parts that were made in Python it holds the names.
       history, clients: as in Result, or those columns that are compared.
-      partition: or where it is saved.
+      partition: or where it is saved, or its fingerprint.
       where: names the run in messages.
       ended: whether it has come to its end, be it before its last round.
     """
@@ -50,7 +50,7 @@ class Outcome:
     config: dict[str, Any]
     history: pd.DataFrame
     clients: pd.DataFrame
-    partition: Partition | Path
+    partition: Partition | Path | str
     where: str
     ended: bool
 
@@ -118,6 +118,8 @@ class Outcome:
     @functools.cached_property
     def fingerprint(self) -> str:
         """That of the partition."""
+        if isinstance(self.partition, str):
+            return self.partition
         made = partitions.load(self.partition) if isinstance(self.partition, Path) else self.partition
         return made.fingerprint()
 

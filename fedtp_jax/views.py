@@ -9,6 +9,7 @@ import pandas as pd
 from fedtp_jax.compare import Comparison, compare
 from fedtp_jax.config import Cifar100, SimulationConfig
 from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.data.sources import load
 from fedtp_jax.data.superclass_recipes import FINE_LABELS
 from fedtp_jax.errors import UserError
 from fedtp_jax.methods.base import EMBEDDING, State
@@ -61,22 +62,22 @@ class Views:
         own, others = (run.clients["test_accuracy"].to_numpy(float) for run in (self, other))
         return gains(own, others, name, than)
 
-    def plot_partition(self, data: Dataset) -> "Figure":
-        """Who holds which classes of the run's own data."""
+    def plot_partition(self, data: Dataset | None = None) -> "Figure":
+        """Who holds which classes; `data`: the run's own, needed where no configuration names them."""
         from fedtp_jax.plots import partition_bubbles
 
         return partition_bubbles(self._class_counts(data))
 
     def plot_embeddings(
         self,
-        data: Dataset,
+        data: Dataset | None = None,
         projection: Literal["pca", "tsne"] = "pca",
         superclass: Sequence[int] | None = None,
     ) -> "Figure":
         """Clients by their embeddings in two dimensions, by the class that they hold most of.
 
         Args:
-          data: the run's own.
+          data: the run's own, needed where no configuration names them.
           projection: "pca" keeps distances, "tsne" neighbours.
           superclass: the superclass of each class, by which to colour instead; CIFAR-100's by default.
         """
@@ -119,8 +120,9 @@ class Views:
         title = f"Distance between clients' attention on {len(images)} images"
         return distance_matrix(attention_distances(weights), [str(client) for client in clients], title)
 
-    def _class_counts(self, data: Dataset) -> np.ndarray:
+    def _class_counts(self, data: Dataset | None) -> np.ndarray:
         """[N, C] train examples of each class that each client holds."""
+        data = data or load(self.config.data)
         if data.fingerprint() != self.task.data:
             raise UserError("data: are not those that the run was trained on; give the run's own")
         return self.partition.train.class_counts(data.train.y, data.num_classes)

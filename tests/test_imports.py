@@ -118,5 +118,6 @@ def test_public_names():
         "from_arrays",
         "from_nnx",
         "load_config",
+        "load_data",
         "simulate",
     ]
