@@ -106,8 +106,8 @@ def plan(
 
         load = made.training
         which = f"first of {load.waves:,} waves, " if load.waves > 1 else ""
-        title = f"Round 1: {which}{len(load.stays):,} clients; occupancy of a round {load.occupancy:.2f}"
-        write_picture("--picture", picture, lane_schedule(load.stays, title))
+        title = f"Round 1: {which}{len(load.stays):,} clients on {made.devices * load.lanes:,} lanes"
+        write_picture("--picture", picture, lane_schedule(load.stays, made.devices, load.lanes, title))
     if json:
         print(jsonlib.dumps(made.figures()))
         return 0

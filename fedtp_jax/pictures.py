@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fedtp_jax.plots import BLUE, GREEN, GRID, INK, LEGEND, SKY, VERMILION, style
+from fedtp_jax.plots import BLUE, GREEN, GRID, INK, LEGEND, SKY, VERMILION, Picture, style
 
 MOST_LABELLED = 32  # lanes whose clients are named
 
@@ -27,7 +27,7 @@ def embedding_map(
       projection: principal components, or t-SNE.
       what: "class" or "superclass".
     """
-    figure = Figure(figsize=(6.4, 5), layout="constrained")
+    figure = Picture(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
     title = f"Embeddings of {len(embeddings):,} clients, by the {what} they hold most of"
     points, xlabel, ylabel = _project(embeddings, projection)
@@ -61,22 +61,23 @@ def _project(embeddings: np.ndarray, projection: str) -> tuple[np.ndarray, str, 
     return pca.transform(embeddings), *names
 
 
-def lane_schedule(stays: np.ndarray, title: str) -> Figure:
+def lane_schedule(stays: np.ndarray, devices: int, lanes: int, title: str) -> Figure:
     """A wave as a Gantt picture: a row per lane of each device, a bar per client; hatched where a lane idles.
 
     Args:
       stays: [K, 5] device, lane, client, first tick, tick after the last.
+      devices, lanes: how many, and how many on each.
+      title: to which the wave's occupancy is added.
     """
-    place = stays[:, :2]
-    rows, row = np.unique(place, axis=0, return_inverse=True)
+    rows = [(device, lane) for device in range(devices) for lane in range(lanes)]
+    row, ticks = stays[:, 0] * lanes + stays[:, 1], stays[:, 4] - stays[:, 3]
     until, height = stays[:, 4].max(), min(1.3 + 0.34 * len(rows), 8)
-    figure = Figure(figsize=(10, height + 0.7), layout="constrained")
+    figure = Picture(figsize=(10, height + 0.7), layout="constrained")
     axes = figure.subplots()
+    title += f", occupancy {ticks.sum() / (until * len(rows)):.2f}"
     style(axes, title, "tick (one local step of every lane)", "", grid="x")
     idle = axes.barh(range(len(rows)), until, 0.8, color="white", edgecolor=GRID, hatch="////", label="idle")
-    bars = axes.barh(
-        row, stays[:, 4] - stays[:, 3], 0.8, stays[:, 3], color=SKY, edgecolor="white", label="a client"
-    )
+    bars = axes.barh(row, ticks, 0.8, stays[:, 3], color=SKY, edgecolor="white", label="a client")
     room = until / 60  # what a number of three digits needs
     if len(rows) <= MOST_LABELLED:
         names = [f"device {device}, lane {lane}" for device, lane in rows]
@@ -89,6 +90,7 @@ def lane_schedule(stays: np.ndarray, title: str) -> Figure:
         axes.set_ylabel("lane")
     axes.invert_yaxis()
     axes.set_xlim(0, until)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(handles=[bars, idle], loc="outside lower right", ncols=2, **LEGEND)
     return figure
 
@@ -103,7 +105,7 @@ def gains(own: np.ndarray, other: np.ndarray, name: str, other_name: str) -> Fig
     both = np.isfinite(own) & np.isfinite(other)
     change = 100 * np.sort((own - other)[both])
     lose, win = int((change < 0).sum()), int((change > 0).sum())
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = Picture(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
     style(axes, f"{name} against {other_name}: {win:,} clients gain, {lose:,} lose", "client, sorted", "")
     axes.set_ylabel("change in accuracy (points)")
@@ -127,7 +129,7 @@ def attention_maps(images: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure
       maps: {name of a run: [B, patches]} as `attention.rollout` gives them.
     """
     count, columns = len(images), 1 + len(maps)
-    figure = Figure(figsize=(1.9 * columns, 1.9 * count + 0.4), layout="constrained")
+    figure = Picture(figsize=(1.9 * columns, 1.9 * count + 0.4), layout="constrained")
     grid = figure.subplots(count, columns, squeeze=False)
     for row, image in zip(range(count), images, strict=True):
         shown = image.squeeze() if image.shape[-1] == 1 else image
@@ -148,7 +150,7 @@ def attention_maps(images: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure
 def distance_matrix(distances: np.ndarray, names: Sequence[str], title: str) -> Figure:
     """[K, K] distances as a heat map, each written into its cell if there are few."""
     size = 2.2 + 0.42 * len(names)
-    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    figure = Picture(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(distances, cmap="cividis", vmin=0)
     axes.set_title(title, loc="left", fontsize=11)

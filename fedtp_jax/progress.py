@@ -28,7 +28,8 @@ class Display:
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
         ]
         self._live = Progress(TextColumn("round"), *columns, console=console)
-        self._task = self._live.add_task("rounds", total=rounds * max(len(seeds), 1), status="compiling")
+        self._rounds = rounds * max(len(seeds), 1)
+        self._task = self._live.add_task("rounds", total=self._rounds, status="compiling")
 
     def __enter__(self) -> "Display":
         if self._live_shown:
@@ -55,7 +56,9 @@ class Display:
         before, name = 0, ""
         if self._seeds:
             before, name = self._seeds.index(progress.seed) * progress.rounds, f"seed {progress.seed}  "
-        self._live.update(self._task, completed=before + progress.round, status=name + status)
+        done = before + progress.round
+        last = done == self._rounds and self._live_shown  # a notebook would keep the one before
+        self._live.update(self._task, completed=done, status=name + status, refresh=last)
         if progress.evaluated and self._lines_shown:
             line = f"{name}round {progress.round}/{progress.rounds}  {status}"
             self.console.print(line, highlight=False, soft_wrap=True)

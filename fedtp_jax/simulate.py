@@ -103,7 +103,7 @@ def simulate(
         first, so that the run goes on from this very round when it is resumed.
       on_evaluation: called with a Progress after every evaluation, before `on_round`; if it returns True, the
         run ends with this round (early stopping).
-      progress: show round, accuracy, speed and time left, in a terminal or a notebook.
+      progress: show round, accuracy, speed and time left, in a terminal or a notebook (with ipywidgets).
 
     Raises:
       UserError: for a mistake in the configuration, the data or the folder, before anything is written.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fedtp_jax.compare import Comparison, compare
-from fedtp_jax.config import Cifar100, SimulationConfig
+from fedtp_jax.config import Cifar100, SimulationConfig, name_of
 from fedtp_jax.data.federated import Dataset, Partition
 from fedtp_jax.data.sources import load
 from fedtp_jax.data.superclass_recipes import FINE_LABELS
@@ -50,7 +50,7 @@ class Views:
 
         return client_accuracies(self.clients)
 
-    def plot_gains(self, other: "Views", name: str = "this run", than: str = "the other") -> "Figure":
+    def plot_gains(self, other: "Views") -> "Figure":
         """Who gains and who loses against another run on the same clients, such as one of `local`."""
         from fedtp_jax.pictures import gains
 
@@ -60,7 +60,7 @@ class Views:
                 "partition and seed"
             )
         own, others = (run.clients["test_accuracy"].to_numpy(float) for run in (self, other))
-        return gains(own, others, name, than)
+        return gains(own, others, name_of(self.config.method), name_of(other.config.method))
 
     def plot_partition(self, data: Dataset | None = None) -> "Figure":
         """Who holds which classes; `data`: the run's own, needed where no configuration names them."""
@@ -106,7 +106,7 @@ class Views:
         from fedtp_jax.attention import attention_weights, rollout
         from fedtp_jax.pictures import attention_maps
 
-        runs = {"this run": self, **(others or {})}
+        runs = {name_of(self.config.method): self, **(others or {})}
         sown = {name: run.intermediates(client, images) for name, run in runs.items()}
         looks = {name: rollout(attention_weights(found)) for name, found in sown.items()}
         return attention_maps(images, looks)

@@ -127,11 +127,13 @@ def test_the_command_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
 
 def test_the_picture_of_lanes_shows_every_client_once(plan):
     load = plan.training
-    axes = lane_schedule(load.stays, "a wave").axes[0]
+    axes = lane_schedule(load.stays, plan.devices, load.lanes, "a wave").axes[0]
     assert sorted(text.get_text() for text in axes.texts) == sorted(str(k) for k in load.stays[:, 2])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["device 0, lane 0", "device 1, lane 0"]
     many = np.array([(0, lane, lane, 0, 1 + lane) for lane in range(100)])
-    assert not lane_schedule(many, "many lanes").axes[0].texts
+    axes = lane_schedule(many, 1, 101, "many lanes").axes[0]
+    assert not axes.texts
+    assert axes.get_title(loc="left") == "many lanes, occupancy 0.50"
 
 
 def test_mistakes_are_those_of_the_run():
