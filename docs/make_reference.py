@@ -99,8 +99,8 @@ def sections():
         if field.default_factory is dataclasses.MISSING:
             yield f"### {field.name}\n\n{HEAD}\n{row(field.name, field.default, help)}\n"
             continue
-        by_default = f", by default `{name_of(default_of(field))}`" if kinds else ""
-        yield f"### {field.name}\n\n{help.capitalize()}{by_default}.\n"
+        chosen = f"\n{help.capitalize()}, by default `{name_of(default_of(field))}`.\n" if kinds else ""
+        yield f"### {field.name}\n{chosen}"
         for name, kind in (kinds or {"": field.default_factory}).items():
             yield (f"**{name}**: " if name else "") + f"{first_line(kind)}\n"
             if table := "\n".join(fields(kind, f"{field.name}.")):

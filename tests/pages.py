@@ -107,7 +107,9 @@ def with_command(folder):
     for name, arguments in (("fedtp", "-m fedtp_jax "), ("python", "")):
         (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {arguments}"$@"\n')
         (programs / name).chmod(0o755)
-    return {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    ours = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    # conftest's flags compile quickly what hardly runs: these commands run for a while
+    return {**{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}, **ours}
 
 
 def shell(text, folder, environment):
