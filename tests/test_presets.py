@@ -182,17 +182,17 @@ def small(one):
 
 
 def runs():
-    """The first configuration of each file, and of the rest those with a partition or a method of their own.
+    """The first configuration of each file, and of the rest those with a part that no other had before.
 
-    Partitions do not ask who trains on them: each is run with one method, and each method on one of them. The
-    first of each data set is quick enough for every day, CI runs the others.
+    A partition does not ask which method trains on it, nor a method which model it is (test_contract.py has
+    every pair). The first of each data set is quick enough for every day, CI runs the others.
     """
     seen, shown = set(), set()
     for file in FILES:
         for k, one in enumerate(configurations(file)):
             cut = small(one)
-            method = type(one.model), cut.method, one.compat, one.evaluation.knn, one.training.held_out
-            news = {method, (one.data, one.partition)} - seen
+            settings = one.compat, one.evaluation.knn, one.training.held_out
+            news = {type(one.model), cut.method, settings, (one.data, one.partition)} - seen
             seen |= news
             everyday = not one.training.held_out and one.data not in shown
             if everyday:
