@@ -1,10 +1,14 @@
-"""python -m benchmarks NAME [NAME ...] [--out DIR]: measure, print tables, write JSON, Markdown and PNG."""
+"""python -m benchmarks NAME [NAME ...] [--out DIR]: measure, print tables, write JSON, Markdown and PNG.
+
+`python -m benchmarks paper ITEM` puts the paper's claims to the test.
+"""
 
 import argparse
 import importlib
 import sys
 from pathlib import Path
 
+from benchmarks.paper.run import main as paper
 from benchmarks.results import write
 
 BENCHMARKS = {
@@ -24,7 +28,11 @@ BENCHMARKS = {
 
 def main() -> None:
     """Run the benchmarks that the command line names, one after the other."""
+    if sys.argv[1:2] == ["paper"]:
+        paper(sys.argv[2:])
+        return
     described = "\n".join(f"  {name:<15} {what}" for name, what in BENCHMARKS.items())
+    described += "\n  paper ITEM      the paper's claims; --help after it lists them"
     parser = argparse.ArgumentParser(
         "python -m benchmarks", epilog=described, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -4,7 +4,7 @@ from fedtp_jax import config
 from fedtp_jax.compare import Comparison, compare
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.federated import Partition
-from fedtp_jax.data.sources import from_arrays
+from fedtp_jax.data.sources import from_arrays, load_data
 from fedtp_jax.errors import UserError
 from fedtp_jax.models.own_nnx import from_nnx
 from fedtp_jax.result import Result
@@ -24,5 +24,6 @@ __all__ = [
     "from_arrays",
     "from_nnx",
     "load_config",
+    "load_data",
     "simulate",
 ]

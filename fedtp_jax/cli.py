@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.console import Console
 from tyro.conf import Positional, arg
@@ -23,7 +23,11 @@ from fedtp_jax.cli_results import compare, doctor, export, novel
 from fedtp_jax.cluster import ALONE, Cluster
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.errors import StorageError, UserError
+from fedtp_jax.outputs import expect_png, write_picture
 from fedtp_jax.reference import describe_fields, list_parts
+
+if TYPE_CHECKING:
+    from fedtp_jax.run import Progress
 
 Overrides = Annotated[
     Positional[tuple[str, ...]],
@@ -31,6 +35,9 @@ Overrides = Annotated[
 ]
 Out = Annotated[Path | None, arg(metavar="DIR", help="the run's folder; default: runs/ and the file's name")]
 Others = Annotated[Cluster, arg(name="")]
+TensorBoardToo = Annotated[
+    bool, arg(help="also write tensorboard/ in the run's folder (pip install 'fedtp_jax[tensorboard]')")
+]
 
 
 def run(
@@ -40,6 +47,7 @@ def run(
     seeds: Annotated[tuple[int, ...], arg(help="run with each of these seeds; default: the file's")] = (),
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
+    tensorboard: TensorBoardToo = False,
     others: Others = ALONE,
 ) -> int:
     """Run a simulation and write its folder: metrics, per-client table, checkpoints, report.html."""
@@ -49,7 +57,9 @@ def run(
     cluster.join(others)
     settings = hosts.from_first(functools.partial(load_config, config, overrides))
     out = out or hosts.from_first(functools.partial(RunFolder.fresh, config.stem))
-    return _simulate(settings, list(seeds) or None, out, resume=False, quiet=quiet, json=json)
+    return _simulate(
+        settings, list(seeds) or None, out, resume=False, quiet=quiet, json=json, tensorboard=tensorboard
+    )
 
 
 def resume(
@@ -58,6 +68,7 @@ def resume(
     ],
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
+    tensorboard: TensorBoardToo = False,
     others: Others = ALONE,
 ) -> int:
     """Go on with a stopped run from its newest checkpoint, as if it had never stopped."""
@@ -71,23 +82,32 @@ def resume(
 
     cluster.join(others)
     settings, seeds = hosts.from_first(read)
-    return _simulate(settings, seeds, directory, resume=True, quiet=quiet, json=json)
+    return _simulate(settings, seeds, directory, resume=True, quiet=quiet, json=json, tensorboard=tensorboard)
 
 
 def plan(
     config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
     overrides: Overrides = (),
     json: Annotated[bool, arg(help="print the numbers as one JSON object")] = False,
+    picture: Annotated[Path | None, arg(metavar="PNG", help="draw who sits on which lane in round 1")] = None,
 ) -> int:
     """Say what a run will cost, without training it: occupancy, memory, traffic, an estimate of its time."""
     from fedtp_jax.plan import plan_run
     from fedtp_jax.settings import load_config
     from fedtp_jax.tables import plan_table
 
+    expect_png("--picture", picture)
     keep_programs()
     settings = load_config(config, overrides)
     with Console(stderr=True).status("compiling, and timing a few ticks"):
         made = plan_run(settings)
+    if picture is not None:
+        from fedtp_jax.pictures import lane_schedule
+
+        load = made.training
+        which = f"first of {load.waves:,} waves, " if load.waves > 1 else ""
+        title = f"Round 1: {which}{len(load.stays):,} clients on {made.devices * load.lanes:,} lanes"
+        write_picture("--picture", picture, lane_schedule(load.stays, made.devices, load.lanes, title))
     if json:
         print(jsonlib.dumps(made.figures()))
         return 0
@@ -251,19 +271,33 @@ def _tell(line: str) -> None:
 
 
 def _simulate(
-    settings: SimulationConfig, seeds: list[int] | None, out: Path, resume: bool, quiet: bool, json: bool
+    settings: SimulationConfig,
+    seeds: list[int] | None,
+    out: Path,
+    resume: bool,
+    quiet: bool,
+    json: bool,
+    tensorboard: bool,
 ) -> int:
     """Run with a progress display; an interrupt ends after the round with the command that goes on."""
     from fedtp_jax.progress import RunDisplay
     from fedtp_jax.simulate import simulate
     from fedtp_jax.summary import result_as_json, result_in_words, several_in_words
+    from fedtp_jax.trackers import TensorBoard
 
     keep_programs()
+    tracker = TensorBoard(out / "tensorboard") if tensorboard and hosts.is_first() else None
     console = Console(stderr=True, quiet=not hosts.is_first())
     display = RunDisplay(console, settings.training.rounds, silent=quiet or json, seeds=seeds or ())
+
+    def on_round(progress: "Progress") -> None:
+        if tracker:
+            tracker(progress)
+        display.on_round(progress)
+
     try:
         with display:
-            found = simulate(settings, seeds=seeds, out=out, resume=resume, on_round=display.on_round)
+            found = simulate(settings, seeds=seeds, out=out, resume=resume, on_round=on_round)
     except KeyboardInterrupt:
         started = (out / "config.yaml").exists() or (out / "seeds.json").exists()
         message = f"go on with: fedtp resume {out}" if started else "nothing was written"

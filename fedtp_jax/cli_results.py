@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from fedtp_jax.cache import keep_programs
 from fedtp_jax.errors import UserError
+from fedtp_jax.outputs import expect_png, unwritable, write_output, write_picture
 
 WIDTH = 110  # letters in a line of a file
 FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
@@ -41,14 +42,11 @@ def compare(
         raise UserError(
             "RUNS: got none; give folders of runs, of some seeds or of sweeps, such as runs/sweep"
         )
-    if picture is not None and picture.suffix.lower() != ".png":
-        raise UserError(f"--picture {picture}: expected a file that ends in .png")
+    expect_png("--picture", picture)
     made = compare_runs(runs, metric)
     form = format or FORMATS.get(out.suffix.lower() if out else "", "terminal")
     if picture is not None:
-        from fedtp_jax.plots import to_png
-
-        _write("--picture", picture, to_png(made.plot()))
+        write_picture("--picture", picture, made.plot())
     if form == "terminal":
         paper = io.StringIO() if out else None
         Console(highlight=False, file=paper, width=WIDTH if out else None).print(made.sheet.terminal())
@@ -56,25 +54,12 @@ def compare(
     else:
         text = {"markdown": made.to_markdown, "csv": made.to_csv, "latex": made.to_latex}[form]()
     if out:
-        _write("--out", out, text)
+        write_output("--out", out, text)
     else:
         sys.stdout.write(text)
     for path in filter(None, (out, picture)):
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"wrote {path}")
     return 0
-
-
-def _write(flag: str, path: Path, content: str | bytes) -> None:
-    from fedtp_jax.folder import write_atomically
-
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise _unwritable(flag, path, error) from None
-
-
-def _unwritable(flag: str, path: Path, error: OSError) -> UserError:
-    return UserError(f"{flag} {path}: cannot be written ({error.strerror}); choose another file")
 
 
 def novel(
@@ -107,7 +92,7 @@ def novel(
         try:
             write_csv(out, reached.clients)
         except OSError as error:
-            raise _unwritable("--out", out, error) from None
+            raise unwritable("--out", out, error) from None
         console.print(f"wrote {out}", highlight=False)
     return 0
 

@@ -9,9 +9,8 @@ import pandas as pd
 
 from fedtp_jax.crosstab import CrossTab, Place
 from fedtp_jax.errors import UserError
-from fedtp_jax.outcomes import Outcome, run_folders
+from fedtp_jax.outcomes import Finished, Outcome, run_folders
 from fedtp_jax.paired import LEVEL, judge
-from fedtp_jax.result import Result
 from fedtp_jax.typeset import TIED, Cell, Sheet
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ METRICS = {
     "client_mean": ("Mean of the clients' test accuracies", "test_client_mean"),
     "worst_decile": ("Mean test accuracy of the worst tenth of clients", "test_worst_decile"),
 }
-Runs = Result | str | Path | Iterable["Runs"]
+Runs = Finished | Outcome | str | Path | Iterable["Runs"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,7 +117,9 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
 
 def _outcomes(runs: Any) -> list[Outcome]:
     """All that results, folders, and lists of these hold."""
-    if isinstance(runs, Result):
+    if isinstance(runs, Outcome):
+        return [runs]
+    if isinstance(runs, Finished):
         return [Outcome.of(runs)]
     if isinstance(runs, str | Path):
         return [Outcome.read(folder) for folder in run_folders(Path(runs))]

@@ -4,22 +4,35 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from fedtp_jax import settings
-from fedtp_jax.config import name_of
+from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.data import partition as partitions
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import RunFolder, csv_rows
-from fedtp_jax.result import Result
 from fedtp_jax.yaml_files import read_yaml
 
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
 CLIENTS = ("client", "test_accuracy")
+
+
+@runtime_checkable
+class Finished(Protocol):
+    """What is compared of a `Result`, which stands above and has it."""
+
+    @property
+    def config(self) -> SimulationConfig: ...
+    @property
+    def history(self) -> pd.DataFrame: ...
+    @property
+    def clients(self) -> pd.DataFrame: ...
+    @property
+    def partition(self) -> Partition: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +42,7 @@ class Outcome:
     Attributes:
       config: as settings.to_dict gives it; of parts that were made in Python it holds the names.
       history, clients: as in Result, or those columns that are compared.
-      partition: or where it is saved.
+      partition: or where it is saved, or its fingerprint.
       where: names the run in messages.
       ended: whether it has come to its end, be it before its last round.
     """
@@ -37,12 +50,12 @@ class Outcome:
     config: dict[str, Any]
     history: pd.DataFrame
     clients: pd.DataFrame
-    partition: Partition | Path
+    partition: Partition | Path | str
     where: str
     ended: bool
 
     @classmethod
-    def of(cls, result: Result) -> "Outcome":
+    def of(cls, result: Finished) -> "Outcome":
         """That of a result."""
         where = f"{name_of(result.config.method)}, seed {result.config.seed}"
         config = settings.to_dict(result.config)
@@ -105,6 +118,8 @@ class Outcome:
     @functools.cached_property
     def fingerprint(self) -> str:
         """That of the partition."""
+        if isinstance(self.partition, str):
+            return self.partition
         made = partitions.load(self.partition) if isinstance(self.partition, Path) else self.partition
         return made.fingerprint()
 

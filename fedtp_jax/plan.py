@@ -16,7 +16,7 @@ from fedtp_jax.config import SimulationConfig
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.data.sources import load
 from fedtp_jax.rounds import Simulator
-from fedtp_jax.schedule import Layout
+from fedtp_jax.schedule import Layout, stays
 from fedtp_jax.simulators import set_up
 from fedtp_jax.waves import Prepared
 
@@ -41,6 +41,8 @@ class Load:
       program_bytes: that the compiled program takes on each device, beside the data set.
       host_seconds: preparation on the host, beside the devices' work.
       device_seconds: estimated from a few ticks.
+      stays: [clients of the first wave, 5] who sits where in it: device, lane, client id, first tick, tick
+        after the last.
     """
 
     clients: int
@@ -54,6 +56,7 @@ class Load:
     program_bytes: int
     host_seconds: float
     device_seconds: float
+    stays: np.ndarray
 
     @property
     def occupancy(self) -> float:
@@ -113,6 +116,7 @@ class Plan:
         """Every number by name, those of training and evaluation in a dictionary each."""
         figures = dataclasses.asdict(self) | {"seconds": self.seconds}
         for name, part in (("training", self.training), ("evaluation", self.evaluation)):
+            del figures[name]["stays"]
             figures[name] |= {"occupancy": part.occupancy, "limit": part.limit, "seconds": part.seconds}
         return figures
 
@@ -212,6 +216,7 @@ def _load(run: Run, prepared: Iterable[Prepared], clients: int, layout: Layout, 
         program_bytes=program_bytes,
         host_seconds=host * share,
         device_seconds=once + (waves - 1) * max(again, 0.0) + executed / lanes * tick,
+        stays=stays(jax.device_get(first.wave.tables), first.ids),
     )
 
 

@@ -27,6 +27,13 @@ MOST_BARS = 60  # clients drawn as single bars
 MOST_COLUMNS = 1000  # of a heat map or of steps; more clients than this are averaged in groups
 
 
+class Picture(Figure):
+    """A figure that a notebook shows, whether or not it uses pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self, dpi=96)
+
+
 def to_png(figure: Figure, dpi: int = 144) -> bytes:
     """The figure as a PNG file; the same data drawn anew give the same bytes."""
     buffer = io.BytesIO()
@@ -49,7 +56,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     Args:
       history: a row per round; the test_* columns are fractions, NaN in rounds without evaluation.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Picture(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     history = history.replace([np.inf, -np.inf], np.nan)  # a diverged round leaves a gap
     evaluated = history.dropna(subset="test_accuracy")
@@ -115,7 +122,7 @@ def compared_curves(
     """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(max(5.5, 4.2 * columns), 3.4 * rows + 0.6), layout="constrained")
+    figure = Picture(figsize=(max(5.5, 4.2 * columns), 3.4 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     colours = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, INK)
     drawn: dict[str, Line2D] = {}
@@ -152,7 +159,7 @@ def client_accuracies(clients: pd.DataFrame) -> Figure:
     Args:
       clients: a row per client: client, test_accuracy (fraction, NaN without test examples).
     """
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = Picture(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots()
     tested = clients.dropna(subset="test_accuracy").sort_values(["test_accuracy", "client"])
     values = 100 * tested["test_accuracy"].to_numpy(float)
@@ -194,7 +201,7 @@ def partition_bubbles(counts: np.ndarray, labels: Sequence[str] | None = None) -
     clients, classes = counts.shape
     width = min(max(6.5, 0.4 * clients + 1.8), 10)
     height = min(max(3.0, min(max(5 / classes, 0.15), 0.36) * classes + 1.2), 7.5)
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Picture(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     sizes = counts.sum(1)
     shards = f"smallest {sizes.min():,}, median {np.median(sizes):,.0f}, largest {sizes.max():,}"

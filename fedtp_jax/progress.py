@@ -1,41 +1,37 @@
-"""The display of `fedtp run`: round, accuracy, clients per second, occupancy, time left - and its stop."""
+"""What a run shows while it goes on: round, accuracy, clients per second, occupancy, time left; its stop."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from fedtp_jax.run import Progress as RoundProgress
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WIDE = 100  # columns of a terminal that has room for a bar
 
 
-class RunDisplay:
-    """A live line on a terminal; elsewhere one line per evaluation.
-
-    The first Ctrl-C or SIGTERM stops the run after the round in flight, when its state is whole and can be
-    saved; the second ends the process at once.
-    """
+class Display:
+    """A live line on a terminal and in a notebook; elsewhere one line per evaluation."""
 
     def __init__(self, console: Console, rounds: int, silent: bool, seeds: Sequence[int] = ()) -> None:
         self.console, self._seeds = console, list(seeds)
-        self._live_shown = console.is_terminal and not silent
-        self._lines_shown = not console.is_terminal and not silent
-        self._stopping = False
-        self._live = Progress(
-            TextColumn("round"),
-            MofNCompleteColumn(),
-            BarColumn(),
+        live = console.is_terminal or console.is_jupyter
+        self._live_shown, self._lines_shown = live and not silent, not live and not silent
+        self._wide = console.width >= WIDE or self._lines_shown
+        columns = [
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            *([BarColumn()] if self._wide else []),
             TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task = self._live.add_task("rounds", total=rounds * max(len(seeds), 1), status="compiling")
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        ]
+        self._live = Progress(TextColumn("round"), *columns, console=console)
+        self._rounds = rounds * max(len(seeds), 1)
+        self._task = self._live.add_task("rounds", total=self._rounds, status="compiling")
 
-    def __enter__(self) -> "RunDisplay":
-        self._before = [signal.signal(number, self._stop) for number in SIGNALS]
+    def __enter__(self) -> "Display":
         if self._live_shown:
             self._live.start()
         return self
@@ -45,31 +41,80 @@ class RunDisplay:
     ) -> None:
         if self._live_shown:
             self._live.stop()
-        for number, handler in zip(SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self._stopping = True
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        self.console.print("stopping after this round; once more to leave at once")
 
     def on_round(self, progress: RoundProgress) -> None:
         """Show a finished round."""
         result, accuracy = progress.result, progress.accuracy
         status = (
             f"accuracy {'-' if accuracy is None else f'{accuracy.pooled:.4f}'}  "
-            f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s  "
-            f"occupancy {result.occupancy:.2f}"
+            f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s"
         )
+        if self._wide:
+            status += f"  occupancy {result.occupancy:.2f}"
         if result.void:
             status = f"void: {result.clients} of {result.drawn} clients returned"
         before, name = 0, ""
         if self._seeds:
             before, name = self._seeds.index(progress.seed) * progress.rounds, f"seed {progress.seed}  "
-        self._live.update(self._task, completed=before + progress.round, status=name + status)
+        done = before + progress.round
+        last = done == self._rounds and self._live_shown  # a notebook would keep the one before
+        self._live.update(self._task, completed=done, status=name + status, refresh=last)
         if progress.evaluated and self._lines_shown:
             line = f"{name}round {progress.round}/{progress.rounds}  {status}"
             self.console.print(line, highlight=False, soft_wrap=True)
-        if self._stopping:
+
+
+class Stop:
+    """While it is entered, Ctrl-C and SIGTERM are counted and `heard`, called with the count, decides."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, heard: Callable[[int], None]) -> None:
+        self.asked, self._heard = 0, heard
+
+    def __enter__(self) -> "Stop":
+        self._before = [signal.signal(number, self._ask) for number in self.SIGNALS]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in zip(self.SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked += 1
+        self._heard(self.asked)
+
+
+class RunDisplay:
+    """The display of a command: the first Ctrl-C or SIGTERM stops the run after the round in flight.
+
+    Then its state is whole and can be saved. The second ends the process at once.
+    """
+
+    def __init__(self, console: Console, rounds: int, silent: bool, seeds: Sequence[int] = ()) -> None:
+        self.console = console
+        self._display, self._stop = Display(console, rounds, silent, seeds), Stop(self._stopping)
+
+    def __enter__(self) -> "RunDisplay":
+        self._stop.__enter__()
+        self._display.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._display.__exit__(kind, error, trace)
+        self._stop.__exit__(kind, error, trace)
+
+    def _stopping(self, asked: int) -> None:
+        for number in Stop.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        self.console.print("stopping after this round; once more to leave at once")
+
+    def on_round(self, progress: RoundProgress) -> None:
+        """Show a finished round; KeyboardInterrupt if it is to be the last."""
+        self._display.on_round(progress)
+        if self._stop.asked:
             raise KeyboardInterrupt

@@ -223,6 +223,19 @@ def build_schedule(batches: Sequence[Batches], layout: Layout) -> Schedule:
     return Schedule(tables, position, useful, max(ticks) * lanes * d)
 
 
+def stays(tables: Tables, position: np.ndarray) -> np.ndarray:
+    """[K, 5] who sits where: device, lane, client (position in the wave), first tick, tick after the last."""
+    found = []
+    for device, segments in enumerate(tables.segments):
+        for lane in range(tables.slot.shape[2]):
+            first = np.flatnonzero(tables.starts[device, :segments, lane])
+            last = np.flatnonzero(tables.ends[device, :segments, lane])
+            slots = device * tables.slot.shape[1] + tables.slot[device, first, lane]
+            begin, end = tables.bounds[device, first], tables.bounds[device, last + 1]
+            found += [(device, lane, *stay) for stay in zip(position[slots], begin, end, strict=True)]
+    return np.array(found, int).reshape(-1, 5)
+
+
 def _fill_device(
     tables: Tables, slots: np.ndarray, queues: list[list[int]], batches: Sequence[Batches]
 ) -> None:

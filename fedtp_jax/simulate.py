@@ -1,10 +1,11 @@
 """simulate(config) -> Result, for one seed or for several."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from fedtp_jax import hosts
 from fedtp_jax.building import show
@@ -14,9 +15,12 @@ from fedtp_jax.data.sources import load
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import RunFolder, SeedsFolder
 from fedtp_jax.result import Result
-from fedtp_jax.run import OnEvaluation, OnRound, Run
+from fedtp_jax.run import OnEvaluation, OnRound, Progress, Run
 from fedtp_jax.settings import checked, load_config, replaced, to_dict
 from fedtp_jax.simulators import share_programs
+
+if TYPE_CHECKING:
+    from fedtp_jax.progress import Display
 
 Section = str | Mapping[str, Any] | object  # a name, some fields, or a section of fedtp_jax.config
 
@@ -46,6 +50,7 @@ def simulate(
     resume: bool = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
+    progress: bool = False,
     **settings: Unpack[Settings],
 ) -> Result: ...
 
@@ -60,6 +65,7 @@ def simulate(
     resume: bool = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
+    progress: bool = False,
     **settings: Unpack[Settings],
 ) -> list[Result]: ...
 
@@ -73,6 +79,7 @@ def simulate(
     resume: bool = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
+    progress: bool = False,
     **settings: Unpack[Settings],
 ) -> Result | list[Result]:
     """Run a simulation, or one for each of some seeds.
@@ -96,6 +103,7 @@ def simulate(
         first, so that the run goes on from this very round when it is resumed.
       on_evaluation: called with a Progress after every evaluation, before `on_round`; if it returns True, the
         run ends with this round (early stopping).
+      progress: show round, accuracy, speed and time left, in a terminal or a notebook (with ipywidgets).
 
     Raises:
       UserError: for a mistake in the configuration, the data or the folder, before anything is written.
@@ -132,12 +140,33 @@ def simulate(
         hosts.on_first(functools.partial(RunFolder.check_free, folder))
     if not isinstance(data, Dataset):
         data = hosts.together(functools.partial(load, config.data))
-    hear = functools.partial(Run.loop, on_round=on_round, on_evaluation=on_evaluation)
-    if seeds is not None:
-        return _each_seed(config, _checked_seeds(seeds), data, folder, resume, hear)
-    run = Run(config, data)
-    run.open(folder, resume)
-    return hear(run)
+    each = None if seeds is None else _checked_seeds(seeds)
+    with contextlib.ExitStack() as shown:
+        if progress and hosts.is_first():
+            on_round = _also(shown.enter_context(_display(config, each)), on_round)
+        hear = functools.partial(Run.loop, on_round=on_round, on_evaluation=on_evaluation)
+        if each is not None:
+            return _each_seed(config, each, data, folder, resume, hear)
+        run = Run(config, data)
+        run.open(folder, resume)
+        return hear(run)
+
+
+def _display(config: SimulationConfig, seeds: Sequence[int] | None) -> "Display":
+    from rich.console import Console  # not before it is needed
+
+    from fedtp_jax.progress import Display
+
+    return Display(Console(stderr=True), config.training.rounds, silent=False, seeds=seeds or ())
+
+
+def _also(display: "Display", on_round: OnRound | None) -> OnRound:
+    def both(progress: Progress) -> None:
+        display.on_round(progress)
+        if on_round:
+            on_round(progress)
+
+    return both
 
 
 def _checked_seeds(seeds: Any) -> list[int]:

@@ -2,13 +2,11 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from types import FrameType, TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from rich.console import Console
 from fedtp_jax.errors import StorageError, UserError
 from fedtp_jax.folder import RunFolder, csv_rows
 from fedtp_jax.outcomes import Outcome
-from fedtp_jax.progress import SIGNALS, RunDisplay
+from fedtp_jax.progress import RunDisplay, Stop
 from fedtp_jax.run import Progress
 from fedtp_jax.simulate import simulate
 from fedtp_jax.sweep import Combination
@@ -89,7 +87,12 @@ def run_beside(combinations: Sequence[Combination], board: Board, processes: int
     waiting = [combination for combination in combinations if combination.left]
     shares = _shares(max(min(processes, len(waiting)), 1))
     running: dict[int, _Child] = {}
-    with _Stop(board) as stop:
+
+    def say(asked: int) -> None:
+        if asked == 1:
+            board.say("stopping each run after its round; once more to leave at once")
+
+    with Stop(say) as stop:
         try:
             while running or (waiting and not stop.asked):
                 for slot, share in enumerate(shares):
@@ -104,28 +107,6 @@ def run_beside(combinations: Sequence[Combination], board: Board, processes: int
                 child.process.terminate()
     if stop.asked:
         raise KeyboardInterrupt
-
-
-class _Stop:
-    """Counts the signals that ask to stop, which are passed on to the children."""
-
-    def __init__(self, board: Board) -> None:
-        self.asked, self._board = 0, board
-
-    def __enter__(self) -> "_Stop":
-        self._before = [signal.signal(number, self._ask) for number in SIGNALS]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in zip(SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked += 1
-        if self.asked == 1:
-            self._board.say("stopping each run after its round; once more to leave at once")
 
 
 class _Child:

@@ -3,6 +3,7 @@
 TensorBoard's stands here; one for another service is as short.
 """
 
+import atexit
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class TensorBoard:
             ) from None
         self._folder, self._writer_of = Path(folder), SummaryWriter
         self._writers: dict[int, Any] = {}
+        atexit.register(self.close)  # tensorboardX loses what its thread has not written by then
 
     def __call__(self, progress: Progress) -> None:
         """Write the scalars of a finished round."""
@@ -36,8 +38,16 @@ class TensorBoard:
             if isinstance(value, int | float) and name != "round":
                 writer.add_scalar(name, value, progress.round)
         writer.add_scalar("seconds", progress.seconds, progress.round)
-        if progress.evaluated or progress.round == progress.rounds:
+        if progress.round == progress.rounds:
+            self.close()
+        elif progress.evaluated:
             writer.flush()
+
+    def close(self) -> None:
+        """Write what is still waiting; done by itself after the last round and at the interpreter's exit."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
 
     def _writer(self, progress: Progress) -> Any:
         """A writer for each seed; what a stopped run wrote after its checkpoint is dropped."""

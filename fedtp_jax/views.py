@@ -1,12 +1,16 @@
 """The pictures of a result, each a Matplotlib figure: a notebook shows it, `figure.savefig(...)` keeps it."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from fedtp_jax.compare import Comparison, compare
+from fedtp_jax.config import Cifar100, SimulationConfig, name_of
 from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.data.sources import load
+from fedtp_jax.data.superclass_recipes import FINE_LABELS
 from fedtp_jax.errors import UserError
 from fedtp_jax.methods.base import EMBEDDING, State
 from fedtp_jax.task import TaskShape
@@ -16,14 +20,23 @@ if TYPE_CHECKING:
 
 
 class Views:
-    """What `Result` can draw; Matplotlib is imported when the first picture is asked for."""
+    """How `Result` is looked at; Matplotlib is imported when the first picture is asked for."""
 
+    config: SimulationConfig
     history: pd.DataFrame
     clients: pd.DataFrame
     state: State
     partition: Partition
     task: TaskShape
     intermediates: Callable[[int, np.ndarray], dict[str, Any]]
+
+    def compare(
+        self,
+        *others: "Views",
+        metric: Literal["accuracy", "client_mean", "worst_decile"] = "accuracy",
+    ) -> Comparison:
+        """This run beside others, as `fedtp_jax.compare` of all of them."""
+        return compare([self, *others], metric)
 
     def plot_curves(self) -> "Figure":
         """Accuracy and loss over the rounds."""
@@ -37,7 +50,7 @@ class Views:
 
         return client_accuracies(self.clients)
 
-    def plot_gains(self, other: "Views", name: str = "this run", than: str = "the other") -> "Figure":
+    def plot_gains(self, other: "Views") -> "Figure":
         """Who gains and who loses against another run on the same clients, such as one of `local`."""
         from fedtp_jax.pictures import gains
 
@@ -47,23 +60,44 @@ class Views:
                 "partition and seed"
             )
         own, others = (run.clients["test_accuracy"].to_numpy(float) for run in (self, other))
-        return gains(own, others, name, than)
+        return gains(own, others, name_of(self.config.method), name_of(other.config.method))
 
-    def plot_partition(self, data: Dataset) -> "Figure":
-        """Who holds which classes of the run's own data."""
+    def plot_partition(self, data: Dataset | None = None) -> "Figure":
+        """Who holds which classes; `data`: the run's own, needed where no configuration names them."""
         from fedtp_jax.plots import partition_bubbles
 
         return partition_bubbles(self._class_counts(data))
 
-    def plot_embeddings(self, data: Dataset) -> "Figure":
-        """Clients by the principal components of their embeddings, by the class they hold most of."""
+    def plot_embeddings(
+        self,
+        data: Dataset | None = None,
+        projection: Literal["pca", "tsne"] = "pca",
+        superclass: Sequence[int] | None = None,
+    ) -> "Figure":
+        """Clients by their embeddings in two dimensions, by the class that they hold most of.
+
+        Args:
+          data: the run's own, needed where no configuration names them.
+          projection: "pca" keeps distances, "tsne" neighbours.
+          superclass: the superclass of each class, by which to colour instead; CIFAR-100's by default.
+        """
         from fedtp_jax.pictures import embedding_map
 
+        if projection not in ("pca", "tsne"):
+            raise UserError(f"projection: got {projection!r}; choose pca or tsne")
         if EMBEDDING not in self.state.rows.paths:
             raise UserError("method: has no embeddings to draw; choose fedtp, fedtp_per, fedtp_rod or pfedhn")
-        counts = self._class_counts(data)
+        counts, what = self._class_counts(data), "class"
+        if superclass is None and isinstance(self.config.data, Cifar100):
+            superclass = [int(place) // 5 for place in np.argsort(np.ravel(FINE_LABELS))]
+        if superclass is not None:
+            if len(superclass) != counts.shape[1]:
+                raise UserError(f"superclass: got {len(superclass)} numbers, expected {counts.shape[1]}")
+            counts, what = counts @ (np.array(superclass)[:, None] == np.unique(superclass)), "superclass"
         embeddings = self.state.rows.take(np.arange(len(counts)), [EMBEDDING])[EMBEDDING]
-        return embedding_map(embeddings, counts.argmax(1))
+        if min(embeddings.shape) <= 2:
+            raise UserError(f"embeddings: {list(embeddings.shape)}, too few clients or numbers for a picture")
+        return embedding_map(embeddings, counts.argmax(1), projection, what)
 
     def plot_attention(
         self, client: int, images: np.ndarray, others: "Mapping[str, Views] | None" = None
@@ -72,13 +106,23 @@ class Views:
         from fedtp_jax.attention import attention_weights, rollout
         from fedtp_jax.pictures import attention_maps
 
-        runs = {"this run": self, **(others or {})}
+        runs = {name_of(self.config.method): self, **(others or {})}
         sown = {name: run.intermediates(client, images) for name, run in runs.items()}
         looks = {name: rollout(attention_weights(found)) for name, found in sown.items()}
         return attention_maps(images, looks)
 
-    def _class_counts(self, data: Dataset) -> np.ndarray:
+    def plot_attention_distances(self, clients: Sequence[int], images: np.ndarray) -> "Figure":
+        """How differently clients' ViTs look at the same images [B, H, W, C]."""
+        from fedtp_jax.attention import attention_distances, attention_weights
+        from fedtp_jax.pictures import distance_matrix
+
+        weights = [attention_weights(self.intermediates(client, images)) for client in clients]
+        title = f"Distance between clients' attention on {len(images)} images"
+        return distance_matrix(attention_distances(weights), [str(client) for client in clients], title)
+
+    def _class_counts(self, data: Dataset | None) -> np.ndarray:
         """[N, C] train examples of each class that each client holds."""
+        data = data or load(self.config.data)
         if data.fingerprint() != self.task.data:
             raise UserError("data: are not those that the run was trained on; give the run's own")
         return self.partition.train.class_counts(data.train.y, data.num_classes)

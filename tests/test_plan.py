@@ -10,6 +10,7 @@ import pytest
 from fedtp_jax import SimulationConfig, UserError, config, simulate
 from fedtp_jax.cli import main
 from fedtp_jax.data.sources import load
+from fedtp_jax.pictures import lane_schedule
 from fedtp_jax.plan import _cut, plan_run
 from fedtp_jax.settings import to_yaml
 from fedtp_jax.simulators import set_up
@@ -115,7 +116,24 @@ def test_the_command_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
     code, out, err = fedtp("training.cohort_size=100")
     assert (code, out) == (2, "")
     assert err.startswith("error: training.cohort_size: 100 is more than")
+    code, out, err = fedtp("--picture", "lanes.jpg")
+    assert (code, out) == (2, "")
+    assert err == "error: --picture lanes.jpg: expected a file that ends in .png\n"
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+    code, out, err = fedtp("--picture", "lanes.png")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "lanes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_of_lanes_shows_every_client_once(plan):
+    load = plan.training
+    axes = lane_schedule(load.stays, plan.devices, load.lanes, "a wave").axes[0]
+    assert sorted(text.get_text() for text in axes.texts) == sorted(str(k) for k in load.stays[:, 2])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["device 0, lane 0", "device 1, lane 0"]
+    many = np.array([(0, lane, lane, 0, 1 + lane) for lane in range(100)])
+    axes = lane_schedule(many, 1, 101, "many lanes").axes[0]
+    assert not axes.texts
+    assert axes.get_title(loc="left") == "many lanes, occupancy 0.50"
 
 
 def test_mistakes_are_those_of_the_run():

@@ -109,6 +109,7 @@ def report(tmp_path, **changes):
         "history": history(30, 5),
         "clients": clients([9, 5, 0], [10, 10, 0]),
         "counts": np.array([[3, 0], [1, 2], [0, 4]]),
+        "embeddings": None,
         "headline": [("test accuracy", "93.1 %")],
         **changes,
     }
@@ -254,6 +255,12 @@ def test_report_holds_all_parts_and_loads_nothing(tmp_path):
     assert page.text["pre"] == "seed: 0\n"
     for row in (["test accuracy", "93.1 %"], ["versions: jax", "0.10"], ["devices", "2 x cpu"]):
         assert row in page.rows
+
+
+def test_report_shows_embeddings_where_there_are_any(tmp_path):
+    page, text = report(tmp_path, embeddings=np.random.default_rng(0).normal(size=(3, 8)))
+    assert page.tags.count("img") == 4
+    assert "Client embeddings" in text
 
 
 def test_report_tables_show_the_last_five_evaluations_and_the_worst_ten_clients(tmp_path):

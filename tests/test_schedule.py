@@ -14,6 +14,7 @@ from fedtp_jax.schedule import (
     sample_cohort,
     shuffled_batches,
     split_batches,
+    stays,
 )
 
 SIZES = [0, 1, 4, 5, 17, 30, 2, 9, 12, 3, 0, 40]
@@ -72,6 +73,13 @@ def test_every_layout_gives_every_client_the_same_steps(devices, lanes):
             2 * list(range(first, first + SIZES[k]))
         )
     assert schedule.useful_steps == steps.sum() <= schedule.executed_steps
+    found = stays(schedule.tables, schedule.position)
+    assert {client: end - begin for *_, client, begin, end in found.tolist()} == {
+        client: steps[client] for client in seen
+    }
+    for device, lane in {(d, row) for d, row, *_ in found.tolist()}:
+        *_, begin, end = found[(found[:, :2] == (device, lane)).all(1)].T
+        assert begin.tolist() == [0, *end[:-1]]  # one after the other, without a gap
     sits = schedule.position[schedule.position >= 0]
     assert sorted(sits) == sorted(seen)  # each client on one slot of one device
     assert schedule.tables.positions.shape[1] == layout.ticks

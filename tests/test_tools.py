@@ -7,10 +7,11 @@ import pytest
 from test_cli import fedtp
 from test_simulate import TINY, whole
 
-from fedtp_jax import UserError, config, simulate
+from fedtp_jax import UserError, compare, config, simulate
 from fedtp_jax.attention import attention_distances, attention_weights, rollout
 from fedtp_jax.data.sources import load
 from fedtp_jax.export import export_client
+from fedtp_jax.settings import to_yaml
 from fedtp_jax.trackers import TensorBoard
 
 assert whole  # a fixture
@@ -56,6 +57,18 @@ def test_tensorboard_gets_every_round(tmp_path):
     assert content.count(b"test_accuracy") == 2  # rounds 2 and 3
 
 
+def test_the_command_writes_for_tensorboard_too(tmp_path, capsys):
+    words = "partition.clients=20", "training.rounds=2", "training.cohort_size=2", "method=fedavg"
+    (tmp_path / "tiny.yaml").write_text(to_yaml(TINY))
+    out = tmp_path / "run"
+    code, *_ = fedtp(capsys, "run", str(tmp_path / "tiny.yaml"), "--out", str(out), "--tensorboard", *words)
+    assert code == 0
+    (file,) = (out / "tensorboard" / "seed-0").iterdir()
+    assert file.read_bytes().count(b"train_loss") == 2
+    code, *_ = fedtp(capsys, "resume", str(out), "--tensorboard", "--quiet")
+    assert code == 0
+
+
 def test_attention_is_a_distribution_and_its_rollout_too(whole):
     result, _ = whole
     x = load(config.Digits()).test.x[:3]
@@ -81,6 +94,42 @@ def test_every_picture_of_a_result_is_drawn(whole):
         result.plot_partition(data),
         result.plot_embeddings(data),
         result.plot_attention(2, data.test.x[:2], {"the same": result}),
+        result.plot_attention_distances([0, 1, 2], data.test.x[:2]),
+        result.plot_embeddings(data, projection="tsne"),
     ]
     assert all(figure.axes for figure in figures)
-    assert figures[2].axes[0].get_title(loc="left") == "this run against the other: 0 clients gain, 0 lose"
+    assert all(figure._repr_png_().startswith(b"\x89PNG") for figure in figures)  # as notebooks show it
+    assert figures[2].axes[0].get_title(loc="left") == "fedtp against fedtp: 0 clients gain, 0 lose"
+
+
+def test_embeddings_are_coloured_by_superclass(whole):
+    result, _ = whole
+    data = load(config.Digits())
+    axes = result.plot_embeddings(data, superclass=[0] * 5 + [1] * 5).axes[0]
+    held = result.partition.train.class_counts(data.train.y, 10)
+    expected = (held[:, 5:].sum(1) > held[:, :5].sum(1)).astype(int)
+    assert sorted(text.get_text() for text in axes.texts) == sorted(map(str, expected))
+    for wrong in ({"projection": "umap"}, {"superclass": [0, 1]}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            result.plot_embeddings(data, **wrong)
+
+
+def test_a_result_is_compared_with_others(whole):
+    result, _ = whole
+    other = simulate(result.config, method="fedavg")
+    assert str(result.compare(other)) == str(compare([result, other]))
+    assert result.compare(other, metric="worst_decile").metric == "worst_decile"
+
+
+def test_progress_is_a_live_line_on_a_terminal_and_lines_elsewhere(monkeypatch, capsys):
+    simulate(TINY, training={"rounds": 3})
+    assert capsys.readouterr() == ("", "")
+    heard = []
+    simulate(TINY, training={"rounds": 3}, progress=True, on_round=heard.append)
+    out, err = capsys.readouterr()
+    assert (out, len(heard)) == ("", 3)
+    assert [line.split("  ")[0] for line in err.splitlines()] == ["round 2/3", "round 3/3"]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    simulate(TINY, training={"rounds": 3}, progress=True, seeds=[4, 5])
+    shown = capsys.readouterr().err
+    assert "6/6" in shown and "seed 5" in shown

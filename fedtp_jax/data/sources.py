@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax import config as cfg
+from fedtp_jax import settings
 from fedtp_jax.data import archives, cifar, plays, text, tfds
 from fedtp_jax.data.archives import Originals
 from fedtp_jax.data.arrays import from_arrays, read_npz
 from fedtp_jax.data.federated import Dataset, Examples
 from fedtp_jax.errors import UserError
 
-__all__ = ["IMAGE_SETS", "find_originals", "from_arrays", "load", "missing"]
+__all__ = ["IMAGE_SETS", "find_originals", "from_arrays", "load", "load_data", "missing"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,18 @@ def load(config: Any) -> Dataset:
     if type(config) not in _LOADERS:
         raise TypeError(f"{type(config).__name__} is no data set's configuration")
     return _LOADERS[type(config)](config)
+
+
+def load_data(data: Any) -> Dataset:
+    """A data set as `simulate(data=...)` names it: "digits", a dict of fields, a section of `config`.
+
+    Its `train` and `test` have x [M, ...] as the files hold it and y [M]; text has codes of characters
+    instead (`text`, `start`, `length`).
+
+    Raises:
+        UserError: there is no such data set, or it is missing or damaged.
+    """
+    return load(settings.replaced(None, {"data": data}).data)
 
 
 def find_originals(name: str, directory: Path | None) -> Originals | None:

@@ -1,0 +1,110 @@
+"""Runs an item's sweep, or what is left of it, and writes its table, figures and picture."""
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.machine import describe_machine, in_words
+from benchmarks.paper.store import Store, key_of, with_seeds
+from fedtp_jax import Progress, SimulationConfig, UserError, compare, simulate
+from fedtp_jax.cache import keep_programs
+from fedtp_jax.config import name_of
+from fedtp_jax.folder import write_atomically
+from fedtp_jax.plots import to_png
+from fedtp_jax.sweep import read_sweep
+
+HERE = Path(__file__).parent
+ITEMS = {
+    "main_table": "Main table: all methods on two partitions",
+    "scaling": "Scaling in clients: the same data in 10 to 1,000 hands",
+    "curves": "Learning curves to the end: when, if ever, is FedTP ahead?",
+}
+QUICK = {"rounds": 10, "every": 5}
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m benchmarks paper ITEM [ITEM ...] [--quick]`."""
+    described = "\n".join(f"  {name:<14} {title}" for name, title in ITEMS.items())
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks paper",
+        epilog=described,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("items", nargs="+", metavar="ITEM", choices=ITEMS, help="which experiments")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK['rounds']} rounds and one seed: does it all work?"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/paper"), help="folder for unfinished runs (%(default)s)"
+    )
+    given = parser.parse_args(arguments)
+    keep_programs()
+    for item in given.items:
+        results = given.out / "quick" if given.quick else HERE / "results"
+        configs = configs_of(item, given.quick)
+        store = Store(results)
+        failed = run_left(configs, store, given.out / ("quick-runs" if given.quick else "runs"))
+        report(item, configs, store, results)
+        if failed:
+            sys.exit(f"{item}: failed: " + "; ".join(failed))
+
+
+def configs_of(item: str, quick: bool) -> list[SimulationConfig]:
+    """Every run of an item."""
+    configs, seeds = read_sweep(HERE / f"{item}.yaml")
+    if not quick:
+        return with_seeds(configs, seeds)
+    short = [
+        dataclasses.replace(
+            config,
+            training=dataclasses.replace(config.training, rounds=QUICK["rounds"]),
+            evaluation=dataclasses.replace(config.evaluation, every=QUICK["every"]),
+        )
+        for config in configs
+    ]
+    return with_seeds(short, seeds[:1])
+
+
+def run_left(configs: list[SimulationConfig], store: Store, runs: Path) -> list[str]:
+    """Run what is not in the store, seed by seed: a stop leaves whole seeds. Returns what failed."""
+    failed = []
+    left = sorted((c for c in configs if not store.has(c)), key=lambda config: config.seed)
+    for k, config in enumerate(left):
+        folder = runs / f"{key_of(config)}-{config.seed}"
+        begin = time.perf_counter()
+        task = f"{name_of(config.method)} on {name_of(config.partition)}"
+        told = f"{k + 1} of {len(left)}: {task}, seed {config.seed}"
+
+        def show(progress: Progress, told: str = told) -> None:
+            if progress.evaluated and progress.accuracy:
+                print(f"{told}, round {progress.round}: {progress.accuracy.pooled:.4f}", flush=True)
+
+        try:
+            result = simulate(config, out=folder, resume=(folder / "config.yaml").exists(), on_round=show)
+        except (FloatingPointError, UserError) as error:
+            failed.append(f"{told}: {error}")
+            continue
+        store.add(result, time.perf_counter() - begin)
+    return failed
+
+
+def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) -> None:
+    """ITEM.md, ITEM.csv and ITEM.png of what is finished."""
+    finished = [config for config in configs if store.has(config)]
+    if not finished:
+        return
+    compared = compare([store.outcome(config) for config in finished])
+    picture = f"{item}.png"
+    parts = [
+        f"# {ITEMS[item]}",
+        f"![Learning curves]({picture})",
+        compared.to_markdown().strip(),
+        f"{len(finished)} of {len(configs)} runs, {store.seconds(finished) / 3600:.1f} hours in all. "
+        f"`python -m benchmarks paper {item}` on {in_words(describe_machine())}.",
+    ]
+    write_atomically(out / f"{item}.md", "\n\n".join(parts) + "\n")
+    write_atomically(out / f"{item}.csv", compared.to_csv())
+    write_atomically(out / picture, to_png(compared.plot()))
+    print(f"\n{compared.to_markdown()}", flush=True)

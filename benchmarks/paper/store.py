@@ -1,0 +1,98 @@
+"""What finished runs have found, in three CSV files that are committed: what is in them is not run again."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fedtp_jax import Result, SimulationConfig, settings
+from fedtp_jax.folder import write_csv
+from fedtp_jax.outcomes import HISTORY, Outcome
+from fedtp_jax.varying import MACHINE
+
+TABLES = {
+    "runs": ["run", "seed", "partition", "rounds", "train_seconds"],
+    "evaluations": ["run", "seed", *HISTORY],
+    "clients": ["run", "seed", "client", "test_accuracy"],
+}
+
+
+def key_of(config: SimulationConfig) -> str:
+    """12 hex digits that change with any setting that is not the default, seed and machine aside."""
+    plain, default = (settings.flat(settings.to_dict(c)) for c in (config, SimulationConfig()))
+    told = {
+        field: value
+        for field, value in plain.items()
+        if field not in (*MACHINE, "seed") and default.get(field, ...) != value
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Store:
+    """The tables in a folder; accuracies are rounded to 5 digits, a hundredth of one example in 1,000."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.tables = {
+            name: pd.read_csv(path)
+            if (path := folder / f"{name}.csv").exists()
+            else pd.DataFrame(columns=columns)
+            for name, columns in TABLES.items()
+        }
+
+    def has(self, config: SimulationConfig) -> bool:
+        """Whether this run is finished."""
+        return not self._rows("runs", config).empty
+
+    def _rows(self, name: str, config: SimulationConfig) -> pd.DataFrame:
+        table = self.tables[name]
+        return table[(table["run"] == key_of(config)) & (table["seed"] == config.seed)]
+
+    def add(self, result: Result, seconds: float) -> None:
+        """Keep a finished run."""
+        own: dict[str, Any] = {"run": key_of(result.config), "seed": result.config.seed}
+        found = {
+            "runs": pd.DataFrame(
+                [
+                    {
+                        "partition": result.task.partition,
+                        "rounds": len(result.history),
+                        "train_seconds": round(seconds),
+                    }
+                ]
+            ),
+            "evaluations": result.history.dropna(subset="test_accuracy")[[*HISTORY]],
+            "clients": result.clients[["client", "test_accuracy"]],
+        }
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for name in ("evaluations", "clients", "runs"):  # the last says that the others are whole
+            table = self.tables[name]
+            kept = table[(table["run"] != own["run"]) | (table["seed"] != own["seed"])]
+            parts = [part for part in (kept, found[name].round(5).assign(**own)) if not part.empty]
+            self.tables[name] = pd.concat(parts)[TABLES[name]]
+            write_csv(self._folder / f"{name}.csv", self.tables[name])
+
+    def outcome(self, config: SimulationConfig) -> Outcome:
+        """A finished run as `fedtp_jax.compare` takes it."""
+        (about,) = self._rows("runs", config).to_dict("records")
+        return Outcome(
+            settings.to_dict(config),
+            self._rows("evaluations", config).reset_index(drop=True),
+            self._rows("clients", config).reset_index(drop=True),
+            str(about["partition"]),
+            where=f"run {about['run']}, seed {config.seed}",
+            ended=True,
+        )
+
+    def seconds(self, configs: Sequence[SimulationConfig]) -> float:
+        """How long these runs have trained."""
+        return float(sum(self._rows("runs", config)["train_seconds"].sum() for config in configs))
+
+
+def with_seeds(configs: Sequence[SimulationConfig], seeds: Sequence[int]) -> list[SimulationConfig]:
+    """Every configuration with each seed."""
+    return [dataclasses.replace(config, seed=seed) for config in configs for seed in seeds]

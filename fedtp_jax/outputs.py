@@ -1,0 +1,36 @@
+"""Files that the user asks a command for by a flag: a table, a picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedtp_jax.errors import UserError
+from fedtp_jax.folder import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def unwritable(flag: str, path: Path, error: OSError) -> UserError:
+    """What the user is told of a file that cannot be written."""
+    return UserError(f"{flag} {path}: cannot be written ({error.strerror}); choose another file")
+
+
+def write_output(flag: str, path: Path, content: str | bytes) -> None:
+    """Write the file whole or not at all; UserError where that fails."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise unwritable(flag, path, error) from None
+
+
+def expect_png(flag: str, path: Path | None) -> None:
+    """Refuse another ending before any work is done for it."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise UserError(f"{flag} {path}: expected a file that ends in .png")
+
+
+def write_picture(flag: str, path: Path, figure: "Figure") -> None:
+    """Write the figure as a PNG file."""
+    from fedtp_jax.plots import to_png  # matplotlib: not before it is needed
+
+    write_output(flag, path, to_png(figure))

@@ -1,0 +1,55 @@
+"""The store of the paper's experiments: what is in it is not run again, and is compared as runs are."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from test_simulate import TINY
+
+from benchmarks.paper.run import HERE, ITEMS, configs_of, report, run_left
+from benchmarks.paper.store import Store, key_of
+from fedtp_jax import compare, simulate
+from fedtp_jax.config import FedAvg
+
+
+def test_every_item_has_its_sweep():
+    assert sorted(ITEMS) == sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != "fashion_mnist")
+    for item in ITEMS:
+        seeds = {config.seed for config in configs_of(item, quick=False)}
+        assert len(seeds) >= 3
+        quick = configs_of(item, quick=True)
+        assert {(c.training.rounds, c.evaluation.every, c.seed) for c in quick} == {(10, 5, 0)}
+
+
+def test_keys_tell_settings_but_neither_seed_nor_machine():
+    engine = dataclasses.replace(TINY.engine, lanes=3)
+    assert key_of(TINY) == key_of(dataclasses.replace(TINY, seed=5, engine=engine))
+    assert key_of(TINY) != key_of(dataclasses.replace(TINY, method=FedAvg()))
+
+
+def test_what_is_in_the_store_is_not_run_again(tmp_path, monkeypatch, capsys):
+    configs = [TINY, dataclasses.replace(TINY, method=FedAvg())]
+    store, runs = Store(tmp_path / "store"), tmp_path / "runs"
+    assert run_left(configs, store, runs) == []
+    monkeypatch.setattr("benchmarks.paper.run.simulate", pytest.fail)
+    again = Store(tmp_path / "store")
+    assert run_left(configs, again, runs) == []
+    monkeypatch.undo()
+    results = [simulate(config) for config in configs]
+    stored = compare([again.outcome(config) for config in configs])
+    direct = compare(results)
+    assert stored.sheet.rows == direct.sheet.rows
+    np.testing.assert_allclose(stored.table["mean"], direct.table["mean"], atol=1e-5)
+    monkeypatch.setitem(ITEMS, "tiny", "Tiny")
+    report("tiny", configs, again, tmp_path)
+    assert "2 of 2 runs" in (tmp_path / "tiny.md").read_text()
+    assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
+    wild = dataclasses.replace(TINY.training, learning_rate=1e30, on_nonfinite="stop")
+    configs = [dataclasses.replace(TINY, training=wild), TINY]
+    store = Store(tmp_path)
+    (failure,) = run_left(configs, store, tmp_path / "runs")
+    assert failure.startswith("1 of 2: fedtp on pathological, seed 0: ")
+    assert [store.has(config) for config in configs] == [False, True]
