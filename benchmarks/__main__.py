@@ -29,8 +29,7 @@ BENCHMARKS = {
 def main() -> None:
     """Run the benchmarks that the command line names, one after the other."""
     if sys.argv[1:2] == ["paper"]:
-        paper(sys.argv[2:])
-        return
+        return paper(sys.argv[2:])
     described = "\n".join(f"  {name:<15} {what}" for name, what in BENCHMARKS.items())
     described += "\n  paper ITEM      the paper's claims; --help after it lists them"
     parser = argparse.ArgumentParser(

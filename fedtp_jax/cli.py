@@ -286,7 +286,7 @@ def _simulate(
     from fedtp_jax.trackers import TensorBoard
 
     keep_programs()
-    tracker = TensorBoard(out / "tensorboard") if tensorboard and hosts.is_first() else None
+    tracker = hosts.on_first(lambda: TensorBoard(out / "tensorboard")) if tensorboard else None
     console = Console(stderr=True, quiet=not hosts.is_first())
     display = RunDisplay(console, settings.training.rounds, silent=quiet or json, seeds=seeds or ())
 

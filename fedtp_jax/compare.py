@@ -134,7 +134,7 @@ def _finished(found: list[tuple[Any, Outcome]]) -> tuple[list[tuple[Any, Outcome
     """(the runs that are finished, each folder once; notes that name the others, and those cut short)."""
     once: dict[Any, tuple[Any, Outcome]] = {}
     for name, outcome in found:
-        same = Path(outcome.where).resolve() if isinstance(outcome.partition, Path) else id(outcome)
+        same = outcome.folder.resolve() if outcome.folder else id(outcome)
         once.setdefault((name, same), (name, outcome))
     left = [
         f"{outcome.where} ({outcome.rounds} of {outcome.planned} rounds)"

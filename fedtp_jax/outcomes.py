@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,7 +23,7 @@ CLIENTS = ("client", "test_accuracy")
 
 @runtime_checkable
 class Finished(Protocol):
-    """What is compared of a `Result`, which stands above and has it."""
+    """What is compared of a `Result`, which imports this module and so cannot be named here."""
 
     @property
     def config(self) -> SimulationConfig: ...
@@ -42,7 +42,8 @@ class Outcome:
     Attributes:
       config: as settings.to_dict gives it; of parts that were made in Python it holds the names.
       history, clients: as in Result, or those columns that are compared.
-      partition: or where it is saved, or its fingerprint.
+      find_fingerprint: gives the partition's, which takes a while where it has to be read.
+      folder: of the run, None of a run that is not on disk.
       where: names the run in messages.
       ended: whether it has come to its end, be it before its last round.
     """
@@ -50,7 +51,8 @@ class Outcome:
     config: dict[str, Any]
     history: pd.DataFrame
     clients: pd.DataFrame
-    partition: Partition | Path | str
+    find_fingerprint: Callable[[], str]
+    folder: Path | None
     where: str
     ended: bool
 
@@ -59,7 +61,8 @@ class Outcome:
         """That of a result."""
         where = f"{name_of(result.config.method)}, seed {result.config.seed}"
         config = settings.to_dict(result.config)
-        return cls(config, result.history, result.clients, result.partition, where, ended=True)
+        fingerprint = result.partition.fingerprint
+        return cls(config, result.history, result.clients, fingerprint, None, where, ended=True)
 
     @classmethod
     def read(cls, path: Path) -> "Outcome":
@@ -68,8 +71,9 @@ class Outcome:
         config = read_yaml(run.config, "training:")
         try:
             history, clients = _table(run.metrics.path, HISTORY), _table(run.clients, CLIENTS)
-            found = cls(config, history, clients, run.partition, str(path), run.report.is_file())
-            ended = found.ended or found.rounds >= found.planned
+            ended, fingerprint = run.report.is_file(), functools.partial(_fingerprint, run)
+            found = cls(config, history, clients, fingerprint, path, str(path), ended)
+            ended = ended or found.rounds >= found.planned
             _ = found.seed, found.window, config["method"]["name"]  # a foreign file lacks them
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # a row may lack cells
             raise UserError(f"{path}: cannot be read as a run ({error!r}); run it again") from None
@@ -118,10 +122,7 @@ class Outcome:
     @functools.cached_property
     def fingerprint(self) -> str:
         """That of the partition."""
-        if isinstance(self.partition, str):
-            return self.partition
-        made = partitions.load(self.partition) if isinstance(self.partition, Path) else self.partition
-        return made.fingerprint()
+        return self.find_fingerprint()
 
 
 def run_folders(path: Path) -> list[Path]:
@@ -137,6 +138,10 @@ def run_folders(path: Path) -> list[Path]:
             "seeds or a sweep"
         )
     return found
+
+
+def _fingerprint(run: RunFolder) -> str:
+    return partitions.load(run.partition).fingerprint()
 
 
 def _below(path: Path) -> list[Path]:

@@ -56,7 +56,7 @@ class Load:
     program_bytes: int
     host_seconds: float
     device_seconds: float
-    stays: np.ndarray
+    stays: np.ndarray = dataclasses.field(compare=False, repr=False)
 
     @property
     def occupancy(self) -> float:

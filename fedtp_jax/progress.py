@@ -1,5 +1,6 @@
 """What a run shows while it goes on: round, accuracy, clients per second, occupancy, time left; its stop."""
 
+import contextlib
 import signal
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
@@ -28,8 +29,7 @@ class Display:
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
         ]
         self._live = Progress(TextColumn("round"), *columns, console=console)
-        self._rounds = rounds * max(len(seeds), 1)
-        self._task = self._live.add_task("rounds", total=self._rounds, status="compiling")
+        self._task = self._live.add_task("rounds", total=rounds * max(len(seeds), 1), status="compiling")
 
     def __enter__(self) -> "Display":
         if self._live_shown:
@@ -40,6 +40,7 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live_shown:
+            self._live.refresh()  # rich leaves a notebook with the state before
             self._live.stop()
 
     def on_round(self, progress: RoundProgress) -> None:
@@ -57,8 +58,7 @@ class Display:
         if self._seeds:
             before, name = self._seeds.index(progress.seed) * progress.rounds, f"seed {progress.seed}  "
         done = before + progress.round
-        last = done == self._rounds and self._live_shown  # a notebook would keep the one before
-        self._live.update(self._task, completed=done, status=name + status, refresh=last)
+        self._live.update(self._task, completed=done, status=name + status)
         if progress.evaluated and self._lines_shown:
             line = f"{name}round {progress.round}/{progress.rounds}  {status}"
             self.console.print(line, highlight=False, soft_wrap=True)
@@ -96,17 +96,19 @@ class RunDisplay:
     def __init__(self, console: Console, rounds: int, silent: bool, seeds: Sequence[int] = ()) -> None:
         self.console = console
         self._display, self._stop = Display(console, rounds, silent, seeds), Stop(self._stopping)
+        self._entered = contextlib.ExitStack()
 
     def __enter__(self) -> "RunDisplay":
-        self._stop.__enter__()
-        self._display.__enter__()
+        with contextlib.ExitStack() as entered:
+            entered.enter_context(self._stop)
+            entered.enter_context(self._display)
+            self._entered = entered.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._display.__exit__(kind, error, trace)
-        self._stop.__exit__(kind, error, trace)
+        self._entered.close()
 
     def _stopping(self, asked: int) -> None:
         for number in Stop.SIGNALS:

@@ -11,9 +11,9 @@ from fedtp_jax.accounts import RoundResult
 from fedtp_jax.config import name_of
 from fedtp_jax.data.federated import Partition
 from fedtp_jax.folder import RunFolder, csv_rows, describe_environment
-from fedtp_jax.methods.base import EMBEDDING
 from fedtp_jax.metrics import Accuracy, Sums
 from fedtp_jax.result import Result
+from fedtp_jax.views import embedding_figure
 
 MOST_EMBEDDINGS = 10_000  # clients in the report's picture of embeddings
 
@@ -98,15 +98,6 @@ def participation_notes(history: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _embeddings(result: Result) -> np.ndarray | None:
-    """[N, E] to draw, None where the method has none or there are too many clients for a picture."""
-    rows, clients = result.state.rows, result.task.num_clients
-    if EMBEDDING not in rows.paths or clients > MOST_EMBEDDINGS:
-        return None
-    found = rows.take(np.arange(clients), [EMBEDDING])[EMBEDDING]
-    return found if min(found.shape) > 2 else None
-
-
 def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
     """Write report.html; counts [N, classes] are the clients' training examples."""
     from fedtp_jax.report import write_report  # matplotlib: not before it is needed
@@ -142,7 +133,7 @@ def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
         history=result.history,
         clients=result.clients,
         counts=counts,
-        embeddings=_embeddings(result),
+        embeddings=embedding_figure(result, counts) if len(counts) <= MOST_EMBEDDINGS else None,
         headline=headline,
         notes=notes,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fedtp_jax import pictures, plots
+from fedtp_jax import plots
 from fedtp_jax.folder import write_atomically
 
 EVALUATIONS, WORST = 5, 10  # rows of the two tables
@@ -25,7 +25,7 @@ CURVES = (
 )
 CLIENTS = "Every client counts once. The worst tenth (rounded up) is drawn in orange."
 EMBEDDINGS = (
-    "What the hypernetwork makes each client's attention from, seen along its two main directions. Clients "
+    "What the hypernetwork makes each client's own leaves from, seen along its two main directions. Clients "
     "that hold the same classes lie together where the embeddings have learned what clients share."
 )
 PARTITION = "Training examples of each class that each client holds."
@@ -76,7 +76,7 @@ def write_report(
     history: pd.DataFrame,
     clients: pd.DataFrame,
     counts: np.ndarray,
-    embeddings: np.ndarray | None,
+    embeddings: Figure | None,
     headline: Sequence[tuple[str, str]],
     notes: Sequence[str] = (),
 ) -> None:
@@ -87,7 +87,7 @@ def write_report(
       config_yaml, environment: shown as they are; the latter may be nested.
       history, clients: as in `Result`; accuracies are fractions.
       counts: [N, C] training examples of each class that each client holds.
-      embeddings: [N, E] of the clients, None if the method has none.
+      embeddings: the clients' picture, None if the method has none.
       headline: (name, value) pairs at the top of the page.
       notes: warnings that a reader of the headline must know.
     """
@@ -99,7 +99,7 @@ def write_report(
         "Learning curves": _picture(plots.learning_curves(history), CURVES),
         "Clients at the last evaluation": _picture(plots.client_accuracies(clients), CLIENTS),
         "Partition": _picture(plots.partition_bubbles(counts), PARTITION),
-        **({} if embeddings is None else {"Client embeddings": _embeddings(embeddings, counts)}),
+        **({} if embeddings is None else {"Client embeddings": _picture(embeddings, EMBEDDINGS)}),
         f"Last {EVALUATIONS} evaluations": _table(last, "No evaluation yet."),
         f"Worst {WORST} clients": _table(worst.head(WORST), "No client has test examples."),
         "Configuration": f"<pre>{escape(config_yaml)}</pre>",
@@ -115,10 +115,6 @@ def _picture(figure: Figure, caption: str) -> str:
     width, text = round(100 * figure.get_figwidth()), escape(caption)
     image = f'<img alt="{text}" width="{width}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
-
-
-def _embeddings(embeddings: np.ndarray, counts: np.ndarray) -> str:
-    return _picture(pictures.embedding_map(embeddings, counts.argmax(1)), EMBEDDINGS)
 
 
 def _pairs(pairs: Iterable[tuple[str, str]], kind: str = "") -> str:

@@ -240,7 +240,7 @@ def _fill_device(
     tables: Tables, slots: np.ndarray, queues: list[list[int]], batches: Sequence[Batches]
 ) -> None:
     """Write one device's part of the tables (views with a leading axis of 1) and who sits in its slots."""
-    stays = []  # (lane, slot, first tick, end tick)
+    sits = []  # (lane, slot, first tick, end tick)
     slot = 0
     for lane, queue in enumerate(queues):
         tick = 0
@@ -252,13 +252,13 @@ def _fill_device(
             tables.valid[0, tick:until, lane] = batches[client].valid
             tables.step[0, tick:until, lane] = np.arange(steps)
             slots[slot] = client
-            stays.append((lane, slot, tick, until))
+            sits.append((lane, slot, tick, until))
             slot, tick = slot + 1, until
-    bounds = np.unique([0] + [until for *_, until in stays])
+    bounds = np.unique([0] + [until for *_, until in sits])
     tables.segments[0] = len(bounds) - 1
     tables.bounds[0, : len(bounds)] = bounds
     segment_of = {int(tick): segment for segment, tick in enumerate(bounds)}
-    for lane, slot, tick, until in stays:
+    for lane, slot, tick, until in sits:
         first, last = segment_of[tick], segment_of[until]
         tables.slot[0, first:last, lane] = slot
         tables.starts[0, first, lane] = True

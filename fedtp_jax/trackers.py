@@ -4,6 +4,7 @@ TensorBoard's stands here; one for another service is as short.
 """
 
 import atexit
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,26 @@ class TensorBoard:
             ) from None
         self._folder, self._writer_of = Path(folder), SummaryWriter
         self._writers: dict[int, Any] = {}
+        self._broken = False
         atexit.register(self.close)  # tensorboardX loses what its thread has not written by then
 
     def __call__(self, progress: Progress) -> None:
-        """Write the scalars of a finished round."""
+        """Write the scalars of a finished round; where that fails it warns, and writes no more."""
+        if not self._broken:
+            try:
+                self._write(progress)
+            except OSError as error:
+                self._broken = True
+                why = f"{self._folder}: cannot be written ({error.strerror})"
+                warnings.warn(f"{why}; the run goes on without TensorBoard", stacklevel=2)
+
+    def close(self) -> None:
+        """Write what is still waiting; done by itself after the last round and at the interpreter's exit."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
+    def _write(self, progress: Progress) -> None:
         writer = self._writer(progress)
         for name, value in progress.row.items():
             if isinstance(value, int | float) and name != "round":
@@ -42,12 +59,6 @@ class TensorBoard:
             self.close()
         elif progress.evaluated:
             writer.flush()
-
-    def close(self) -> None:
-        """Write what is still waiting; done by itself after the last round and at the interpreter's exit."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
 
     def _writer(self, progress: Progress) -> Any:
         """A writer for each seed; what a stopped run wrote after its checkpoint is dropped."""

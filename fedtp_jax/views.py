@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from fedtp_jax.building import show
 from fedtp_jax.compare import Comparison, compare
-from fedtp_jax.config import Cifar100, SimulationConfig, name_of
+from fedtp_jax.config import Arrays, Cifar100, SimulationConfig, name_of
 from fedtp_jax.data.federated import Dataset, Partition
 from fedtp_jax.data.sources import load
-from fedtp_jax.data.superclass_recipes import FINE_LABELS
+from fedtp_jax.data.superclass_recipes import SUPERCLASS_OF
 from fedtp_jax.errors import UserError
 from fedtp_jax.methods.base import EMBEDDING, State
 from fedtp_jax.task import TaskShape
@@ -50,8 +51,11 @@ class Views:
 
         return client_accuracies(self.clients)
 
-    def plot_gains(self, other: "Views") -> "Figure":
-        """Who gains and who loses against another run on the same clients, such as one of `local`."""
+    def plot_gains(self, other: "Views", name: str | None = None, than: str | None = None) -> "Figure":
+        """Who gains and who loses against another run on the same clients, such as one of `local`.
+
+        `name` and `than` are what the runs are called; default: their methods' names, if these differ.
+        """
         from fedtp_jax.pictures import gains
 
         if self.task.partition != other.task.partition:
@@ -60,7 +64,10 @@ class Views:
                 "partition and seed"
             )
         own, others = (run.clients["test_accuracy"].to_numpy(float) for run in (self, other))
-        return gains(own, others, name_of(self.config.method), name_of(other.config.method))
+        names = name_of(self.config.method), name_of(other.config.method)
+        if names[0] == names[1]:
+            names = "this run", "the other"
+        return gains(own, others, name or names[0], than or names[1])
 
     def plot_partition(self, data: Dataset | None = None) -> "Figure":
         """Who holds which classes; `data`: the run's own, needed where no configuration names them."""
@@ -81,23 +88,18 @@ class Views:
           projection: "pca" keeps distances, "tsne" neighbours.
           superclass: the superclass of each class, by which to colour instead; CIFAR-100's by default.
         """
-        from fedtp_jax.pictures import embedding_map
-
         if projection not in ("pca", "tsne"):
             raise UserError(f"projection: got {projection!r}; choose pca or tsne")
+        counts = self._class_counts(data)
+        if superclass is not None and len(superclass) != counts.shape[1]:
+            raise UserError(f"superclass: got {len(superclass)} numbers, expected {counts.shape[1]}")
         if EMBEDDING not in self.state.rows.paths:
             raise UserError("method: has no embeddings to draw; choose fedtp, fedtp_per, fedtp_rod or pfedhn")
-        counts, what = self._class_counts(data), "class"
-        if superclass is None and isinstance(self.config.data, Cifar100):
-            superclass = [int(place) // 5 for place in np.argsort(np.ravel(FINE_LABELS))]
-        if superclass is not None:
-            if len(superclass) != counts.shape[1]:
-                raise UserError(f"superclass: got {len(superclass)} numbers, expected {counts.shape[1]}")
-            counts, what = counts @ (np.array(superclass)[:, None] == np.unique(superclass)), "superclass"
-        embeddings = self.state.rows.take(np.arange(len(counts)), [EMBEDDING])[EMBEDDING]
-        if min(embeddings.shape) <= 2:
-            raise UserError(f"embeddings: {list(embeddings.shape)}, too few clients or numbers for a picture")
-        return embedding_map(embeddings, counts.argmax(1), projection, what)
+        drawn = embedding_figure(self, counts, projection, superclass)
+        if drawn is None:
+            shape = f"{self.task.num_clients} clients of {self.config.method.hypernetwork.embedding} numbers"
+            raise UserError(f"embeddings: {shape}; a picture needs at least 3 clients and 3 numbers")
+        return drawn
 
     def plot_attention(
         self, client: int, images: np.ndarray, others: "Mapping[str, Views] | None" = None
@@ -116,13 +118,44 @@ class Views:
         from fedtp_jax.attention import attention_distances, attention_weights
         from fedtp_jax.pictures import distance_matrix
 
+        if not len(clients):
+            raise UserError("clients: got none, expected ids of clients, such as [0, 1, 2]")
         weights = [attention_weights(self.intermediates(client, images)) for client in clients]
         title = f"Distance between clients' attention on {len(images)} images"
         return distance_matrix(attention_distances(weights), [str(client) for client in clients], title)
 
     def _class_counts(self, data: Dataset | None) -> np.ndarray:
         """[N, C] train examples of each class that each client holds."""
-        data = data or load(self.config.data)
+        if data is None:
+            if isinstance(self.config.data, Arrays):
+                raise UserError("data: the run's were made in Python, so no file has them; give data=...")
+            data = load(self.config.data)
+        if not isinstance(data, Dataset):
+            raise UserError(
+                f"data: got {show(data)}, expected the run's own, from fedtp_jax.load_data or from_arrays"
+            )
         if data.fingerprint() != self.task.data:
             raise UserError("data: are not those that the run was trained on; give the run's own")
         return self.partition.train.class_counts(data.train.y, data.num_classes)
+
+
+def embedding_figure(
+    run: Views,
+    counts: np.ndarray,
+    projection: Literal["pca", "tsne"] = "pca",
+    superclass: Sequence[int] | None = None,
+) -> "Figure | None":
+    """As `plot_embeddings`, given clients' counts of classes [N, C]; None if there is no picture."""
+    from fedtp_jax.pictures import embedding_map
+
+    if EMBEDDING not in run.state.rows.paths:
+        return None
+    embeddings = run.state.rows.take(np.arange(len(counts)), [EMBEDDING])[EMBEDDING]
+    if min(embeddings.shape) < 3:
+        return None
+    what = "class"
+    if superclass is None and isinstance(run.config.data, Cifar100):
+        superclass = SUPERCLASS_OF
+    if superclass is not None:
+        counts, what = counts @ (np.array(superclass)[:, None] == np.unique(superclass)), "superclass"
+    return embedding_map(embeddings, counts.argmax(1), projection, what)

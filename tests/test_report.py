@@ -12,6 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from fedtp_jax import plots
+from fedtp_jax.pictures import embedding_map
 from fedtp_jax.report import write_report
 from fedtp_jax.tables import partition_table
 
@@ -258,7 +259,7 @@ def test_report_holds_all_parts_and_loads_nothing(tmp_path):
 
 
 def test_report_shows_embeddings_where_there_are_any(tmp_path):
-    page, text = report(tmp_path, embeddings=np.random.default_rng(0).normal(size=(3, 8)))
+    page, text = report(tmp_path, embeddings=embedding_map(np.eye(3), np.arange(3)))
     assert page.tags.count("img") == 4
     assert "Client embeddings" in text
 

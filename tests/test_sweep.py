@@ -10,7 +10,7 @@ import pytest
 import yaml
 from test_cli import fedtp, start
 
-from fedtp_jax import Result, UserError, load_config, simulate, sweeping
+from fedtp_jax import Result, load_config, simulate, sweeping
 from fedtp_jax.sweep import place, read_sweep
 
 BASE = """\
@@ -354,12 +354,3 @@ def test_mistakes_with_files_and_folders(file, tmp_path, capsys):
         code, out, err = fedtp(capsys, "sweep", *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), arguments
         assert message in err
-
-
-def test_the_sweeps_that_are_shipped_are_valid():
-    root = Path(__file__).parent.parent / "configs" / "sweeps"
-    for path in root.glob("*.yaml"):
-        configs, seeds = read_sweep(path)
-        assert len(configs) == 6 and len(seeds) == 3
-        with pytest.raises(UserError, match="base"):
-            load_config(path)  # it is no configuration

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from tensorboardX.proto import event_pb2
 from test_cli import fedtp
 from test_simulate import TINY, whole
 
-from fedtp_jax import UserError, compare, config, simulate
+from fedtp_jax import UserError, compare, config, from_arrays, simulate
 from fedtp_jax.attention import attention_distances, attention_weights, rollout
 from fedtp_jax.data.sources import load
 from fedtp_jax.export import export_client
@@ -57,6 +58,45 @@ def test_tensorboard_gets_every_round(tmp_path):
     assert content.count(b"test_accuracy") == 2  # rounds 2 and 3
 
 
+def events(file):
+    """TensorBoard's events in a file: each between its length and two checksums."""
+    content = file.read_bytes()
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        yield event_pb2.Event.FromString(content[12 : 12 + size])
+        content = content[16 + size :]
+
+
+def test_tensorboard_drops_what_came_after_the_checkpoint(tmp_path):
+    def stop(progress):
+        tracker(progress)
+        if progress.round == 3:
+            raise RuntimeError("the power is cut")
+
+    settings = {"training": {"rounds": 4}, "out": tmp_path / "run"}
+    tracker = TensorBoard(tmp_path / "events")
+    with pytest.raises(RuntimeError):
+        simulate(TINY, **settings, on_round=stop)
+    tracker.close()
+    (first,) = (tmp_path / "events" / "seed-0").iterdir()
+    simulate(TINY, **settings, on_round=TensorBoard(tmp_path / "events"), resume=True)
+    (second,) = {*(tmp_path / "events" / "seed-0").iterdir()} - {first}
+    losses = [
+        [event.step for event in events(file) for value in event.summary.value if value.tag == "train_loss"]
+        for file in (first, second)
+    ]
+    assert losses == [[1, 2, 3], [3, 4]]  # round 2 has the checkpoint
+    starts = [e.step for e in events(second) if e.session_log.status == event_pb2.SessionLog.START]
+    assert starts == [3]  # which tells TensorBoard to forget that round of the first file
+
+
+def test_a_run_goes_on_without_tensorboard(tmp_path):
+    (tmp_path / "events").write_text("in the way")
+    with pytest.warns(UserWarning, match="events: cannot be written .* goes on without TensorBoard"):
+        result = simulate(TINY, training={"rounds": 2}, on_round=TensorBoard(tmp_path / "events"))
+    assert len(result.history) == 2
+
+
 def test_the_command_writes_for_tensorboard_too(tmp_path, capsys):
     words = "partition.clients=20", "training.rounds=2", "training.cohort_size=2", "method=fedavg"
     (tmp_path / "tiny.yaml").write_text(to_yaml(TINY))
@@ -65,8 +105,6 @@ def test_the_command_writes_for_tensorboard_too(tmp_path, capsys):
     assert code == 0
     (file,) = (out / "tensorboard" / "seed-0").iterdir()
     assert file.read_bytes().count(b"train_loss") == 2
-    code, *_ = fedtp(capsys, "resume", str(out), "--tensorboard", "--quiet")
-    assert code == 0
 
 
 def test_attention_is_a_distribution_and_its_rollout_too(whole):
@@ -99,7 +137,7 @@ def test_every_picture_of_a_result_is_drawn(whole):
     ]
     assert all(figure.axes for figure in figures)
     assert all(figure._repr_png_().startswith(b"\x89PNG") for figure in figures)  # as notebooks show it
-    assert figures[2].axes[0].get_title(loc="left") == "fedtp against fedtp: 0 clients gain, 0 lose"
+    assert figures[2].axes[0].get_title(loc="left") == "this run against the other: 0 clients gain, 0 lose"
 
 
 def test_embeddings_are_coloured_by_superclass(whole):
@@ -109,9 +147,19 @@ def test_embeddings_are_coloured_by_superclass(whole):
     held = result.partition.train.class_counts(data.train.y, 10)
     expected = (held[:, 5:].sum(1) > held[:, :5].sum(1)).astype(int)
     assert sorted(text.get_text() for text in axes.texts) == sorted(map(str, expected))
-    for wrong in ({"projection": "umap"}, {"superclass": [0, 1]}):
+    for wrong in ({"projection": "umap"}, {"superclass": [0, 1]}, {"data": "digits"}):
         with pytest.raises(UserError, match=next(iter(wrong))):
-            result.plot_embeddings(data, **wrong)
+            result.plot_embeddings(**{"data": data, **wrong})
+    with pytest.raises(UserError, match="clients: got none"):
+        result.plot_attention_distances([], data.test.x[:2])
+
+
+def test_pictures_know_the_run_s_own_data_where_a_configuration_names_them(whole):
+    result, _ = whole
+    assert result.plot_partition().axes
+    arrays = simulate(TINY, data=from_arrays(np.zeros((90, 8, 8, 1), np.uint8), np.arange(90) % 3))
+    with pytest.raises(UserError, match=r"data: the run's were made in Python.*give data="):
+        arrays.plot_partition()
 
 
 def test_a_result_is_compared_with_others(whole):

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import sys
-import time
 from pathlib import Path
 
 from benchmarks.machine import describe_machine, in_words
@@ -11,7 +10,7 @@ from benchmarks.paper.store import Store, key_of, with_seeds
 from fedtp_jax import Progress, SimulationConfig, UserError, compare, simulate
 from fedtp_jax.cache import keep_programs
 from fedtp_jax.config import name_of
-from fedtp_jax.folder import write_atomically
+from fedtp_jax.folder import RunFolder, csv_rows, write_atomically
 from fedtp_jax.plots import to_png
 from fedtp_jax.sweep import read_sweep
 
@@ -37,18 +36,19 @@ def main(arguments: list[str]) -> None:
         "--quick", action="store_true", help=f"{QUICK['rounds']} rounds and one seed: does it all work?"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/paper"), help="folder for unfinished runs (%(default)s)"
+        "--out", type=Path, default=Path("runs/paper"), help="folder for the runs (%(default)s)"
     )
     given = parser.parse_args(arguments)
     keep_programs()
+    out = given.out / "quick" if given.quick else given.out
+    results = out / "results" if given.quick else HERE / "results"
+    failed = []
     for item in given.items:
-        results = given.out / "quick" if given.quick else HERE / "results"
-        configs = configs_of(item, given.quick)
-        store = Store(results)
-        failed = run_left(configs, store, given.out / ("quick-runs" if given.quick else "runs"))
+        configs, store = configs_of(item, given.quick), Store(results)
+        failed += run_left(configs, store, out)
         report(item, configs, store, results)
-        if failed:
-            sys.exit(f"{item}: failed: " + "; ".join(failed))
+    if failed:
+        sys.exit("failed: " + "; ".join(failed))
 
 
 def configs_of(item: str, quick: bool) -> list[SimulationConfig]:
@@ -73,7 +73,6 @@ def run_left(configs: list[SimulationConfig], store: Store, runs: Path) -> list[
     left = sorted((c for c in configs if not store.has(c)), key=lambda config: config.seed)
     for k, config in enumerate(left):
         folder = runs / f"{key_of(config)}-{config.seed}"
-        begin = time.perf_counter()
         task = f"{name_of(config.method)} on {name_of(config.partition)}"
         told = f"{k + 1} of {len(left)}: {task}, seed {config.seed}"
 
@@ -86,7 +85,9 @@ def run_left(configs: list[SimulationConfig], store: Store, runs: Path) -> list[
         except (FloatingPointError, UserError) as error:
             failed.append(f"{told}: {error}")
             continue
-        store.add(result, time.perf_counter() - begin)
+        timing = csv_rows(RunFolder(folder).timing.content())
+        seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
+        store.add(result, seconds, in_words(describe_machine()))
     return failed
 
 
@@ -101,8 +102,8 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
         f"# {ITEMS[item]}",
         f"![Learning curves]({picture})",
         compared.to_markdown().strip(),
-        f"{len(finished)} of {len(configs)} runs, {store.seconds(finished) / 3600:.1f} hours in all. "
-        f"`python -m benchmarks paper {item}` on {in_words(describe_machine())}.",
+        f"{len(finished)} of {len(configs)} runs, {store.hours(finished):.1f} hours in all. "
+        f"`python -m benchmarks paper {item}` on {' and on '.join(store.machines(finished))}.",
     ]
     write_atomically(out / f"{item}.md", "\n\n".join(parts) + "\n")
     write_atomically(out / f"{item}.csv", compared.to_csv())

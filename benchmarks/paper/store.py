@@ -15,20 +15,17 @@ from fedtp_jax.outcomes import HISTORY, Outcome
 from fedtp_jax.varying import MACHINE
 
 TABLES = {
-    "runs": ["run", "seed", "partition", "rounds", "train_seconds"],
+    "runs": ["run", "seed", "partition", "rounds", "seconds", "machine"],
     "evaluations": ["run", "seed", *HISTORY],
     "clients": ["run", "seed", "client", "test_accuracy"],
 }
+TEXTS = {"run": str, "partition": str}
 
 
 def key_of(config: SimulationConfig) -> str:
-    """12 hex digits that change with any setting that is not the default, seed and machine aside."""
-    plain, default = (settings.flat(settings.to_dict(c)) for c in (config, SimulationConfig()))
-    told = {
-        field: value
-        for field, value in plain.items()
-        if field not in (*MACHINE, "seed") and default.get(field, ...) != value
-    }
+    """12 hex digits that change with any setting, seed and machine aside."""
+    flat = settings.flat(settings.to_dict(config))
+    told = {field: value for field, value in flat.items() if field not in (*MACHINE, "seed")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -38,7 +35,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.tables = {
-            name: pd.read_csv(path)
+            name: pd.read_csv(path, dtype=TEXTS)
             if (path := folder / f"{name}.csv").exists()
             else pd.DataFrame(columns=columns)
             for name, columns in TABLES.items()
@@ -52,19 +49,17 @@ class Store:
         table = self.tables[name]
         return table[(table["run"] == key_of(config)) & (table["seed"] == config.seed)]
 
-    def add(self, result: Result, seconds: float) -> None:
-        """Keep a finished run."""
+    def add(self, result: Result, seconds: float, machine: str) -> None:
+        """Keep a finished run, which took so many seconds of training and evaluation."""
         own: dict[str, Any] = {"run": key_of(result.config), "seed": result.config.seed}
+        about = {
+            "partition": result.task.partition,
+            "rounds": len(result.history),
+            "seconds": round(seconds),
+            "machine": machine,
+        }
         found = {
-            "runs": pd.DataFrame(
-                [
-                    {
-                        "partition": result.task.partition,
-                        "rounds": len(result.history),
-                        "train_seconds": round(seconds),
-                    }
-                ]
-            ),
+            "runs": pd.DataFrame([about]),
             "evaluations": result.history.dropna(subset="test_accuracy")[[*HISTORY]],
             "clients": result.clients[["client", "test_accuracy"]],
         }
@@ -83,14 +78,19 @@ class Store:
             settings.to_dict(config),
             self._rows("evaluations", config).reset_index(drop=True),
             self._rows("clients", config).reset_index(drop=True),
-            str(about["partition"]),
+            find_fingerprint=lambda: str(about["partition"]),
+            folder=None,
             where=f"run {about['run']}, seed {config.seed}",
             ended=True,
         )
 
-    def seconds(self, configs: Sequence[SimulationConfig]) -> float:
-        """How long these runs have trained."""
-        return float(sum(self._rows("runs", config)["train_seconds"].sum() for config in configs))
+    def hours(self, configs: Sequence[SimulationConfig]) -> float:
+        """How long these runs took."""
+        return float(sum(self._rows("runs", config)["seconds"].sum() for config in configs)) / 3600
+
+    def machines(self, configs: Sequence[SimulationConfig]) -> list[str]:
+        """On what these runs were made."""
+        return sorted({name for config in configs for name in self._rows("runs", config)["machine"]})
 
 
 def with_seeds(configs: Sequence[SimulationConfig], seeds: Sequence[int]) -> list[SimulationConfig]:
