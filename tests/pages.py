@@ -133,6 +133,8 @@ def check_shown(shown, printed):
     lines = {tuple(words(line)) for line in printed.splitlines()}
     for line in shown.splitlines():
         assert not words(line) or tuple(words(line)) in lines, f"{line!r} is not in:\n{printed}"
+        if re.fullmatch(r"\(\d+(, \d+)*,?\)", line):  # a shape
+            assert line in printed.splitlines(), f"{line!r} is not in:\n{printed}"
 
 
 def words(line):
