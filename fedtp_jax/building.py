@@ -19,6 +19,7 @@ NAMED = {
     "method": config.METHODS,
     "schedule": config.SCHEDULES,
 }
+SHORT = {"lr": "learning_rate"}  # what users of other libraries type
 
 
 def build(kind: type, values: Any, where: str) -> Any:
@@ -32,7 +33,8 @@ def build(kind: type, values: Any, where: str) -> Any:
     for name in values:
         if name not in fields:
             known = f"the fields of {where.rstrip('.')}" if where else "the sections"
-            hint = nearest(str(name), fields)
+            hint = "" if where else _elsewhere(name, fields)
+            hint = hint or nearest(SHORT.get(name, str(name)), fields)
             if not hint and "optimizer" in fields:
                 hint = f" (an argument of the optimizer? then {where}optimizer.{name})"
             raise UserError(f"{where}{name}: unknown field{hint}; {known} are: {', '.join(fields) or 'none'}")
@@ -62,7 +64,7 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(f"{where}: got {show(values)}; choose one of {', '.join(kinds)}")
     options = dict(values)
     name = options.pop("name", default)
-    if name == "own" and set(options) == {"of"}:
+    if set(options) == {"of"}:
         raise UserError(
             f"{where}: {options['of']} was given from Python, and no file can hold it; go on from there, "
             f"with simulate(..., {where}=...) or Result.load(..., {where}=...)"
@@ -80,6 +82,16 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
                 f"{where}.{option}: a field of {', '.join(owners)}, but {where}.name is {name!r} ({allowed})"
             )
     return build(kinds[name], options, where + ".")
+
+
+def _elsewhere(name: Any, sections: Mapping[str, Any]) -> str:
+    """The hint for a field that was asked for without its section."""
+    for section, field in sections.items():
+        kinds = [*(field.metadata.get("kinds") or {}).values()] or [type(default_of(field))]
+        for kind in filter(dataclasses.is_dataclass, kinds):
+            if SHORT.get(name, name) in {inner.name for inner in dataclasses.fields(kind)}:
+                return f" (did you mean '{section}.{SHORT.get(name, name)}'?)"
+    return ""
 
 
 def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer | Own:

@@ -23,7 +23,7 @@ from fedtp_jax.cli_results import compare, doctor, export, novel
 from fedtp_jax.cluster import ALONE, Cluster
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.errors import StorageError, UserError
-from fedtp_jax.outputs import expect_png, write_picture
+from fedtp_jax.outputs import expect_png, show, write_picture
 from fedtp_jax.reference import describe_fields, list_parts
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def sweep(
         return 130
     finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]
     if finished:
-        Console(highlight=False).print(compare_runs(finished).sheet.terminal())
+        show(compare_runs(finished).sheet)
     for c in combinations:
         if c.name in board.failed:
             _tell(f"failed: {c.name}: {board.failed[c.name]} (alone: fedtp resume {c.folder})")
@@ -291,10 +291,12 @@ def _simulate(
     display = RunDisplay(console, settings.training.rounds, silent=quiet or json, seeds=seeds or ())
 
     def on_round(progress: "Progress") -> None:
+        heard.append(progress.round)
         if tracker:
             tracker(progress)
         display.on_round(progress)
 
+    heard: list[int] = []
     try:
         with display:
             found = simulate(settings, seeds=seeds, out=out, resume=resume, on_round=on_round)
@@ -313,6 +315,8 @@ def _simulate(
         return 0
     console = Console(highlight=False, soft_wrap=True)
     console.print(several_in_words(results) if seeds else result_in_words(results[0]))
+    if resume and not heard and not quiet:
+        console.print("it was finished already")
     if not quiet:
         c = results[-1].compiled
         reports = out / ("seed-*/report.html" if seeds else "report.html")

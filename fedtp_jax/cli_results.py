@@ -1,6 +1,5 @@
 """The commands that look at runs which are there: `fedtp compare | novel`."""
 
-import io
 import json as jsonlib
 import sys
 from pathlib import Path
@@ -11,9 +10,8 @@ from tyro.conf import Positional, arg
 
 from fedtp_jax.cache import keep_programs
 from fedtp_jax.errors import UserError
-from fedtp_jax.outputs import expect_png, unwritable, write_output, write_picture
+from fedtp_jax.outputs import expect_png, show, unwritable, write_output, write_picture
 
-WIDTH = 110  # letters in a line of a file
 FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
 
 
@@ -48,13 +46,13 @@ def compare(
     if picture is not None:
         write_picture("--picture", picture, made.plot())
     if form == "terminal":
-        paper = io.StringIO() if out else None
-        Console(highlight=False, file=paper, width=WIDTH if out else None).print(made.sheet.terminal())
-        text = paper.getvalue() if paper else ""
+        text = made.sheet.text()
     else:
         text = {"markdown": made.to_markdown, "csv": made.to_csv, "latex": made.to_latex}[form]()
     if out:
         write_output("--out", out, text)
+    elif form == "terminal":
+        show(made.sheet)
     else:
         sys.stdout.write(text)
     for path in filter(None, (out, picture)):

@@ -42,6 +42,11 @@ class Comparison:
     outcomes: Mapping[Place, Sequence[Outcome]]
 
     def __str__(self) -> str:
+        return self.sheet.text().rstrip()
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
         return self.to_markdown()
 
     def to_markdown(self) -> str:

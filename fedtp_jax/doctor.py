@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from fedtp_jax import config, engine
 from fedtp_jax.data.sources import load
@@ -77,9 +78,12 @@ def _extras() -> list[Finding]:
 def findings_table(findings: list[Finding]) -> Table:
     """A row per finding, marked yes or no."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    table.add_column(overflow="fold")  # paths and addresses are there to be copied
+    marks = {True: Text("yes", "green"), False: Text("no", "yellow"), None: Text("")}
     for finding in findings:
-        mark = {True: "[green]yes[/green]", False: "[yellow]no[/yellow]", None: ""}[finding.fine]
-        table.add_row(finding.what, mark, finding.found)
+        table.add_row(Text(finding.what), marks[finding.fine], Text(finding.found))
     return table
 
 

@@ -1,10 +1,14 @@
-"""Files that the user asks a command for by a flag: a table, a picture."""
+"""What a command gives the user beside its words: a table, a picture, a file that a flag asks for."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
+
 from fedtp_jax.errors import UserError
 from fedtp_jax.folder import write_atomically
+from fedtp_jax.typeset import Sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +25,15 @@ def write_output(flag: str, path: Path, content: str | bytes) -> None:
         write_atomically(path, content)
     except OSError as error:
         raise unwritable(flag, path, error) from None
+
+
+def show(sheet: Sheet) -> None:
+    """Print a table: bold and as wide as the terminal, plain text where that is none."""
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(sheet.terminal())
+    else:
+        sys.stdout.write(sheet.text())
 
 
 def expect_png(flag: str, path: Path | None) -> None:

@@ -130,6 +130,7 @@ def attention_maps(images: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure
     """
     count, columns = len(images), 1 + len(maps)
     figure = Picture(figsize=(1.9 * columns, 1.9 * count + 0.4), layout="constrained")
+    figure.supxlabel("the brighter, the more of a patch reaches the class token", fontsize=9)
     grid = figure.subplots(count, columns, squeeze=False)
     for row, image in zip(range(count), images, strict=True):
         shown = image.squeeze() if image.shape[-1] == 1 else image

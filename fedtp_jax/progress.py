@@ -27,6 +27,7 @@ class Display:
             *([BarColumn()] if self._wide else []),
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            TextColumn("left"),
         ]
         self._live = Progress(TextColumn("round"), *columns, console=console)
         self._task = self._live.add_task("rounds", total=rounds * max(len(seeds), 1), status="compiling")

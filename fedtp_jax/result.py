@@ -297,10 +297,11 @@ class Result(Views):
 
     def __repr__(self) -> str:
         a = self.accuracy
+        several = f" mean of the last {a['evaluations']} evaluations {a['mean']:.3f} ± {a['std']:.3f},"
         return (
             f"Result({name_of(self.config.method)}, {a['round']} rounds, {self.task.num_clients} clients: "
-            f"test accuracy {a['last']:.3f}, mean of the last {a['evaluations']} evaluations "
-            f"{a['mean']:.3f} ± {a['std']:.3f}, worst decile {a['worst_decile']:.3f})"
+            f"test accuracy {a['last']:.3f},{several * (a['evaluations'] > 1)} "
+            f"worst decile {a['worst_decile']:.3f})"
         )
 
 

@@ -93,7 +93,7 @@ def to_dict(settings: SimulationConfig) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if isinstance(value, Own):
-            return {"name": "own", "of": value.of}
+            return {"name": value.name, "of": value.of}
         return {name: plain(v) for name, v in value.items()} if isinstance(value, Mapping) else value
 
     return typing.cast(dict[str, Any], plain(_plain(settings)))
@@ -201,7 +201,7 @@ def _set(tree: dict[str, Any], field: str, value: Any) -> None:
 def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
     """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
     another = field == "optimizer" and section.get("name", "sgd") != name  # all are sgd by default
-    if another or section.get("name") == "own":
+    if another or "of" in section:
         section.clear()
     kinds = NAMED.get(field)
     if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):

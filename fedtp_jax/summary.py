@@ -14,9 +14,9 @@ from fedtp_jax.result import Result
 def result_in_words(result: Result) -> str:
     """Two lines: accuracy by example, and over clients."""
     a = result.accuracy
+    several = f"; {a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
     return (
-        f"test accuracy {a['last']:.4f} after round {a['round']}; "
-        f"{a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations\n"
+        f"test accuracy {a['last']:.4f} after round {a['round']}{several * (a['evaluations'] > 1)}\n"
         f"clients: mean {a['client_mean']:.4f} ± {a['client_std']:.4f}, worst decile {a['worst_decile']:.4f}"
     )
 
@@ -24,9 +24,10 @@ def result_in_words(result: Result) -> str:
 def several_in_words(results: Sequence[Result]) -> str:
     """A line for each seed, and mean ± std over the seeds (sample std, none for a single seed)."""
     lines = [
-        f"seed {result.config.seed}: test accuracy {result.accuracy['mean']:.4f} over the last "
-        f"{result.accuracy['evaluations']} evaluations, worst decile {result.accuracy['worst_decile']:.4f}"
+        f"seed {result.config.seed}: test accuracy {a['mean']:.4f} over the last "
+        f"{a['evaluations']} evaluation{'s' * (a['evaluations'] > 1)}, worst decile {a['worst_decile']:.4f}"
         for result in results
+        for a in [result.accuracy]
     ]
     means = np.array([result.accuracy["mean"] for result in results])
     spread = f" ± {means.std(ddof=1):.4f}" if len(means) > 1 else ""

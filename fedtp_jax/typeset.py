@@ -1,11 +1,13 @@
 """A table of mean ± std as papers have it: for the terminal, as Markdown, as LaTeX."""
 
 import dataclasses
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 TIED = "†"
+WIDTH = 110  # letters in a line of plain text
 MISSING = "\N{EN DASH}"
 SIGNS = {"±": r"$\pm$", TIED: r"$^{\dagger}$", MISSING: "--"}
 LATEX = {sign: "\\" + sign for sign in "&%$#_{}"} | SIGNS | {"<": r"$<$", ">": r"$>$", "≥": r"$\geq$"}
@@ -75,7 +77,15 @@ class Sheet:
         ruled = [r"\toprule", head_row, r"\midrule", *rows, r"\bottomrule"]
         return "\n".join([*comments, begin, *ruled, r"\end{tabular}", ""])
 
-    def terminal(self) -> Any:
+    def text(self) -> str:
+        """As the terminal shows it, without colours; the best are marked by a star."""
+        from rich.console import Console
+
+        paper = io.StringIO()
+        Console(file=paper, width=WIDTH, highlight=False).print(self.terminal("{}*", "*"))
+        return "\n".join(line.rstrip() for line in paper.getvalue().splitlines()) + "\n"
+
+    def terminal(self, best: str = "[bold]{}[/bold]", sign: str = "Bold") -> Any:
         """For rich's console to print."""
         from rich import box
         from rich.console import Group
@@ -87,9 +97,10 @@ class Sheet:
         for name in self.columns:
             # a narrow terminal may break a number into two lines, never cut its end off
             table.add_column(Text(name), justify="right", overflow="fold")
-        for row, texts in zip(self.rows, self.lines("[bold]{}[/bold]"), strict=True):
+        for row, texts in zip(self.rows, self.lines(best), strict=True):
             table.add_row(Text(row), *texts)
-        return Group(Text(self.title), table, *map(Text, self.notes))
+        notes = [note.replace("Bold", sign, 1) for note in self.notes]
+        return Group(Text(self.title), table, *map(Text, notes))
 
 
 def _markdown(text: str) -> str:

@@ -1,6 +1,6 @@
 """The pictures of a result, each a Matplotlib figure: a notebook shows it, `figure.savefig(...)` keeps it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from fedtp_jax.building import show
 from fedtp_jax.compare import Comparison, compare
 from fedtp_jax.config import Arrays, Cifar100, SimulationConfig, name_of
-from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.data.federated import Dataset, Examples, Partition
 from fedtp_jax.data.sources import load
 from fedtp_jax.data.superclass_recipes import SUPERCLASS_OF
 from fedtp_jax.errors import UserError
@@ -101,31 +101,54 @@ class Views:
             raise UserError(f"embeddings: {shape}; a picture needs at least 3 clients and 3 numbers")
         return drawn
 
-    def plot_attention(
-        self, client: int, images: np.ndarray, others: "Mapping[str, Views] | None" = None
-    ) -> "Figure":
-        """What `client`'s ViT looks at in images [B, H, W, C], here and in other runs {name: run}."""
+    def plot_attention(self, client: int, *others: "Views", images: np.ndarray | None = None) -> "Figure":
+        """What `client`'s ViT looks at in images [B, H, W, C], here and in other runs.
+
+        `images`: default: three of the client's own test images.
+        """
         from fedtp_jax.attention import attention_weights, rollout
         from fedtp_jax.pictures import attention_maps
 
-        runs = {name_of(self.config.method): self, **(others or {})}
+        images = self._test_images(client, 3) if images is None else images
+        runs: dict[str, Views] = {}
+        for run in (self, *others):
+            name = name_of(run.config.method)
+            runs[name if name not in runs else f"{name} ({len(runs) + 1})"] = run
         sown = {name: run.intermediates(client, images) for name, run in runs.items()}
         looks = {name: rollout(attention_weights(found)) for name, found in sown.items()}
         return attention_maps(images, looks)
 
-    def plot_attention_distances(self, clients: Sequence[int], images: np.ndarray) -> "Figure":
-        """How differently clients' ViTs look at the same images [B, H, W, C]."""
+    def plot_attention_distances(self, clients: Sequence[int], images: np.ndarray | None = None) -> "Figure":
+        """How differently clients' ViTs look at the same images [B, H, W, C].
+
+        `images`: default: three test images of the first of `clients`.
+        """
         from fedtp_jax.attention import attention_distances, attention_weights
         from fedtp_jax.pictures import distance_matrix
 
         if not len(clients):
             raise UserError("clients: got none, expected ids of clients, such as [0, 1, 2]")
+        images = self._test_images(clients[0], 3) if images is None else images
         weights = [attention_weights(self.intermediates(client, images)) for client in clients]
         title = f"Distance between clients' attention on {len(images)} images"
         return distance_matrix(attention_distances(weights), [str(client) for client in clients], title)
 
+    def _test_images(self, client: int, count: int) -> np.ndarray:
+        data = self._own_data(None)
+        if not isinstance(data.test, Examples):
+            raise UserError("data: is text, which has no images to draw")
+        held = self.partition.test[client][:count]
+        if not len(held):
+            raise UserError(f"images: client {client} has no test examples; give images=...")
+        return data.test.x[held]
+
     def _class_counts(self, data: Dataset | None) -> np.ndarray:
         """[N, C] train examples of each class that each client holds."""
+        data = self._own_data(data)
+        return self.partition.train.class_counts(data.train.y, data.num_classes)
+
+    def _own_data(self, data: Dataset | None) -> Dataset:
+        """The data that the run was trained on."""
         if data is None:
             if isinstance(self.config.data, Arrays):
                 raise UserError("data: the run's were made in Python, so no file has them; give data=...")
@@ -136,7 +159,7 @@ class Views:
             )
         if data.fingerprint() != self.task.data:
             raise UserError("data: are not those that the run was trained on; give the run's own")
-        return self.partition.train.class_counts(data.train.y, data.num_classes)
+        return data
 
 
 def embedding_figure(

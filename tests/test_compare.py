@@ -155,7 +155,19 @@ def test_markdown(three):
     )
     assert "last 2 evaluations, never of its best round; 8 clients" in notes
     assert "†: not significantly worse than the best" in notes
-    assert str(three) == three.to_markdown()
+    assert three._repr_markdown_() == three.to_markdown()  # as a notebook shows it
+
+
+def test_plain_text_marks_the_best_by_a_star(three):
+    lines = str(three).splitlines()
+    assert repr(three) == str(three)
+    assert [line.split() for line in lines[4:7]] == [
+        ["fedtp", "94.00", "±", "2.83*"],
+        ["vanilla", "90.00", "±", "1.41"],
+        ["fedavg", "72.00", "±", "1.41†"],
+    ]
+    assert any(line.startswith("*: the best of its column. †") for line in lines)
+    assert max(map(len, lines)) <= 110
 
 
 def test_latex(three):
@@ -340,8 +352,8 @@ def test_a_method_that_no_file_can_hold_compares_by_its_name(runs, tmp_path):
     shutil.copytree(path / "seed-0", tmp_path / "mine")
     file = tmp_path / "mine" / "config.yaml"
     values = yaml.safe_load(file.read_text())
-    file.write_text(yaml.safe_dump({**values, "method": {"name": "own", "of": "mine.method"}}))
-    assert compare([path, tmp_path]).sheet.rows == ["fedavg", "own"]
+    file.write_text(yaml.safe_dump({**values, "method": {"name": "method", "of": "mine.method"}}))
+    assert compare([path, tmp_path]).sheet.rows == ["fedavg", "method"]
 
 
 def test_from_the_shell(runs, tmp_path, capsys):
@@ -350,7 +362,12 @@ def test_from_the_shell(runs, tmp_path, capsys):
     code, out, err = fedtp(capsys, "compare", str(path))
     assert (code, err) == (0, "")
     assert made.sheet.cells["fedavg", "accuracy"].text in out
-    for form, text in (("markdown", str(made)), ("csv", made.to_csv()), ("latex", made.to_latex())):
+    for form, text in (
+        ("markdown", made.to_markdown()),
+        ("terminal", made.sheet.text()),
+        ("csv", made.to_csv()),
+        ("latex", made.to_latex()),
+    ):
         assert fedtp(capsys, "compare", str(path), "--format", form) == (0, text, "")
     picture, file = tmp_path / "curves.png", tmp_path / "table.tex"
     code, out, err = fedtp(capsys, "compare", str(path), "--out", str(file), "--picture", str(picture))

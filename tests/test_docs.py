@@ -85,7 +85,11 @@ def test_the_job_script_goes_back_into_the_queue_and_goes_on(tmp_path):
     for name, text in stand_ins.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8"}
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "7",
+        "SLURM_CPUS_PER_TASK": "8",
+    }
     codes = [subprocess.run(["bash", "job"], cwd=tmp_path, env=environment).returncode for _ in range(2)]
     assert codes == [130, 0]
     assert (tmp_path / "said").read_text().splitlines() == [

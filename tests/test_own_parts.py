@@ -9,7 +9,7 @@ from flax import nnx
 from test_simulate import Stopped, same_files, same_state, stop_after
 
 from fedtp_jax import Partition, Result, SimulationConfig, UserError, config, from_nnx, simulate
-from fedtp_jax.config import Own
+from fedtp_jax.config import Own, name_of
 from fedtp_jax.data.sources import load
 from fedtp_jax.methods import role_method
 from fedtp_jax.settings import checked, replaced, to_dict
@@ -73,11 +73,17 @@ def test_a_run_of_own_parts_resumes_from_python_alone(tmp_path):
     file = tmp_path / "run" / "config.yaml"
     with pytest.raises(UserError, match=r"method: .*heads_stay was given from Python"):
         simulate(file, model=Tiny(), partition=LISTS, out=tmp_path / "run", resume=True)
-    with pytest.raises(UserError, match=r"method\.name: 'own' there, 'fedavg' here"):
+    with pytest.raises(UserError, match=r"method\.name: 'heads_stay' there, 'fedavg' here"):
         simulate(file, **{**parts, "method": "fedavg"}, out=tmp_path / "run", resume=True)
     simulate(file, **parts, out=tmp_path / "run", resume=True)
     same_files(tmp_path / "whole", tmp_path / "run")
     same_state(Result.load(tmp_path / "run", **parts).state, whole.state)
+
+
+def test_a_wrong_role_is_named():
+    rules = [("persnal", ("head/",)), ("shared", (".",))]
+    with pytest.raises(UserError, match=r"rules: got the role 'persnal' \(did you mean 'personal'\?\)"):
+        simulate(method=lambda task: role_method(task, rules), partition=LISTS, training=FEW)
 
 
 def test_the_text_of_a_part():
@@ -86,9 +92,10 @@ def test_the_text_of_a_part():
     assert Own.part(LISTS).of == f"Partition {LISTS.fingerprint()}"
     assert Own.part(from_nnx(TinyNnx)).of == "from_nnx(test_own_parts.TinyNnx)"
     assert to_dict(replaced(None, {"method": heads_stay}))["method"] == {
-        "name": "own",
+        "name": "heads_stay",
         "of": "test_own_parts.heads_stay",
     }
+    assert [name_of(Own.part(part)) for part in (heads_stay, Tiny())] == ["heads_stay", "Tiny"]
     assert checked(SimulationConfig(model=Tiny())) == replaced(None, {"model": Tiny()})
 
 

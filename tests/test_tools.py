@@ -131,7 +131,7 @@ def test_every_picture_of_a_result_is_drawn(whole):
         result.plot_gains(result),
         result.plot_partition(data),
         result.plot_embeddings(data),
-        result.plot_attention(2, data.test.x[:2], {"the same": result}),
+        result.plot_attention(2, result, images=data.test.x[:2]),
         result.plot_attention_distances([0, 1, 2], data.test.x[:2]),
         result.plot_embeddings(data, projection="tsne"),
     ]

@@ -56,6 +56,8 @@ def laughs(first, again):
 FIELDS = """
 trainin.rounds=3
 training.round=3
+rounds=3
+training.lr=0.1
 training=7
 training.rounds
 seed=-1

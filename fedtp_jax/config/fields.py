@@ -38,6 +38,11 @@ class Own:
     of: str
     value: Any = dataclasses.field(compare=False, repr=False)
 
+    @property
+    def name(self) -> str:
+        """What it is called in results: a function's name, else that of its class."""
+        return str(getattr(self.value, "__name__", type(self.value).__name__))
+
     @classmethod
     def part(cls, value: Any) -> "Own":
         """`value` by its name in its module, or by its repr."""

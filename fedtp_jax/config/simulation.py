@@ -100,7 +100,7 @@ def default_of(field: "dataclasses.Field[Any]") -> Any:
 def name_of(part: object) -> str:
     """The name by which `part` (data, partition, model, method, schedule) is chosen, such as 'dirichlet'."""
     if isinstance(part, Own):
-        return "own"
+        return part.name
     for kinds in (DATASETS, PARTITIONS, MODELS, METHODS, SCHEDULES):
         for name, kind in kinds.items():
             if type(part) is kind:

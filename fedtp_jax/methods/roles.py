@@ -7,6 +7,7 @@
 | generated | nobody: hypernetwork(client's embedding) | one vjp with cotangents p_k * (sent_k - returned_k) |
 """
 
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from fedtp_jax import config, tree
-from fedtp_jax.errors import UserError
+from fedtp_jax.errors import UserError, nearest
 from fedtp_jax.methods.base import EMBEDDING, STATISTICS, Kept, Method, Received, State, Task, Upload, own
 from fedtp_jax.methods.generator import Generator
 from fedtp_jax.methods.local_training import After, Objective, local_training, plain_objective
@@ -23,6 +24,7 @@ from fedtp_jax.optimizers import make_optimizer
 from fedtp_jax.rng import Purpose
 from fedtp_jax.tree import Leaves, Role
 
+ROLES = typing.get_args(Role)
 Rule = tuple[Role, tuple[str, ...]]
 
 
@@ -39,6 +41,9 @@ def role_method(
     `objective` and `after` are local_training's; `extra` maps paths of personal leaves beside the model's to
     how one client's is initialised from a key.
     """
+    for role, _ in rules:
+        if role not in ROLES:
+            raise UserError(f"rules: got the role {role!r}{nearest(role, ROLES)}; choose {', '.join(ROLES)}")
     shapes, extra = task.leaf_shapes(), extra or {}
     roles = tree.assign_roles(list(shapes), rules)
     for path, role in roles.items():
@@ -47,7 +52,7 @@ def role_method(
                 f"method.generated: matches {path!r}, a running statistic, which cannot be generated; "
                 "write an expression that starts with ^params/"
             )
-    for role in ("shared", "personal", "generated"):
+    for role in ROLES:
         rate = getattr(task.training.role_learning_rates, role)
         if rate is not None and role not in {*roles.values(), *("personal" for _ in extra)}:
             raise UserError(
