@@ -183,7 +183,7 @@ def _test_notes(cells: Mapping[Place, Cell], untested: Mapping[str, Sequence[str
         notes.append(
             f"Bold: the best of its column. {TIED}: not significantly worse than the best, by a paired "
             "two-sided Wilcoxon signed-rank test over the clients' accuracies at the last evaluation, "
-            f"averaged over seeds (p ≥ {LEVEL} after Holm's correction within the column); it says nothing "
-            "of other seeds."
+            f"averaged over seeds (p ≥ {LEVEL} after Holm's correction within the column), and not further "
+            "behind than these clients differ; it says nothing of other seeds."
         )
     return notes + [f"Not tested, {reason}: {'; '.join(names)}." for reason, names in untested.items()]

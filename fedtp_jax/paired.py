@@ -14,7 +14,8 @@ LEVEL = 0.05
 def judge(rows: Mapping[str, Sequence[Outcome]], metric: str) -> tuple[dict[str, Cell], dict[str, str]]:
     """(a cell per row, why a row could not be tested against the best).
 
-    A row is tied with the best unless its clients fare worse and the test says that this is no accident.
+    A row is tied with the best unless its clients fare worse and the test says that this is no accident, or
+    it lies further behind than these clients: a mean over evaluations reaches back, the test does not.
     """
     values = {row: np.array([o.measure(metric) for o in outcomes]) for row, outcomes in rows.items()}
     best = max(values, key=lambda row: values[row].mean())
@@ -32,6 +33,8 @@ def judge(rows: Mapping[str, Sequence[Outcome]], metric: str) -> tuple[dict[str,
     for row, of_seeds in values.items():
         p = p_values.get(row)
         tied = p is not None and (p >= LEVEL or differences[row].mean() <= 0)
+        if tied:
+            tied = values[best].mean() - of_seeds.mean() <= _largest(differences[row])
         std = float(of_seeds.std(ddof=1)) if len(of_seeds) > 1 else float("nan")
         mean, top = float(of_seeds.mean()), bool(of_seeds.mean() == values[best].mean())
         cells[row] = Cell(mean, std, len(of_seeds), top, p, bool(tied and not top))
@@ -55,6 +58,12 @@ def paired_differences(best: Sequence[Outcome], other: Sequence[Outcome]) -> np.
     # rounded: what averaging adds to equal differences must not part them
     pairs = (means[0] - means[1]).dropna().to_numpy(float).round(12)
     return pairs if len(pairs) else "no client that was tested in both"
+
+
+def _largest(differences: np.ndarray) -> float:
+    """How far apart two rows may be shown whose clients differ like this: mean and two standard errors."""
+    error = differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.inf
+    return float(abs(differences.mean()) + 2 * error)
 
 
 def signed_rank(differences: np.ndarray) -> float:
