@@ -31,12 +31,13 @@ def write(name: str, outcome: Outcome, out: Path) -> None:
     parts = [f"# {name}", outcome.description.strip(), f"![{name}]({name}.png)"]
     for title, table in outcome.tables.items():
         print(f"\n{title}\n{table.to_string(index=False)}", flush=True)
-        parts += [f"## {title}", _markdown(table)]
+        parts += [f"## {title}", markdown(table)]
     parts.append(f"`python -m benchmarks {name}` on {in_words(machine)}.")
     write_atomically(out / f"{name}.md", "\n\n".join(parts) + "\n")
     write_atomically(out / f"{name}.png", to_png(outcome.figure))
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
+    """A table of GitHub's Markdown."""
     rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -3,9 +3,11 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_simulate import TINY
 
+from benchmarks.paper import novel
 from benchmarks.paper.run import HERE, ITEMS, configs_of, report, run_left
 from benchmarks.paper.store import Store, key_of
 from fedtp_jax import compare, simulate
@@ -30,10 +32,10 @@ def test_keys_tell_settings_but_neither_seed_nor_machine():
 def test_what_is_in_the_store_is_not_run_again(tmp_path, monkeypatch, capsys):
     configs = [TINY, dataclasses.replace(TINY, method=FedAvg())]
     store, runs = Store(tmp_path / "store"), tmp_path / "runs"
-    assert run_left(configs, store, runs) == []
+    assert run_left("tiny", configs, store, runs) == []
     monkeypatch.setattr("benchmarks.paper.run.simulate", pytest.fail)
     again = Store(tmp_path / "store")
-    assert run_left(configs, again, runs) == []
+    assert run_left("tiny", configs, again, runs) == []
     monkeypatch.undo()
     results = [simulate(config) for config in configs]
     stored = compare([again.outcome(config) for config in configs])
@@ -50,6 +52,24 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
     wild = dataclasses.replace(TINY.training, learning_rate=1e30, on_nonfinite="stop")
     configs = [dataclasses.replace(TINY, training=wild), TINY]
     store = Store(tmp_path)
-    (failure,) = run_left(configs, store, tmp_path / "runs")
+    (failure,) = run_left("tiny", configs, store, tmp_path / "runs")
     assert failure.startswith("1 of 2: fedtp on pathological, seed 0: ")
     assert [store.has(config) for config in configs] == [False, True]
+
+
+@pytest.mark.slow
+def test_novel_clients_are_measured_by_kind_and_number_of_examples(tmp_path, monkeypatch):
+    monkeypatch.setattr(novel, "EXAMPLES", (3, 6))
+    few = dataclasses.replace(TINY.training, rounds=1, held_out=3)
+    config = dataclasses.replace(TINY, training=few, method=FedAvg())
+    found = novel.measure(simulate(config))
+    assert len(found) == 2 * 2 * 3  # kinds, numbers, modes: FedAvg's clients have nothing to fit
+    assert found["accuracy"].between(0, 1).all()
+    (same, shifted) = novel._owners(simulate(config)).values()
+    assert np.sort(np.concatenate(same[1])).tolist() == np.sort(np.concatenate(shifted[1])).tolist()
+    store = Store(tmp_path)
+    for _ in range(2):  # the second time replaces the first
+        store.measured("novel", config, found)
+    assert len(pd.read_csv(tmp_path / "novel_measured.csv")) == len(found)
+    assert list(novel.table(found).columns) == ["clients", "method", "mode", 3, 6]
+    assert len(novel.picture(found).axes) == 2

@@ -5,8 +5,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from benchmarks.machine import describe_machine, in_words
+from benchmarks.paper import novel
 from benchmarks.paper.store import Store, key_of, with_seeds
+from benchmarks.results import markdown
 from fedtp_jax import Progress, SimulationConfig, UserError, compare, simulate
 from fedtp_jax.cache import keep_programs
 from fedtp_jax.config import name_of
@@ -19,7 +23,11 @@ ITEMS = {
     "main_table": "Main table: all methods on two partitions",
     "scaling": "Scaling in clients: the same data in 10 to 1,000 hands",
     "curves": "Learning curves to the end: when, if ever, is FedTP ahead?",
+    "parts": "Does averaging hurt attention? Each part in turn stays with the clients",
+    "novel": "Clients that never trained: few examples, and another kind of client",
+    "language": "Shakespeare: causal Transformers, an LSTM, and the authors' Transformer that sees ahead",
 }
+MEASURED = {"novel": novel}  # what is measured of each run beside its accuracy
 QUICK = {"rounds": 10, "every": 5}
 
 
@@ -45,7 +53,7 @@ def main(arguments: list[str]) -> None:
     failed = []
     for item in given.items:
         configs, store = configs_of(item, given.quick), Store(results)
-        failed += run_left(configs, store, out)
+        failed += run_left(item, configs, store, out)
         report(item, configs, store, results)
     if failed:
         sys.exit("failed: " + "; ".join(failed))
@@ -67,7 +75,7 @@ def configs_of(item: str, quick: bool) -> list[SimulationConfig]:
     return with_seeds(short, seeds[:1])
 
 
-def run_left(configs: list[SimulationConfig], store: Store, runs: Path) -> list[str]:
+def run_left(item: str, configs: list[SimulationConfig], store: Store, runs: Path) -> list[str]:
     """Run what is not in the store, seed by seed: a stop leaves whole seeds. Returns what failed."""
     failed = []
     left = sorted((c for c in configs if not store.has(c)), key=lambda config: config.seed)
@@ -85,6 +93,8 @@ def run_left(configs: list[SimulationConfig], store: Store, runs: Path) -> list[
         except (FloatingPointError, UserError) as error:
             failed.append(f"{told}: {error}")
             continue
+        if item in MEASURED:
+            store.measured(item, config, MEASURED[item].measure(result))
         timing = csv_rows(RunFolder(folder).timing.content())
         seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
         store.add(result, seconds, in_words(describe_machine()))
@@ -97,15 +107,18 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
     if not finished:
         return
     compared = compare([store.outcome(config) for config in finished])
-    picture = f"{item}.png"
-    parts = [
-        f"# {ITEMS[item]}",
-        f"![Learning curves]({picture})",
+    parts = [f"# {ITEMS[item]}"]
+    if item in MEASURED:
+        module, found = MEASURED[item], pd.read_csv(out / f"{item}_measured.csv")
+        write_atomically(out / f"{item}_measured.png", to_png(module.picture(found)))
+        parts += [module.__doc__ or "", f"![]({item}_measured.png)", markdown(module.table(found))]
+    parts += [
+        f"![Learning curves]({item}.png)",
         compared.to_markdown().strip(),
         f"{len(finished)} of {len(configs)} runs, {store.hours(finished):.1f} hours in all. "
         f"`python -m benchmarks paper {item}` on {' and on '.join(store.machines(finished))}.",
     ]
     write_atomically(out / f"{item}.md", "\n\n".join(parts) + "\n")
     write_atomically(out / f"{item}.csv", compared.to_csv())
-    write_atomically(out / picture, to_png(compared.plot()))
+    write_atomically(out / f"{item}.png", to_png(compared.plot()))
     print(f"\n{compared.to_markdown()}", flush=True)

@@ -71,6 +71,17 @@ class Store:
             self.tables[name] = pd.concat(parts)[TABLES[name]]
             write_csv(self._folder / f"{name}.csv", self.tables[name])
 
+    def measured(self, item: str, config: SimulationConfig, rows: pd.DataFrame) -> None:
+        """Keep what was measured of a run beside its accuracy, in ITEM_measured.csv."""
+        path, key = self._folder / f"{item}_measured.csv", key_of(config)
+        rows = rows.assign(run=key)
+        if path.exists():
+            before = pd.read_csv(path, dtype=TEXTS)
+            again = (before["run"] == key) & (before["seed"] == config.seed)
+            rows = pd.concat([before[~again], rows])
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_csv(path, rows)
+
     def outcome(self, config: SimulationConfig) -> Outcome:
         """A finished run as `fedtp_jax.compare` takes it."""
         (about,) = self._rows("runs", config).to_dict("records")
