@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_simulate import TINY
 
-from benchmarks.paper import novel
+from benchmarks.paper import attention, novel
 from benchmarks.paper.run import HERE, ITEMS, configs_of, report, run_left
 from benchmarks.paper.store import Store, key_of
 from fedtp_jax import compare, simulate
@@ -73,3 +73,19 @@ def test_novel_clients_are_measured_by_kind_and_number_of_examples(tmp_path, mon
     assert len(pd.read_csv(tmp_path / "novel_measured.csv")) == len(found)
     assert list(novel.table(found).columns) == ["clients", "method", "mode", 3, 6]
     assert len(novel.picture(found).axes) == 2
+
+
+@pytest.mark.slow
+def test_attention_is_compared_between_methods_and_between_clients(monkeypatch):
+    monkeypatch.setattr(attention, "CLIENTS", 3)
+    rounds = {"training": {"rounds": 1}}
+    methods = "fedavg", "local"
+    results = [simulate(TINY, method=name, seed=seed, **rounds) for seed in (0, 1) for name in methods]
+    found = attention.measure(results)
+    assert len(found) == 2 * 3
+    of = found.set_index(["seed", "one", "other"])["distance"]
+    assert of[0, "fedavg", "fedavg"] == 0  # all clients have one model
+    assert 0 < of[0, "fedavg", "local"] < 1
+    pairs = "fedavg and local", "fedavg, between clients", "local, between clients"
+    assert tuple(attention.table(found)["pair"]) == pairs
+    assert attention.picture(found).axes

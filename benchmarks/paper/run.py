@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.machine import describe_machine, in_words
-from benchmarks.paper import novel
+from benchmarks.paper import attention, novel
 from benchmarks.paper.store import Store, key_of, with_seeds
 from benchmarks.results import markdown
-from fedtp_jax import Progress, SimulationConfig, UserError, compare, simulate
+from fedtp_jax import Progress, Result, SimulationConfig, UserError, compare, simulate
 from fedtp_jax.cache import keep_programs
 from fedtp_jax.config import name_of
-from fedtp_jax.folder import RunFolder, csv_rows, write_atomically
+from fedtp_jax.folder import RunFolder, csv_rows, write_atomically, write_csv
 from fedtp_jax.plots import to_png
 from fedtp_jax.sweep import read_sweep
 
@@ -24,10 +24,12 @@ ITEMS = {
     "scaling": "Scaling in clients: the same data in 10 to 1,000 hands",
     "curves": "Learning curves to the end: when, if ever, is FedTP ahead?",
     "parts": "Does averaging hurt attention? Each part in turn stays with the clients",
+    "attention": "Attention distances: local, averaged and personalised models",
     "novel": "Clients that never trained: few examples, and another kind of client",
     "language": "Shakespeare: causal Transformers, an LSTM, and the authors' Transformer that sees ahead",
 }
 MEASURED = {"novel": novel}  # what is measured of each run beside its accuracy
+COMPARED = {"attention": attention}  # what is measured of all runs together
 QUICK = {"rounds": 10, "every": 5}
 
 
@@ -54,6 +56,8 @@ def main(arguments: list[str]) -> None:
     for item in given.items:
         configs, store = configs_of(item, given.quick), Store(results)
         failed += run_left(item, configs, store, out)
+        if item in COMPARED and not failed:
+            compare_states(item, configs, out, results)
         report(item, configs, store, results)
     if failed:
         sys.exit("failed: " + "; ".join(failed))
@@ -80,7 +84,7 @@ def run_left(item: str, configs: list[SimulationConfig], store: Store, runs: Pat
     failed = []
     left = sorted((c for c in configs if not store.has(c)), key=lambda config: config.seed)
     for k, config in enumerate(left):
-        folder = runs / f"{key_of(config)}-{config.seed}"
+        folder = _folder(runs, config)
         task = f"{name_of(config.method)} on {name_of(config.partition)}"
         told = f"{k + 1} of {len(left)}: {task}, seed {config.seed}"
 
@@ -101,6 +105,17 @@ def run_left(item: str, configs: list[SimulationConfig], store: Store, runs: Pat
     return failed
 
 
+def compare_states(item: str, configs: list[SimulationConfig], runs: Path, out: Path) -> None:
+    """Measure the final states of an item's runs; where folders are gone what was found before stays."""
+    folders = [_folder(runs, config) for config in configs]
+    if all(folder.exists() for folder in folders):
+        write_csv(out / f"{item}_measured.csv", COMPARED[item].measure([*map(Result.load, folders)]))
+
+
+def _folder(runs: Path, config: SimulationConfig) -> Path:
+    return runs / f"{key_of(config)}-{config.seed}"
+
+
 def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) -> None:
     """ITEM.md, ITEM.csv and ITEM.png of what is finished."""
     finished = [config for config in configs if store.has(config)]
@@ -108,8 +123,9 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
         return
     compared = compare([store.outcome(config) for config in finished])
     parts = [f"# {ITEMS[item]}"]
-    if item in MEASURED:
-        module, found = MEASURED[item], pd.read_csv(out / f"{item}_measured.csv")
+    module, measured = (MEASURED | COMPARED).get(item), out / f"{item}_measured.csv"
+    if module and measured.exists():
+        found = pd.read_csv(measured)
         write_atomically(out / f"{item}_measured.png", to_png(module.picture(found)))
         parts += [module.__doc__ or "", f"![]({item}_measured.png)", markdown(module.table(found))]
     parts += [
