@@ -2,7 +2,8 @@
 
 On a client's own test images, the total variation between the distributions by which tokens look at each
 other, averaged over tokens, heads, blocks and images: 0 for equal ones, 1 for those that share nothing. With
-local models on one side and averaged or personalised ones on the other it says what averaging does to attention.
+local models on one side and averaged or personalised ones on the other it says what averaging does to
+attention.
 """
 
 import itertools
