@@ -82,7 +82,7 @@ class Sheet:
         from rich.console import Console
 
         paper = io.StringIO()
-        Console(file=paper, width=WIDTH, highlight=False).print(self.terminal("{}*", "*"))
+        Console(file=paper, width=WIDTH, highlight=False, color_system=None).print(self.terminal("{}*", "*"))
         return "\n".join(line.rstrip() for line in paper.getvalue().splitlines()) + "\n"
 
     def terminal(self, best: str = "[bold]{}[/bold]", sign: str = "Bold") -> Any:

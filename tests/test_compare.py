@@ -164,7 +164,8 @@ def test_markdown(three):
     assert three._repr_markdown_() == three.to_markdown()  # as a notebook shows it
 
 
-def test_plain_text_marks_the_best_by_a_star(three):
+def test_plain_text_marks_the_best_by_a_star(three, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which is for terminals
     lines = str(three).splitlines()
     assert repr(three) == str(three)
     assert [line.split() for line in lines[4:7]] == [

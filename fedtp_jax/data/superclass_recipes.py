@@ -18,9 +18,8 @@ FINE_LABELS = (
     (36, 50, 65, 74, 80), (47, 52, 56, 59, 96), (8, 13, 48, 58, 90), (41, 69, 81, 85, 89),
 )
 # fmt: on
-SUPERCLASS_OF = tuple(
-    int(place) // 5 for place in np.argsort(np.ravel(FINE_LABELS))
-)  # of each of 100 classes
+# the superclass of each of the 100 classes
+SUPERCLASS_OF = tuple(int(place) // 5 for place in np.argsort(np.ravel(FINE_LABELS)))
 
 
 def superclass(config: cfg.Superclass, data: Dataset, seed: int) -> Partition:
