@@ -152,10 +152,7 @@ class Result(Views):
         return engine.normalize(jnp.asarray(x), jnp.array(task.mean), jnp.array(task.std))
 
     def _leaves(self, client: int) -> tree.Leaves:
-        whole = isinstance(client, int | np.integer) and not isinstance(client, bool)
-        if not whole or not 0 <= client < self.task.num_clients:
-            last = self.task.num_clients - 1
-            raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
+        self._check_client(client)
         one = self.state._replace(rows=self.state.rows.take(np.array([client])))
         shared, rows = self._built[1].variables(one)
         return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}

@@ -133,7 +133,15 @@ class Views:
         title = f"Distance between clients' attention on {len(images)} images"
         return distance_matrix(attention_distances(weights), [str(client) for client in clients], title)
 
+    def _check_client(self, client: int) -> None:
+        """Raise UserError unless it is one of the run's."""
+        whole = isinstance(client, int | np.integer) and not isinstance(client, bool)
+        if not whole or not 0 <= client < self.task.num_clients:
+            last = self.task.num_clients - 1
+            raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
+
     def _test_images(self, client: int, count: int) -> np.ndarray:
+        self._check_client(client)
         data = self._own_data(None)
         if not isinstance(data.test, Examples):
             raise UserError("data: is text, which has no images to draw")

@@ -150,6 +150,9 @@ def test_embeddings_are_coloured_by_superclass(whole):
     for wrong in ({"projection": "umap"}, {"superclass": [0, 1]}, {"data": "digits"}):
         with pytest.raises(UserError, match=next(iter(wrong))):
             result.plot_embeddings(**{"data": data, **wrong})
+    for draw in (result.plot_attention, lambda client: result.plot_attention_distances([client])):
+        with pytest.raises(UserError, match="client: got 99, expected a whole number from 0 to 5"):
+            draw(99)
     with pytest.raises(UserError, match="clients: got none"):
         result.plot_attention_distances([], data.test.x[:2])
 

@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
     for item in given.items:
         configs, store = configs_of(item, given.quick), Store(results)
         failed += run_left(item, configs, store, out)
-        if item in COMPARED and not failed:
+        if item in COMPARED:
             compare_states(item, configs, out, results)
         report(item, configs, store, results)
     if failed:
@@ -108,7 +108,7 @@ def run_left(item: str, configs: list[SimulationConfig], store: Store, runs: Pat
 def compare_states(item: str, configs: list[SimulationConfig], runs: Path, out: Path) -> None:
     """Measure the final states of an item's runs; where folders are gone what was found before stays."""
     folders = [_folder(runs, config) for config in configs]
-    if all(folder.exists() for folder in folders):
+    if all((folder / "report.html").exists() for folder in folders):  # the last thing that a run writes
         write_csv(out / f"{item}_measured.csv", COMPARED[item].measure([*map(Result.load, folders)]))
 
 
