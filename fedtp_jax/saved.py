@@ -80,7 +80,7 @@ def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
     """What the newest readable checkpoint carries beside the state."""
     found = checkpoints.newest_meta()
     if found is None:
-        raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
+        raise _none_readable(checkpoints, path)
     if not {"config", "task", "machine"} <= set(found):
         raise UserError("checkpoints: were written by another version of fedtp_jax; run the simulation again")
     return found
@@ -99,5 +99,11 @@ def read_newest(checkpoints: Checkpoints, initial: Initial, path: Path) -> tuple
     """(rounds, what was saved) of the newest readable checkpoint of a run's folder."""
     found = checkpoints.newest(initial)
     if found is None:
-        raise UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
+        raise _none_readable(checkpoints, path)
     return found
+
+
+def _none_readable(checkpoints: Checkpoints, path: Path) -> UserError:
+    if checkpoints.steps():
+        return UserError(f"{path}: holds no checkpoint that can be read; run the simulation again")
+    return UserError(f"{path}: holds no checkpoint yet; wait for the run's first, or resume the run")

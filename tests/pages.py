@@ -84,12 +84,16 @@ def headings(page):
     return [re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in found]
 
 
-def run_page(page, folder):
-    """Run a page's blocks in `folder`, where it finds configs/; what they print must hold what is shown."""
+def run_page(page, folder, shorter=("", "")):
+    """Run a page's blocks in `folder`, where it finds configs/; what they print must hold what is shown.
+
+    `shorter`: (text, what is run instead) where a page trains for longer than its code needs to be tried.
+    """
     (folder / "configs").symlink_to(ROOT / "configs")
     environment = with_command(folder)
     names, printed = {"__name__": "docs"}, ""
-    for language, text, follows in _fenced(page):
+    for language, shown, follows in _fenced(page):
+        text = shown.replace(*shorter)
         if language == "bash":
             printed = shell(text, folder, environment)
         elif language == "python":

@@ -153,6 +153,7 @@ FOLDERS = {
     ),
     "`fedtp novel` of a run without held-out clients": after(None, "fedtp novel run"),
     "`Result.load` of nothing": lambda: lambda: Result.load("nothing"),
+    "`Result.load` of a run that has no checkpoint": reading(take("checkpoints")),
     "`Result.load`, but the checkpoints are damaged": reading(damage_checkpoints),
     "`Result.load`, but the checkpoints are of another model": reading(
         edit("config.yaml", b"heads: 2", b"heads: 4")
