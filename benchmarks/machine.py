@@ -30,7 +30,8 @@ def cores() -> list[int]:
 def in_words(machine: dict[str, Any]) -> str:
     """One line of `describe_machine`."""
     accelerators = [kind for kind in machine["devices"] if machine["backend"] != "cpu"]
-    hardware = [f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"]
+    cores = f"{machine['cores']} core{'s' * (machine['cores'] > 1)}"
+    hardware = [f"{machine['cpu']}, {cores}, {machine['memory_gib']} GiB"]
     hardware += [f"{accelerators.count(kind)} x {kind}" for kind in sorted(set(accelerators))]
     shown = ("jax", "jaxlib", "flax", "torch")
     versions = [f"{name} {machine['versions'][name]}" for name in shown if name in machine["versions"]]

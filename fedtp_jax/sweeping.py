@@ -85,7 +85,7 @@ def _run(combination: Combination, board: Board) -> None:
 def run_beside(combinations: Sequence[Combination], board: Board, processes: int) -> None:
     """As `run_here`, so many combinations at once, each by a process with its share of the CPU cores."""
     waiting = [combination for combination in combinations if combination.left]
-    shares = _shares(max(min(processes, len(waiting)), 1))
+    shares = core_shares(max(min(processes, len(waiting)), 1))
     running: dict[int, _Child] = {}
 
     def say(asked: int) -> None:
@@ -123,7 +123,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             process_group=0,
-            env=_environment(len(cores), processes),
+            env=child_environment(len(cores), processes),
         )
         if hasattr(os, "sched_setaffinity"):  # XLA sizes its pool of threads by it
             with contextlib.suppress(OSError):  # it has ended already, or may not be told
@@ -160,7 +160,7 @@ def _reason(code: int, lines: Sequence[str]) -> str:
     return told[-1].partition(": ")[2] if told else lines[-1]
 
 
-def _environment(cores: int, processes: int) -> dict[str, str]:
+def child_environment(cores: int, processes: int) -> dict[str, str]:
     """The shares that a child takes of the cores, and of a GPU's memory, where the user has said nothing."""
     shares = {"JAX_NUM_CPU_DEVICES": str(cores), "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / processes:.3f}"}
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
@@ -168,7 +168,7 @@ def _environment(cores: int, processes: int) -> dict[str, str]:
     return {**shares, **os.environ}
 
 
-def _shares(processes: int) -> list[set[int]]:
+def core_shares(processes: int) -> list[set[int]]:
     """The cores of this process dealt out, neighbours together; where there are too few some share one."""
     if hasattr(os, "sched_getaffinity"):
         cores = sorted(os.sched_getaffinity(0))

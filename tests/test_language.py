@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.paper import language as by_position
 from fedtp_jax import Result, SimulationConfig, UserError, config, simulate
 from fedtp_jax.data.sources import load
 from fedtp_jax.data.text import ALPHABET
@@ -108,3 +109,12 @@ def test_what_does_not_go_with_text_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         simulate(dataclasses.replace(settings, **change), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_papers_measure_reads_every_position(run):
+    result, _ = run
+    found = by_position.measure(result)
+    assert found["position"].tolist() == [1, 2, 3, 4, 5]
+    assert found["accuracy"].mean() == pytest.approx(result.accuracy["last"], abs=1e-5)
+    assert list(by_position.table(found).columns) == ["model", 1, 2, 3, 4, 5]
+    assert by_position.picture(found).axes[0].lines

@@ -9,13 +9,14 @@ from test_simulate import TINY
 
 from benchmarks.paper import attention, novel
 from benchmarks.paper.run import HERE, ITEMS, configs_of, report, run_left
-from benchmarks.paper.store import Store, key_of
+from benchmarks.paper.store import Store, claimed, key_of
 from fedtp_jax import compare, simulate
 from fedtp_jax.config import FedAvg
 
 
 def test_every_item_has_its_sweep():
-    assert sorted(ITEMS) == sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != "fashion_mnist")
+    bases = {"fashion_mnist", "shakespeare"}
+    assert {*ITEMS} == {path.stem for path in HERE.glob("*.yaml")} - bases
     for item in ITEMS:
         seeds = {config.seed for config in configs_of(item, quick=False)}
         assert len(seeds) >= 3
@@ -46,6 +47,19 @@ def test_what_is_in_the_store_is_not_run_again(tmp_path, monkeypatch, capsys):
     report("tiny", configs, again, tmp_path)
     assert "2 of 2 runs" in (tmp_path / "tiny.md").read_text()
     assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_another_process_is_at_is_left_to_it(tmp_path):
+    store, runs = Store(tmp_path / "store"), tmp_path / "runs"
+    other = dataclasses.replace(TINY, method=FedAvg())
+    with claimed(runs / f"{key_of(other)}-0.lock") as free:
+        assert free
+        assert run_left("tiny", [other, TINY], store, runs) == []
+    assert [store.has(config) for config in (other, TINY)] == [False, True]
+    elsewhere = Store(tmp_path / "store")
+    assert run_left("tiny", [other], elsewhere, runs) == []
+    assert run_left("tiny", [other], store, runs) == []  # read again before it is run
+    assert store.has(other) and store.has(TINY)
 
 
 def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
@@ -88,4 +102,4 @@ def test_attention_is_compared_between_methods_and_between_clients(monkeypatch):
     assert 0 < of[0, "fedavg", "local"] < 1
     pairs = "fedavg and local", "fedavg, between clients", "local, between clients"
     assert tuple(attention.table(found)["pair"]) == pairs
-    assert attention.picture(found).axes
+    assert attention.picture(found).axes and attention.maps(results).axes

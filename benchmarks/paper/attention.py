@@ -59,6 +59,15 @@ def _on(models: Sequence[tuple[Result, int]], images: np.ndarray) -> np.ndarray:
     return attention_distances([attention_weights(run.intermediates(k, images)) for run, k in models])
 
 
+def maps(results: Sequence[Result]) -> Figure:
+    """What the first client's model looks at under each method, of the first partition and seed."""
+    first = results[0].config
+    runs = [
+        one for one in results if (one.config.partition, one.config.seed) == (first.partition, first.seed)
+    ]
+    return runs[0].plot_attention(0, *runs[1:])
+
+
 def table(found: pd.DataFrame) -> pd.DataFrame:
     """Mean ± sample std over seeds: a row per pair, a column per partition."""
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmarks.paper.store import percent
 from fedtp_jax import Result, from_arrays
 from fedtp_jax.config import name_of
 from fedtp_jax.data.federated import Dataset, Examples
@@ -60,13 +61,8 @@ def _clients(train: list[np.ndarray], test: list[np.ndarray], result: Result) ->
 
 def table(found: pd.DataFrame) -> pd.DataFrame:
     """Mean ± sample std over seeds in percent: a column per number of train examples."""
-
-    def words(values: pd.Series) -> str:
-        spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
-        return f"{100 * values.mean():.1f}{spread}"
-
     keys = ["clients", "method", "mode"]
-    wide = found.groupby([*keys, "examples"], sort=False)["accuracy"].agg(words).unstack("examples")
+    wide = found.groupby([*keys, "examples"], sort=False)["accuracy"].agg(percent).unstack("examples")
     return wide.reset_index()
 
 

@@ -1,9 +1,15 @@
-"""What finished runs have found, in three CSV files that are committed: what is in them is not run again."""
+"""What finished runs have found, in three CSV files that are committed: what is in them is not run again.
 
+Several processes may add to them.
+"""
+
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +40,26 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.read()
+
+    def read(self) -> None:
+        """Take in what other processes have added."""
         self.tables = {
             name: pd.read_csv(path, dtype=TEXTS)
-            if (path := folder / f"{name}.csv").exists()
+            if (path := self._folder / f"{name}.csv").exists()
             else pd.DataFrame(columns=columns)
             for name, columns in TABLES.items()
         }
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def has(self, config: SimulationConfig) -> bool:
         """Whether this run is finished."""
@@ -63,24 +83,25 @@ class Store:
             "evaluations": result.history.dropna(subset="test_accuracy")[[*HISTORY]],
             "clients": result.clients[["client", "test_accuracy"]],
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for name in ("evaluations", "clients", "runs"):  # the last says that the others are whole
-            table = self.tables[name]
-            kept = table[(table["run"] != own["run"]) | (table["seed"] != own["seed"])]
-            parts = [part for part in (kept, found[name].round(5).assign(**own)) if not part.empty]
-            self.tables[name] = pd.concat(parts)[TABLES[name]]
-            write_csv(self._folder / f"{name}.csv", self.tables[name])
+        with self._locked():
+            self.read()
+            for name in ("evaluations", "clients", "runs"):  # the last says that the others are whole
+                table = self.tables[name]
+                kept = table[(table["run"] != own["run"]) | (table["seed"] != own["seed"])]
+                parts = [part for part in (kept, found[name].round(5).assign(**own)) if not part.empty]
+                self.tables[name] = pd.concat(parts)[TABLES[name]]
+                write_csv(self._folder / f"{name}.csv", self.tables[name])
 
     def measured(self, item: str, config: SimulationConfig, rows: pd.DataFrame) -> None:
         """Keep what was measured of a run beside its accuracy, in ITEM_measured.csv."""
         path, key = self._folder / f"{item}_measured.csv", key_of(config)
         rows = rows.assign(run=key)
-        if path.exists():
-            before = pd.read_csv(path, dtype=TEXTS)
-            again = (before["run"] == key) & (before["seed"] == config.seed)
-            rows = pd.concat([before[~again], rows])
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_csv(path, rows)
+        with self._locked():
+            if path.exists():
+                before = pd.read_csv(path, dtype=TEXTS)
+                again = (before["run"] == key) & (before["seed"] == config.seed)
+                rows = pd.concat([before[~again], rows])
+            write_csv(path, rows)
 
     def outcome(self, config: SimulationConfig) -> Outcome:
         """A finished run as `fedtp_jax.compare` takes it."""
@@ -104,6 +125,25 @@ class Store:
         return sorted({name for config in configs for name in self._rows("runs", config)["machine"]})
 
 
+def percent(values: pd.Series) -> str:
+    """Mean ± sample std of fractions in percent."""
+    spread = f" ± {100 * values.std():.1f}" if len(values) > 1 else ""
+    return f"{100 * values.mean():.1f}{spread}"
+
+
 def with_seeds(configs: Sequence[SimulationConfig], seeds: Sequence[int]) -> list[SimulationConfig]:
     """Every configuration with each seed."""
     return [dataclasses.replace(config, seed=seed) for config in configs for seed in seeds]
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether no other process has the file `path`, which is made; if so it is this one's until the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
