@@ -14,19 +14,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fedtp_jax import cli, cli_results, load_config
+from fedtp_jax import cli, cli_results, cli_runs, load_config
 from fedtp_jax.arguments import parse
 from fedtp_jax.sweep import read_sweep
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {
-    "run": cli.run,
-    "resume": cli.resume,
+    "run": cli_runs.run,
+    "resume": cli_runs.resume,
     "plan": cli.plan,
     "list": cli.list_,
     "partition": cli.partition,
     "prepare": cli.prepare,
-    "sweep": cli.sweep,
+    "sweep": cli_runs.sweep,
     "compare": cli_results.compare,
     "novel": cli_results.novel,
     "export": cli_results.export,

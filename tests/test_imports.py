@@ -58,7 +58,8 @@ LAYERS = [
     ["run", "summary"],
     ["progress"],
     ["simulate", "reference", "sweep", "export", "trackers", "doctor"],
-    ["sweeping", "cli_results"],
+    ["sweeping"],
+    ["cli_results", "cli_runs"],
     ["cli"],
     ["__main__"],
 ]
