@@ -113,7 +113,7 @@ def test_what_does_not_go_with_text_is_refused_before_anything_is_written(
 
 def test_the_papers_measure_reads_every_position(run):
     result, _ = run
-    found = by_position.measure(result)
+    found = by_position.measure([result])
     assert found["position"].tolist() == [1, 2, 3, 4, 5]
     assert found["accuracy"].mean() == pytest.approx(result.accuracy["last"], abs=1e-5)
     assert list(by_position.table(found).columns) == ["model", 1, 2, 3, 4, 5]

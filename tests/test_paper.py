@@ -11,7 +11,7 @@ from benchmarks.paper import attention, novel
 from benchmarks.paper.run import HERE, ITEMS, configs_of, report, run_left
 from benchmarks.paper.store import Store, claimed, key_of
 from fedtp_jax import compare, simulate
-from fedtp_jax.config import FedAvg
+from fedtp_jax.config import FedAvg, Local
 
 
 def test_every_item_has_its_sweep():
@@ -76,7 +76,7 @@ def test_novel_clients_are_measured_by_kind_and_number_of_examples(tmp_path, mon
     monkeypatch.setattr(novel, "EXAMPLES", (3, 6))
     few = dataclasses.replace(TINY.training, rounds=1, held_out=3)
     config = dataclasses.replace(TINY, training=few, method=FedAvg())
-    found = novel.measure(simulate(config))
+    found = novel.measure([simulate(config)])
     assert len(found) == 2 * 2 * 3  # kinds, numbers, modes: FedAvg's clients have nothing to fit
     assert found["accuracy"].between(0, 1).all()
     (same, shifted) = novel._owners(simulate(config)).values()
@@ -90,16 +90,25 @@ def test_novel_clients_are_measured_by_kind_and_number_of_examples(tmp_path, mon
 
 
 @pytest.mark.slow
-def test_attention_is_compared_between_methods_and_between_clients(monkeypatch):
+def test_attention_is_compared_between_methods_and_between_clients(tmp_path, monkeypatch):
     monkeypatch.setattr(attention, "CLIENTS", 3)
-    rounds = {"training": {"rounds": 1}}
-    methods = "fedavg", "local"
-    results = [simulate(TINY, method=name, seed=seed, **rounds) for seed in (0, 1) for name in methods]
-    found = attention.measure(results)
+    once = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, rounds=1))
+    methods = FedAvg(), Local()
+    configs = [dataclasses.replace(once, method=method, seed=seed) for seed in (0, 1) for method in methods]
+    store = Store(tmp_path)
+    store.add(
+        simulate(configs[0]), 1.0, "elsewhere"
+    )  # what has no folder here is run again, and kept as it was
+    assert run_left("attention", configs, store, tmp_path / "runs") == []
+    monkeypatch.setattr("benchmarks.paper.run.simulate", pytest.fail)
+    assert run_left("attention", configs, store, tmp_path / "runs") == []
+    assert store.machines(configs[:1]) == ["elsewhere"]
+    found = pd.read_csv(tmp_path / "attention_measured.csv")
     assert len(found) == 2 * 3
     of = found.set_index(["seed", "one", "other"])["distance"]
     assert of[0, "fedavg", "fedavg"] == 0  # all clients have one model
     assert 0 < of[0, "fedavg", "local"] < 1
     pairs = "fedavg and local", "fedavg, between clients", "local, between clients"
     assert tuple(attention.table(found)["pair"]) == pairs
-    assert attention.picture(found).axes and attention.maps(results).axes
+    assert attention.picture(found).axes
+    assert (tmp_path / "attention_models.png").read_bytes().startswith(b"\x89PNG")

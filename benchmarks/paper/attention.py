@@ -23,18 +23,8 @@ from fedtp_jax.plots import Picture
 CLIENTS, IMAGES = 10, 32
 
 
-def measure(results: Sequence[Result]) -> pd.DataFrame:
-    """A row per partition, seed and pair of methods, which are one where clients are compared."""
-    keys = [(name_of(result.config.partition), result.config.seed) for result in results]
-    rows = []
-    for key in dict.fromkeys(keys):
-        runs = [result for result, own in zip(results, keys, strict=True) if own == key]
-        rows += [{"partition": key[0], "seed": key[1], **row} for row in _distances(runs)]
-    return pd.DataFrame(rows)
-
-
-def _distances(runs: Sequence[Result]) -> list[dict[str, object]]:
-    """Means over clients and over pairs of clients; all runs have the same partition."""
+def measure(runs: Sequence[Result]) -> pd.DataFrame:
+    """A row per pair of methods, which are one where clients are compared; all runs have one partition."""
     test, held = load(runs[0].config.data).test, runs[0].partition.test
     assert isinstance(test, Examples)
     names = [name_of(run.config.method) for run in runs]
@@ -43,29 +33,23 @@ def _distances(runs: Sequence[Result]) -> list[dict[str, object]]:
         axis=0,
     )
     pairs = itertools.combinations(range(len(runs)), 2)
-    rows: list[dict[str, object]] = [
-        {"one": names[i], "other": names[j], "distance": own[i, j].round(5)} for i, j in pairs
-    ]
+    found = [(names[i], names[j], own[i, j]) for i, j in pairs]
     common = test.x[np.concatenate([held[client][: IMAGES // CLIENTS + 1] for client in range(CLIENTS)])]
     for name, run in zip(names, runs, strict=True):
         between = _on([(run, client) for client in range(CLIENTS)], common)
-        mean = between.sum() / (CLIENTS * (CLIENTS - 1))
-        rows.append({"one": name, "other": name, "distance": mean.round(5)})
-    return rows
+        found.append((name, name, between.sum() / (CLIENTS * (CLIENTS - 1))))
+    table = pd.DataFrame(found, columns=["one", "other", "distance"]).round(5)
+    return table.assign(partition=name_of(runs[0].config.partition), seed=runs[0].config.seed)
+
+
+def maps(runs: Sequence[Result]) -> Figure:
+    """What the first client's model looks at under each method."""
+    return runs[0].plot_attention(0, *runs[1:])
 
 
 def _on(models: Sequence[tuple[Result, int]], images: np.ndarray) -> np.ndarray:
     """[K, K] distances of the attention of K clients' models on `images`."""
     return attention_distances([attention_weights(run.intermediates(k, images)) for run, k in models])
-
-
-def maps(results: Sequence[Result]) -> Figure:
-    """What the first client's model looks at under each method, of the first partition and seed."""
-    first = results[0].config
-    runs = [
-        one for one in results if (one.config.partition, one.config.seed) == (first.partition, first.seed)
-    ]
-    return runs[0].plot_attention(0, *runs[1:])
 
 
 def table(found: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Accuracy by position in the window: a model that sees ahead copies every character but the last."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ AHEAD: dict[str, Any] = {"color": VERMILION, "ls": "--", "marker": "s"}
 CLIENTS, WINDOWS = 40, 250  # whose test windows, and how many of each, are read
 
 
-def measure(result: Result) -> pd.DataFrame:
+def measure(runs: Sequence[Result]) -> pd.DataFrame:
     """A row per position, 1 for the first that is predicted."""
+    (result,) = runs
     test = load(result.config.data).test
     assert isinstance(test, Windows)
     reach = np.arange(test.length + 1)

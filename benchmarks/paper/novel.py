@@ -1,5 +1,7 @@
 """Clients that never trained: how far they get with few examples, and what if they are of another kind."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,9 +21,9 @@ COLOURS = {"zero_shot": ORANGE, "fit": BLUE, "fine_tune": GREEN, "local": PURPLE
 LINES = ("-", "--", ":", "-.")
 
 
-def measure(result: Result) -> pd.DataFrame:
+def measure(runs: Sequence[Result]) -> pd.DataFrame:
     """A row per kind of novel client, number of examples and mode: pooled test accuracy of all of them."""
-    rows = []
+    (result,), rows = runs, []
     for kind, (train, test) in _owners(result).items():
         for count in EXAMPLES:
             clients = _clients([part[:count] for part in train], [part[:TEST] for part in test], result)

@@ -1,6 +1,7 @@
 """Runs an item's sweep, or what is left of it, and writes its table, figures and picture."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -16,7 +17,7 @@ from benchmarks.results import markdown
 from fedtp_jax import Progress, Result, SimulationConfig, UserError, compare, simulate
 from fedtp_jax.cache import keep_programs
 from fedtp_jax.config import name_of
-from fedtp_jax.folder import RunFolder, csv_rows, write_atomically, write_csv
+from fedtp_jax.folder import RunFolder, csv_rows, write_atomically
 from fedtp_jax.plots import to_png
 from fedtp_jax.sweep import read_sweep
 from fedtp_jax.sweeping import child_environment, core_shares
@@ -34,8 +35,8 @@ ITEMS = {
     "novel": "Clients that never trained: few examples, and another kind of client",
     "language": "Shakespeare: causal Transformers, an LSTM, and the authors' Transformer that sees ahead",
 }
-MEASURED = {"novel": novel, "language": language}  # what is measured of each run beside its accuracy
-COMPARED = {"attention": attention}  # what is measured of all runs together
+MEASURED = {"novel": novel, "language": language, "attention": attention}  # what is found beside accuracies
+PICTURED = {"attention": attention.maps}  # of runs that are measured together
 QUICK = {"rounds": 10, "every": 5}
 
 
@@ -70,8 +71,6 @@ def main(arguments: list[str]) -> None:
     for item in given.items:
         configs, store = configs_of(item, given.quick), Store(results)
         failed += run_left(item, configs, store, out)
-        if item in COMPARED:
-            compare_states(item, configs, out, results)
         report(item, configs, store, results)
     if failed:
         sys.exit("failed: " + "; ".join(failed))
@@ -107,46 +106,60 @@ def configs_of(item: str, quick: bool) -> list[SimulationConfig]:
 
 
 def run_left(item: str, configs: list[SimulationConfig], store: Store, runs: Path) -> list[str]:
-    """Run what is not in the store, seed by seed: a stop leaves whole seeds. Returns what failed."""
+    """Run and measure what is not in the store, seed by seed. Returns what failed."""
     failed = []
-    left = sorted((c for c in configs if not store.has(c)), key=lambda config: config.seed)
-    for k, config in enumerate(left):
-        task = f"{name_of(config.method)} on {name_of(config.partition)}"
-        told = f"{k + 1} of {len(left)}: {task}, seed {config.seed}"
-        folder = _folder(runs, config)
-        with claimed(folder.with_suffix(".lock")) as free:
+    left = [group for group in _groups(item, configs) if not _is_done(item, group, store)]
+    for k, group in enumerate(sorted(left, key=lambda group: group[0].seed)):
+        names = ", ".join(name_of(config.method) for config in group)
+        told = f"{k + 1} of {len(left)}: {names} on {name_of(group[0].partition)}, seed {group[0].seed}"
+        with contextlib.ExitStack() as claims:
+            locks = [_folder(runs, config).with_suffix(".lock") for config in group]
+            free = all(claims.enter_context(claimed(lock)) for lock in locks)
             store.read()
-            if not free or store.has(config):
+            if not free or _is_done(item, group, store):
                 continue  # another process is at it, or was quicker
             try:
-                _run(item, config, store, folder, told)
+                results = [_run(config, store, runs, told) for config in group]
             except (FloatingPointError, UserError) as error:
                 failed.append(f"{told}: {error}")
+                continue
+            if item in MEASURED:
+                store.measured(item, group[0], MEASURED[item].measure(results))
+            if item in PICTURED:
+                store.draw(f"{item}_models.png", PICTURED[item](results))
     return failed
 
 
-def _run(item: str, config: SimulationConfig, store: Store, folder: Path, told: str) -> None:
-    """Run one, or go on with it, and keep what it found."""
+def _groups(item: str, configs: list[SimulationConfig]) -> list[list[SimulationConfig]]:
+    """Runs that are measured together: all of a partition and seed where attention is compared, else each."""
+    if item not in PICTURED:
+        return [[config] for config in configs]
+    keys = [(config.partition, config.seed) for config in configs]
+    return [
+        [config for config, own in zip(configs, keys, strict=True) if own == key]
+        for key in dict.fromkeys(keys)
+    ]
+
+
+def _is_done(item: str, group: list[SimulationConfig], store: Store) -> bool:
+    whole = all(store.has(config) for config in group)
+    return whole and (item not in MEASURED or store.is_measured(item, group[0]))
+
+
+def _run(config: SimulationConfig, store: Store, runs: Path, told: str) -> Result:
+    """Run one, or go on with it, or read it if it is finished, and keep what it found."""
+    folder = _folder(runs, config)
 
     def show(progress: Progress) -> None:
         if progress.evaluated and progress.accuracy:
             print(f"{told}, round {progress.round}: {progress.accuracy.pooled:.4f}", flush=True)
 
     result = simulate(config, out=folder, resume=(folder / "config.yaml").exists(), on_round=show)
-    if item in MEASURED:
-        store.measured(item, config, MEASURED[item].measure(result))
-    timing = csv_rows(RunFolder(folder).timing.content())
-    seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
-    store.add(result, seconds, in_words(describe_machine()))
-
-
-def compare_states(item: str, configs: list[SimulationConfig], runs: Path, out: Path) -> None:
-    """Measure the final states of an item's runs; where folders are gone what was found before stays."""
-    folders = [_folder(runs, config) for config in configs]
-    if all((folder / "report.html").exists() for folder in folders):  # the last thing that a run writes
-        results, module = [*map(Result.load, folders)], COMPARED[item]
-        write_csv(out / f"{item}_measured.csv", module.measure(results))
-        write_atomically(out / f"{item}_maps.png", to_png(module.maps(results)))
+    if not store.has(config):
+        timing = csv_rows(RunFolder(folder).timing.content())
+        seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
+        store.add(result, seconds, in_words(describe_machine()))
+    return result
 
 
 def _folder(runs: Path, config: SimulationConfig) -> Path:
@@ -160,13 +173,13 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
         return
     compared = compare([store.outcome(config) for config in finished])
     parts = [f"# {ITEMS[item]}"]
-    module, measured = (MEASURED | COMPARED).get(item), out / f"{item}_measured.csv"
+    module, measured = MEASURED.get(item), out / f"{item}_measured.csv"
     if module and measured.exists():
         found = pd.read_csv(measured)
         write_atomically(out / f"{item}_measured.png", to_png(module.picture(found)))
         parts += [module.__doc__ or "", f"![]({item}_measured.png)", markdown(module.table(found))]
-    if (out / f"{item}_maps.png").exists():
-        parts += [f"![What a client's model looks at]({item}_maps.png)"]
+    if (out / f"{item}_models.png").exists():
+        parts += [f"![Models of one client]({item}_models.png)"]
     parts += [
         f"![Learning curves]({item}.png)",
         compared.to_markdown().strip(),

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from fedtp_jax import Result, SimulationConfig, settings
-from fedtp_jax.folder import write_csv
+from fedtp_jax.folder import write_atomically, write_csv
 from fedtp_jax.outcomes import HISTORY, Outcome
+from fedtp_jax.plots import to_png
 from fedtp_jax.varying import MACHINE
 
 TABLES = {
@@ -102,6 +104,19 @@ class Store:
                 again = (before["run"] == key) & (before["seed"] == config.seed)
                 rows = pd.concat([before[~again], rows])
             write_csv(path, rows)
+
+    def is_measured(self, item: str, config: SimulationConfig) -> bool:
+        """Whether ITEM_measured.csv has rows of this run."""
+        path = self._folder / f"{item}_measured.csv"
+        if not path.exists():
+            return False
+        found = pd.read_csv(path, dtype=TEXTS)
+        return bool(((found["run"] == key_of(config)) & (found["seed"] == config.seed)).any())
+
+    def draw(self, name: str, figure: Figure) -> None:
+        """Keep a picture, if there is none of this name: those of other runs look alike."""
+        if not (self._folder / name).exists():
+            write_atomically(self._folder / name, to_png(figure))
 
     def outcome(self, config: SimulationConfig) -> Outcome:
         """A finished run as `fedtp_jax.compare` takes it."""
