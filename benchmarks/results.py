@@ -39,5 +39,5 @@ def write(name: str, outcome: Outcome, out: Path) -> None:
 
 def markdown(table: pd.DataFrame) -> str:
     """A table of GitHub's Markdown."""
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
+    rows = [[*map(str, table.columns)], ["---"] * len(table.columns), *table.astype(str).values.tolist()]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
