@@ -68,7 +68,7 @@ def picture(found: pd.DataFrame) -> Figure:
     """A panel per partition: mean distance of every pair of methods; on the diagonal that between clients."""
     names = list(dict.fromkeys(found["one"]))
     partitions = list(dict.fromkeys(found["partition"]))
-    figure = Picture(figsize=(4.8 * len(partitions) + 0.8, 4.4), layout="constrained")
+    figure = Picture(figsize=(4.8 * len(partitions) + 0.8, 4.8), layout="constrained")
     panels, mean = figure.subplots(1, len(partitions), squeeze=False)[0], None
     for axes, partition in zip(panels, partitions, strict=True):
         part = found[found["partition"] == partition]

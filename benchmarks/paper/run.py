@@ -177,7 +177,9 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
     if module and measured.exists():
         found = pd.read_csv(measured)
         write_atomically(out / f"{item}_measured.png", to_png(module.picture(found)))
-        parts += [module.__doc__ or "", f"![]({item}_measured.png)", markdown(module.table(found))]
+        seeds = ", ".join(map(str, sorted(found["seed"].unique())))
+        parts += [(module.__doc__ or "").strip(), f"![]({item}_measured.png)"]
+        parts += [markdown(module.table(found)), f"Mean ± sample std over seeds {seeds}."]
     if (out / f"{item}_models.png").exists():
         parts += [f"![Models of one client]({item}_models.png)"]
     parts += [
