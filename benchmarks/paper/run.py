@@ -33,7 +33,7 @@ ITEMS = {
     "parts": "Does averaging hurt attention? Each part in turn stays with the clients",
     "attention": "Attention distances: local, averaged and personalised models",
     "novel": "Clients that never trained: few examples, and another kind of client",
-    "language": "Shakespeare: causal Transformers, an LSTM, and the authors' Transformer that sees ahead",
+    "language": "Shakespeare: causal Transformers, LSTMs, and the authors' Transformer that sees ahead",
 }
 MEASURED = {"novel": novel, "language": language, "attention": attention}  # what is found beside accuracies
 PICTURED = {"attention": attention.maps}  # of runs that are measured together
@@ -41,7 +41,7 @@ QUICK = {"rounds": 10, "every": 5}
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m benchmarks paper ITEM [ITEM ...] [--quick]`."""
+    """`python -m benchmarks paper ITEM [ITEM ...] [--quick] [--processes N]`."""
     described = "\n".join(f"  {name:<14} {title}" for name, title in ITEMS.items())
     parser = argparse.ArgumentParser(
         "python -m benchmarks paper",
