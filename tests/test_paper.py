@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from test_simulate import TINY
 
-from benchmarks.paper import attention, novel
+from benchmarks.paper import attention, novel, summaries
 from benchmarks.paper.run import HERE, ITEMS, configs_of, report, run_left
 from benchmarks.paper.store import Store, claimed, key_of
-from fedtp_jax import compare, simulate
-from fedtp_jax.config import FedAvg, Local
+from fedtp_jax import compare, settings, simulate
+from fedtp_jax.config import FedAvg, Local, name_of
+from fedtp_jax.outcomes import Outcome
 
 
 def test_every_item_has_its_sweep():
@@ -112,3 +113,49 @@ def test_attention_is_compared_between_methods_and_between_clients(tmp_path, mon
     assert tuple(attention.table(found)["pair"]) == pairs
     assert attention.picture(found).axes
     assert (tmp_path / "attention_models.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _outcome(config, accuracy):
+    """A run whose accuracy was `accuracy` at its every evaluation."""
+    rounds = np.arange(config.evaluation.every, config.training.rounds + 1, config.evaluation.every)
+    columns = "test_accuracy", "test_client_mean", "test_worst_decile"
+    history = pd.DataFrame({"round": rounds, **dict.fromkeys(columns, accuracy), "clients_tested": 2})
+    clients = pd.DataFrame({"client": [0, 1], "test_accuracy": [accuracy, accuracy]})
+    told, name = settings.to_dict(config), name_of(config.method)
+    return Outcome(told, history, clients, lambda: repr(config.partition), None, name, ended=True)
+
+
+def test_gains_are_points_over_fedavg_with_the_same_seed_and_alpha():
+    configs = configs_of("parts", quick=False)
+    alone = {0: 0.5, 1: 0.6, 2: 0.7}
+    outcomes = [
+        _outcome(c, alone[c.seed] + (name_of(c.method) == "vanilla") * c.partition.alpha / 10)
+        for c in configs
+    ]
+    (axes,) = summaries.gains(compare(outcomes)).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "1", "0.5", "0.3", "0.1"]
+    parts = [label.get_text() for label in axes.get_yticklabels()]
+    assert (len(parts), parts[0], parts[8]) == (11, "query", "embeddings")
+    told = [text.get_text() for text in axes.texts]
+    assert told[:5] == ["+50.0 ± 0.0", "+10.0 ± 0.0", "+5.0 ± 0.0", "+3.0 ± 0.0", "+1.0 ± 0.0"]
+
+
+def test_a_lead_is_over_vanilla_with_the_same_seed():
+    accuracies = {"vanilla": 0.8, "fedper": 0.9, "fedtp": 0.7}
+    configs = configs_of("curves", quick=False)
+    outcomes = [_outcome(c, accuracies[name_of(c.method)] + c.seed / 100) for c in configs]
+    compared = compare([o for o in outcomes if (o.where, o.seed) != ("fedper", 2)])
+    lead = summaries.lead_of(compared, "fedper")
+    assert lead.columns.tolist() == [0, 1]
+    np.testing.assert_allclose(lead, 10)
+    _, *lines = summaries.leads(compared).axes[0].lines
+    assert [round(line.get_ydata()[-1]) for line in lines] == [10, -10, -10]
+
+
+def test_clients_that_train_are_counted_apart_from_those_that_hold_the_data():
+    outcomes = [_outcome(c, c.partition.clients / 2000) for c in configs_of("scaling", quick=False)]
+    same, each = summaries.by_clients(compare(outcomes)).axes
+    assert {tuple(line.get_xdata()) for line in same.lines} == {(10, 50, 100, 1000)}
+    assert {tuple(line.get_xdata()) for line in each.lines} == {(10, 100, 1000)}
+    np.testing.assert_allclose(same.lines[0].get_ydata(), [0.5, 2.5, 5, 50])
+    assert len(same.lines) == 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.machine import describe_machine, in_words
-from benchmarks.paper import attention, language, novel
+from benchmarks.paper import attention, language, novel, summaries
 from benchmarks.paper.store import Store, claimed, key_of, with_seeds
 from benchmarks.results import markdown
 from fedtp_jax import Progress, Result, SimulationConfig, UserError, compare, simulate
@@ -37,6 +37,7 @@ ITEMS = {
 }
 MEASURED = {"novel": novel, "language": language, "attention": attention}  # what is found beside accuracies
 PICTURED = {"attention": attention.maps}  # of runs that are measured together
+SUMMARIES = {"parts": summaries.gains, "curves": summaries.leads, "scaling": summaries.by_clients}
 QUICK = {"rounds": 10, "every": 5}
 
 
@@ -182,6 +183,10 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
         parts += [markdown(module.table(found)), f"Mean ± sample std over seeds {seeds}."]
     if (out / f"{item}_models.png").exists():
         parts += [f"![Models of one client]({item}_models.png)"]
+    whole = {config.seed for config in configs} - {config.seed for config in configs if not store.has(config)}
+    if item in SUMMARIES and whole:  # of less there may be nothing to compare with
+        write_atomically(out / f"{item}_summary.png", to_png(SUMMARIES[item](compared)))
+        parts += [f"![Summary]({item}_summary.png)"]
     parts += [
         f"![Learning curves]({item}.png)",
         compared.to_markdown().strip(),

@@ -1,0 +1,125 @@
+"""Pictures of what an experiment asks, made of its finished runs; differences are paired by seed."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fedtp_jax.compare import Comparison
+from fedtp_jax.outcomes import Outcome
+from fedtp_jax.plots import BLUE, CURVE, GREEN, INK, LEGEND, ORANGE, PURPLE, VERMILION, Picture, style
+
+COLOURS = BLUE, ORANGE, GREEN, VERMILION, PURPLE
+PARTS = {
+    "query/kernel": "query",
+    "key/kernel": "key",
+    "value/kernel": "value",
+    "attention/out/": "attention's output",
+    "mlp/": "MLP",
+    "norm/": "norms",
+    "patch_embedding/": "embeddings",
+    "head/": "head",
+    "block_": "whole encoder",
+}
+
+
+def gains(compared: Comparison) -> Figure:
+    """How much a part that stays with the clients gives over FedAvg: a row per part, a column per alpha."""
+    rows = []
+    for outcome in _all(compared):
+        method, alpha = outcome.config["method"], outcome.config["partition"]["alpha"]
+        parts = [PARTS[part] for part in method.get("personal") or () if part in PARTS]
+        part = " + ".join(parts) or "nothing: FedAvg"
+        rows.append((part, alpha, outcome.seed, 100 * outcome.measure("accuracy")))
+    found = pd.DataFrame(rows, columns=["part", "alpha", "seed", "accuracy"])
+    names, alphas = found["part"].unique(), sorted(found["alpha"].unique(), reverse=True)
+    by_seed = found.pivot_table(index=["part", "seed"], columns="alpha", values="accuracy")
+    gain = by_seed.sub(by_seed.loc["nothing: FedAvg"], level="seed").groupby("part")
+    mean, std = (value.reindex(index=names[1:], columns=alphas) for value in (gain.mean(), gain.std()))
+    most = np.nanmax(np.abs(mean.to_numpy()))
+    figure = Picture(figsize=(8.4, 0.46 * len(mean) + 1.3), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(mean, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+    axes.set_title("Points of accuracy over FedAvg, by what stays with the clients", loc="left", fontsize=11)
+    axes.set_xlabel("Dirichlet's alpha: clients differ more and more")
+    axes.set_xticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+    axes.set_yticks(range(len(mean)), mean.index)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    for (row, column), value in np.ndenumerate(mean.to_numpy()):
+        spread = std.to_numpy()[row, column]
+        told = f"{value:+.1f}" + f" ± {spread:.1f}" * bool(np.isfinite(spread))
+        colour = "white" if abs(value) > 0.6 * most else INK
+        if np.isfinite(value):
+            axes.text(column, row, told, ha="center", va="center", fontsize=9, color=colour)
+    return figure
+
+
+def leads(compared: Comparison) -> Figure:
+    """How far each method is ahead of vanilla (below 0: behind) at every evaluation."""
+    figure = Picture(figsize=(9, 4.6), layout="constrained")
+    axes = figure.subplots()
+    style(axes, "Ahead of vanilla", "communication round", "points of accuracy")
+    axes.axhline(0, color=INK, linewidth=1.2)
+    others = [name for name in compared.sheet.rows if name != "vanilla"]
+    for colour, name in zip(COLOURS, others, strict=False):
+        lead = lead_of(compared, name)
+        _band(axes, lead.index.to_numpy(), lead, name, colour)
+    least, most = np.nanpercentile([line.get_ydata() for line in axes.lines[1:]], (5, 100))
+    axes.set_ylim(least - 1, most + 1)  # the first rounds are far below
+    figure.legend(loc="outside lower center", ncols=len(others), **LEGEND)
+    return figure
+
+
+def lead_of(compared: Comparison, name: str) -> pd.DataFrame:
+    """[evaluations, seeds] points by which `name` is ahead of vanilla; the index is the round."""
+    (column,) = compared.sheet.columns
+    one, other = (
+        pd.DataFrame(
+            {o.seed: o.evaluated.set_index("round")["test_accuracy"] for o in compared.outcomes[row, column]}
+        )
+        for row in (name, "vanilla")
+    )
+    return (100 * (one - other)).dropna(axis="columns", how="all")
+
+
+def by_clients(compared: Comparison) -> Figure:
+    """Accuracy by the number of clients: with the same data in all hands, and with as much for each."""
+    rows = []
+    for outcome in _all(compared):
+        name, given = outcome.config["method"]["name"], outcome.config["partition"]["clients"]
+        clients = given - outcome.config["training"]["held_out"]
+        rows.append((name, clients, given, outcome.seed, 100 * outcome.measure("accuracy")))
+    found = pd.DataFrame(rows, columns=["method", "clients", "given", "seed", "accuracy"])
+    most = found["given"].max()
+    figure = Picture(figsize=(10, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, part, title in (
+        (left, found[found["clients"] == found["given"]], "The same data in more and more hands"),
+        (right, found[found["given"] == most], f"A {most:,}th of the data for each"),
+    ):
+        style(axes, title, "clients", "test accuracy (%)" if axes is left else "")
+        wide = part.pivot_table(index=["method", "clients"], columns="seed", values="accuracy")
+        for colour, name in zip(COLOURS, found["method"].unique(), strict=False):
+            if name in wide.index:
+                _band(axes, wide.loc[name].index.to_numpy(), wide.loc[name], name, colour)
+        ticks = sorted(part["clients"].unique())
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.minorticks_off()
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), **LEGEND)
+    return figure
+
+
+def _all(compared: Comparison) -> list[Outcome]:
+    return [outcome for outcomes in compared.outcomes.values() for outcome in outcomes]
+
+
+def _band(axes: Axes, x: Any, by_seed: pd.DataFrame, name: str, colour: str) -> None:
+    """Mean over seeds, the columns, and one sample std around it."""
+    mean, std = by_seed.mean(axis="columns"), by_seed.std(axis="columns").fillna(0)
+    axes.fill_between(x, mean - std, mean + std, alpha=0.18, lw=0, color=colour)
+    axes.plot(x, mean, label=name, color=colour, marker="o", **CURVE)
