@@ -148,6 +148,11 @@ def test_a_lead_is_over_vanilla_with_the_same_seed():
     lead = summaries.lead_of(compared, "fedper")
     assert lead.columns.tolist() == [0, 1]
     np.testing.assert_allclose(lead, 10)
+    table = summaries.lead_table(compared)
+    assert table["101 to 200"].tolist()[:2] == [
+        "+10.00 ± 0.00 (2 of 2 seeds)",
+        "-10.00 ± 0.00 (0 of 3 seeds)",
+    ]
     _, *lines = summaries.leads(compared).axes[0].lines
     assert [round(line.get_ydata()[-1]) for line in lines] == [10, -10, -10]
 

@@ -187,6 +187,8 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
     if item in SUMMARIES and whole:  # of less there may be nothing to compare with
         write_atomically(out / f"{item}_summary.png", to_png(SUMMARIES[item](compared)))
         parts += [f"![Summary]({item}_summary.png)"]
+    if item == "curves" and whole:
+        parts.append(markdown(summaries.lead_table(compared)))
     parts += [
         f"![Learning curves]({item}.png)",
         compared.to_markdown().strip(),

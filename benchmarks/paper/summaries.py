@@ -1,5 +1,6 @@
 """Pictures of what an experiment asks, made of its finished runs; differences are paired by seed."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from fedtp_jax.compare import Comparison
 from fedtp_jax.outcomes import Outcome
 from fedtp_jax.plots import BLUE, CURVE, GREEN, INK, LEGEND, ORANGE, PURPLE, VERMILION, Picture, style
 
+WINDOWS = 100, 200, 500, 1000, 1500
 COLOURS = BLUE, ORANGE, GREEN, VERMILION, PURPLE
 PARTS = {
     "query/kernel": "query",
@@ -49,10 +51,9 @@ def gains(compared: Comparison) -> Figure:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     for (row, column), value in np.ndenumerate(mean.to_numpy()):
-        spread = std.to_numpy()[row, column]
-        told = f"{value:+.1f}" + f" ± {spread:.1f}" * bool(np.isfinite(spread))
         colour = "white" if abs(value) > 0.6 * most else INK
         if np.isfinite(value):
+            told = _points(value, float(std.to_numpy()[row, column]), 1)
             axes.text(column, row, told, ha="center", va="center", fontsize=9, color=colour)
     return figure
 
@@ -71,6 +72,23 @@ def leads(compared: Comparison) -> Figure:
     axes.set_ylim(least - 1, most + 1)  # the first rounds are far below
     figure.legend(loc="outside lower center", ncols=len(others), **LEGEND)
     return figure
+
+
+def lead_table(compared: Comparison) -> pd.DataFrame:
+    """Mean lead of some rounds ± sample std over seeds, and in how many seeds it is one."""
+    rows = []
+    for name in compared.sheet.rows:
+        if name != "vanilla":
+            lead = lead_of(compared, name)
+            row = {"points ahead of vanilla in rounds": name}
+            for start, end in itertools.pairwise((0, *WINDOWS)):
+                within = lead[(lead.index > start) & (lead.index <= end)]
+                if len(within):
+                    some = within.mean()
+                    ahead = f"({(some > 0).sum()} of {len(some)} seeds)"
+                    row[f"{start + 1} to {end}"] = f"{_points(some.mean(), some.std(), 2)} {ahead}"
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def lead_of(compared: Comparison, name: str) -> pd.DataFrame:
@@ -116,6 +134,11 @@ def by_clients(compared: Comparison) -> Figure:
 
 def _all(compared: Comparison) -> list[Outcome]:
     return [outcome for outcomes in compared.outcomes.values() for outcome in outcomes]
+
+
+def _points(mean: float, std: float, digits: int) -> str:
+    """The std of a single seed is left out."""
+    return f"{mean:+.{digits}f}" + f" ± {std:.{digits}f}" * bool(np.isfinite(std))
 
 
 def _band(axes: Axes, x: Any, by_seed: pd.DataFrame, name: str, colour: str) -> None:
