@@ -25,6 +25,7 @@ PARTS = {
     "head/": "head",
     "block_": "whole encoder",
 }
+NOTHING = "nothing"
 
 
 def gains(compared: Comparison) -> Figure:
@@ -33,13 +34,14 @@ def gains(compared: Comparison) -> Figure:
     for outcome in _all(compared):
         method, alpha = outcome.config["method"], outcome.config["partition"]["alpha"]
         parts = [PARTS[part] for part in method.get("personal") or () if part in PARTS]
-        part = " + ".join(parts) or "nothing: FedAvg"
+        part = " + ".join(parts) or NOTHING
         rows.append((part, alpha, outcome.seed, 100 * outcome.measure("accuracy")))
     found = pd.DataFrame(rows, columns=["part", "alpha", "seed", "accuracy"])
-    names, alphas = found["part"].unique(), sorted(found["alpha"].unique(), reverse=True)
+    names = [name for name in found["part"].unique() if name != NOTHING]
+    alphas = sorted(found["alpha"].unique(), reverse=True)
     by_seed = found.pivot_table(index=["part", "seed"], columns="alpha", values="accuracy")
-    gain = by_seed.sub(by_seed.loc["nothing: FedAvg"], level="seed").groupby("part")
-    mean, std = (value.reindex(index=names[1:], columns=alphas) for value in (gain.mean(), gain.std()))
+    gain = by_seed.sub(by_seed.loc[NOTHING], level="seed").groupby("part")
+    mean, std = (value.reindex(index=names, columns=alphas) for value in (gain.mean(), gain.std()))
     most = np.nanmax(np.abs(mean.to_numpy()))
     figure = Picture(figsize=(8.4, 0.46 * len(mean) + 1.3), layout="constrained")
     axes = figure.subplots()
