@@ -20,6 +20,7 @@ INK, QUIET, GRID = "#333333", "#8a8a8a", "#e8e8e8"
 THOUSANDS = "{x:,.0f}"
 CURVE: dict[str, Any] = {"linewidth": 1.8, "markersize": 4}
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9}
+LETTERS = 14  # of a legend, to an inch
 
 MOST_MARKERS = 40  # evaluations drawn with markers; more would merge into a thick line
 MOST_BUBBLE_CLIENTS, MOST_BUBBLE_CLASSES = 100, 40
@@ -138,6 +139,8 @@ def compared_curves(
         panel.set_visible(False)
     kept = [name for name in names if name in drawn]
     handles, ncols = [drawn[name] for name in kept], min(len(kept), 2 * columns)
+    widest = max(map(len, kept), default=0) + 9  # the line, and the space between columns
+    ncols = max(1, min(ncols, int(figure.get_figwidth() * LETTERS // widest)))
     legend: dict[str, Any] = {"ncols": ncols, "title": what or None, "handlelength": 2.8, **LEGEND}
     figure.legend(handles, kept, loc="outside lower center", **legend)
     return figure

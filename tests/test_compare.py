@@ -321,6 +321,15 @@ def test_curves_have_a_panel_per_column_and_a_band_of_one_std():
     assert len({line.get_color() for line in left.lines}) == 3
 
 
+def test_a_legend_of_long_names_stays_within_the_picture():
+    names = [f"{k}: vanilla, personal=query/kernel+key/kernel+value/kernel" for k in range(5)]
+    figure = compare({name: flat(FEDAVG, k, 0.5) for k, name in enumerate(names)}).plot()
+    figure.savefig(io.BytesIO(), format="png")
+    (legend,) = figure.legends
+    box, frame = legend.get_window_extent(), figure.bbox
+    assert frame.x0 <= box.x0 and box.x1 <= frame.x1
+
+
 # ------------------------------------------------------------------------------------- folders, shell
 
 TINY = dataclasses.replace(
