@@ -27,6 +27,7 @@ ITEMS = {
     "main_table": "Main table: all methods on two partitions",
     "main_table_100": "Main table: four methods with 100 clients",
     "main_table_cnn": "Main table: methods with a CNN",
+    "main_table_pfedme": "Main table: pFedMe",
     "scaling": "Scaling in clients: the same data in 10 to 1,000 hands, and as much for each",
     "curves": "Learning curves to the end: when, if ever, is FedTP ahead?",
     "hypernetwork": "What moves FedTP's curve: the hypernetwork's settings and local epochs",
@@ -43,7 +44,7 @@ QUICK = {"rounds": 10, "every": 5}
 
 def main(arguments: list[str]) -> None:
     """`python -m benchmarks paper ITEM [ITEM ...] [--quick] [--processes N]`."""
-    described = "\n".join(f"  {name:<14} {title}" for name, title in ITEMS.items())
+    described = "\n".join(f"  {name:<17} {title}" for name, title in ITEMS.items())
     parser = argparse.ArgumentParser(
         "python -m benchmarks paper",
         epilog=described,

@@ -113,11 +113,11 @@ def by_clients(compared: Comparison) -> Figure:
         clients = given - outcome.config["training"]["held_out"]
         rows.append((name, clients, given, outcome.seed, 100 * outcome.measure("accuracy")))
     found = pd.DataFrame(rows, columns=["method", "clients", "given", "seed", "accuracy"])
-    most = found["given"].max()
+    share, most = found["clients"] / found["given"], found["given"].max()
     figure = Picture(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, part, title in (
-        (left, found[found["clients"] == found["given"]], "The same data in more and more hands"),
+        (left, found[share == share.max()], "The same data in more and more hands"),
         (right, found[found["given"] == most], f"A {most:,}th of the data for each"),
     ):
         style(axes, title, "clients", "test accuracy (%)" if axes is left else "")
