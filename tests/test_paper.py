@@ -145,14 +145,15 @@ def test_a_lead_is_over_vanilla_with_the_same_seed():
     configs = configs_of("curves", quick=False)
     outcomes = [_outcome(c, accuracies[name_of(c.method)] + c.seed / 100) for c in configs]
     compared = compare([o for o in outcomes if (o.where, o.seed) != ("fedper", 2)])
-    lead = summaries.lead_of(compared, "fedper")
+    lead = summaries.lead_of(compared, "fedper", "vanilla")
     assert lead.columns.tolist() == [0, 1]
     np.testing.assert_allclose(lead, 10)
-    table = summaries.lead_table(compared)
+    table = summaries.lead_table(compared, "vanilla")
     assert table["101 to 200"].tolist()[:2] == [
         "+10.00 ± 0.00 (2 of 2 seeds)",
         "-10.00 ± 0.00 (0 of 3 seeds)",
     ]
+    assert table["last round at which a seed is not ahead"].tolist()[:2] == ["none", "1500"]
     _, *lines = summaries.leads(compared).axes[0].lines
     assert [round(line.get_ydata()[-1]) for line in lines] == [10, -10, -10]
 

@@ -189,7 +189,7 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
         write_atomically(out / f"{item}_summary.png", to_png(SUMMARIES[item](compared)))
         parts += [f"![Summary]({item}_summary.png)"]
     if item == "curves" and whole:
-        parts.append(markdown(summaries.lead_table(compared)))
+        parts += [markdown(summaries.lead_table(compared, over)) for over in ("vanilla", "fedper")]
     parts += [
         f"![Learning curves]({item}.png)",
         compared.to_markdown().strip(),

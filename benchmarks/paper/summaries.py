@@ -68,7 +68,7 @@ def leads(compared: Comparison) -> Figure:
     axes.axhline(0, color=INK, linewidth=1.2)
     others = [name for name in compared.sheet.rows if name != "vanilla"]
     for colour, name in zip(COLOURS, others, strict=False):
-        lead = lead_of(compared, name)
+        lead = lead_of(compared, name, "vanilla")
         _band(axes, lead.index.to_numpy(), lead, name, colour)
     least, most = np.nanpercentile([line.get_ydata() for line in axes.lines[1:]], (5, 100))
     axes.set_ylim(least - 1, most + 1)  # the first rounds are far below
@@ -76,31 +76,33 @@ def leads(compared: Comparison) -> Figure:
     return figure
 
 
-def lead_table(compared: Comparison) -> pd.DataFrame:
-    """Mean lead of some rounds ± sample std over seeds, and in how many seeds it is one."""
+def lead_table(compared: Comparison, over: str) -> pd.DataFrame:
+    """Mean lead ± sample std over seeds, in how many of them it is one, and when one last had none."""
     rows = []
     for name in compared.sheet.rows:
-        if name != "vanilla":
-            lead = lead_of(compared, name)
-            row = {"points ahead of vanilla in rounds": name}
+        if name != over:
+            lead = lead_of(compared, name, over)
+            row = {f"points ahead of {over} in rounds": name}
             for start, end in itertools.pairwise((0, *WINDOWS)):
                 within = lead[(lead.index > start) & (lead.index <= end)]
                 if len(within):
                     some = within.mean()
                     ahead = f"({(some > 0).sum()} of {len(some)} seeds)"
                     row[f"{start + 1} to {end}"] = f"{_points(some.mean(), some.std(), 2)} {ahead}"
+            behind = lead.index[(lead <= 0).any(axis="columns")]
+            row["last round at which a seed is not ahead"] = str(behind.max()) if len(behind) else "none"
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def lead_of(compared: Comparison, name: str) -> pd.DataFrame:
-    """[evaluations, seeds] points by which `name` is ahead of vanilla; the index is the round."""
+def lead_of(compared: Comparison, name: str, over: str) -> pd.DataFrame:
+    """[evaluations, seeds] points by which `name` is ahead of `over`; the index is the round."""
     (column,) = compared.sheet.columns
     one, other = (
         pd.DataFrame(
             {o.seed: o.evaluated.set_index("round")["test_accuracy"] for o in compared.outcomes[row, column]}
         )
-        for row in (name, "vanilla")
+        for row in (name, over)
     )
     return (100 * (one - other)).dropna(axis="columns", how="all")
 
