@@ -145,7 +145,7 @@ def test_a_lead_is_over_vanilla_with_the_same_seed():
     configs = configs_of("curves", quick=False)
     outcomes = [_outcome(c, accuracies[name_of(c.method)] + c.seed / 100) for c in configs]
     compared = compare([o for o in outcomes if (o.where, o.seed) != ("fedper", 2)])
-    lead = summaries.lead_of(compared, "fedper", "vanilla")
+    lead = summaries.lead_of(compared, "fedper", "vanilla", *compared.sheet.columns)
     assert lead.columns.tolist() == [0, 1]
     np.testing.assert_allclose(lead, 10)
     table = summaries.lead_table(compared, "vanilla")

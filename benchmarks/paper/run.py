@@ -39,6 +39,7 @@ ITEMS = {
 MEASURED = {"novel": novel, "language": language, "attention": attention}  # what is found beside accuracies
 PICTURED = {"attention": attention.maps}  # of runs that are measured together
 SUMMARIES = {"parts": summaries.gains, "curves": summaries.leads, "scaling": summaries.by_clients}
+LEADS = {"main_table": ["vanilla"], "hypernetwork": ["vanilla"], "curves": ["vanilla", "fedper"]}
 QUICK = {"rounds": 10, "every": 5}
 
 
@@ -188,8 +189,8 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
     if item in SUMMARIES and whole:  # of less there may be nothing to compare with
         write_atomically(out / f"{item}_summary.png", to_png(SUMMARIES[item](compared)))
         parts += [f"![Summary]({item}_summary.png)"]
-    if item == "curves" and whole:
-        parts += [markdown(summaries.lead_table(compared, over)) for over in ("vanilla", "fedper")]
+    if whole:
+        parts += [markdown(summaries.lead_table(compared, over)) for over in LEADS.get(item, ())]
     parts += [
         f"![Learning curves]({item}.png)",
         compared.to_markdown().strip(),

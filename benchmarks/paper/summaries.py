@@ -68,7 +68,7 @@ def leads(compared: Comparison) -> Figure:
     axes.axhline(0, color=INK, linewidth=1.2)
     others = [name for name in compared.sheet.rows if name != "vanilla"]
     for colour, name in zip(COLOURS, others, strict=False):
-        lead = lead_of(compared, name, "vanilla")
+        lead = lead_of(compared, name, "vanilla", *compared.sheet.columns)
         _band(axes, lead.index.to_numpy(), lead, name, colour)
     least, most = np.nanpercentile([line.get_ydata() for line in axes.lines[1:]], (5, 100))
     axes.set_ylim(least - 1, most + 1)  # the first rounds are far below
@@ -78,26 +78,31 @@ def leads(compared: Comparison) -> Figure:
 
 def lead_table(compared: Comparison, over: str) -> pd.DataFrame:
     """Mean lead ± sample std over seeds, in how many of them it is one, and when one last had none."""
-    rows = []
-    for name in compared.sheet.rows:
-        if name != over:
-            lead = lead_of(compared, name, over)
-            row = {f"points ahead of {over} in rounds": name}
-            for start, end in itertools.pairwise((0, *WINDOWS)):
-                within = lead[(lead.index > start) & (lead.index <= end)]
-                if len(within):
-                    some = within.mean()
-                    ahead = f"({(some > 0).sum()} of {len(some)} seeds)"
-                    row[f"{start + 1} to {end}"] = f"{_points(some.mean(), some.std(), 2)} {ahead}"
-            behind = lead.index[(lead <= 0).any(axis="columns")]
-            row["last round at which a seed is not ahead"] = str(behind.max()) if len(behind) else "none"
-            rows.append(row)
-    return pd.DataFrame(rows)
+    rows, several = [], len(compared.sheet.columns) > 1
+    for column, name in itertools.product(compared.sheet.columns, compared.sheet.rows):
+        if name == over or (name, column) not in compared.outcomes:
+            continue
+        lead = lead_of(compared, name, over, column)
+        row = {f"points ahead of {over} in rounds": f"{name}, {column}" if several else name}
+        for start, end in itertools.pairwise((0, *WINDOWS)):
+            row[f"{start + 1} to {end}"] = _told(lead[(lead.index > start) & (lead.index <= end)])
+        behind = lead.index[(lead <= 0).any(axis="columns")]
+        row["at the end"] = _told(lead.iloc[-1:])
+        row["last round at which a seed is not ahead"] = str(behind.max()) if len(behind) else "none"
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return table.loc[:, (table != "").any()]
 
 
-def lead_of(compared: Comparison, name: str, over: str) -> pd.DataFrame:
+def _told(lead: pd.DataFrame) -> str:
+    if lead.empty:
+        return ""
+    some = lead.mean()
+    return f"{_points(some.mean(), some.std(), 2)} ({(some > 0).sum()} of {len(some)} seeds)"
+
+
+def lead_of(compared: Comparison, name: str, over: str, column: str) -> pd.DataFrame:
     """[evaluations, seeds] points by which `name` is ahead of `over`; the index is the round."""
-    (column,) = compared.sheet.columns
     one, other = (
         pd.DataFrame(
             {o.seed: o.evaluated.set_index("round")["test_accuracy"] for o in compared.outcomes[row, column]}
