@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from fedtp_jax.compare import Comparison
 from fedtp_jax.outcomes import Outcome
-from fedtp_jax.plots import BLUE, CURVE, GREEN, INK, LEGEND, ORANGE, PURPLE, VERMILION, Picture, style
+from fedtp_jax.plots import BLUE, CURVE, GREEN, INK, LEGEND, ORANGE, PURPLE, SKY, VERMILION, Picture, style
 
 WINDOWS = 100, 200, 500, 1000, 1500
-COLOURS = BLUE, ORANGE, GREEN, VERMILION, PURPLE
+COLOURS = BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE
 PARTS = {
     "query/kernel": "query",
     "key/kernel": "key",
@@ -115,10 +115,11 @@ def lead_of(compared: Comparison, name: str, over: str, column: str) -> pd.DataF
 def by_clients(compared: Comparison) -> Figure:
     """Accuracy by the number of clients: with the same data in all hands, and with as much for each."""
     rows = []
-    for outcome in _all(compared):
-        name, given = outcome.config["method"]["name"], outcome.config["partition"]["clients"]
-        clients = given - outcome.config["training"]["held_out"]
-        rows.append((name, clients, given, outcome.seed, 100 * outcome.measure("accuracy")))
+    for (name, _), outcomes in compared.outcomes.items():
+        for outcome in outcomes:
+            given = outcome.config["partition"]["clients"]
+            clients = given - outcome.config["training"]["held_out"]
+            rows.append((name, clients, given, outcome.seed, 100 * outcome.measure("accuracy")))
     found = pd.DataFrame(rows, columns=["method", "clients", "given", "seed", "accuracy"])
     share, most = found["clients"] / found["given"], found["given"].max()
     figure = Picture(figsize=(10, 4.6), layout="constrained")
