@@ -13,7 +13,7 @@ from fedtp_jax.outcomes import Outcome
 from fedtp_jax.plots import BLUE, CURVE, GREEN, INK, LEGEND, ORANGE, PURPLE, SKY, VERMILION, Picture, style
 
 WINDOWS = 100, 200, 500, 1000, 1500
-COLOURS = BLUE, SKY, ORANGE, GREEN, VERMILION, PURPLE
+COLOURS = BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY
 PARTS = {
     "query/kernel": "query",
     "key/kernel": "key",
