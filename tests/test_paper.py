@@ -160,8 +160,8 @@ def test_a_lead_is_over_vanilla_with_the_same_seed():
 
 def test_clients_that_train_are_counted_apart_from_those_that_hold_the_data():
     outcomes = [_outcome(c, c.partition.clients / 2000) for c in configs_of("scaling", quick=False)]
-    same, each = summaries.by_clients(compare(outcomes)).axes
+    same, each, adam = summaries.by_clients(compare(outcomes)).axes
     assert {tuple(line.get_xdata()) for line in same.lines} == {(10, 100, 1000), (100, 1000)}
-    assert {tuple(line.get_xdata()) for line in each.lines} == {(10, 100, 1000)}
+    assert {tuple(line.get_xdata()) for line in (*each.lines, *adam.lines)} == {(10, 100, 1000)}
     np.testing.assert_allclose(same.lines[0].get_ydata(), [1, 10, 100])
-    assert len(same.lines) == len(each.lines) == 6
+    assert [len(axes.lines) for axes in (same, each, adam)] == [6, 6, 3]

@@ -113,22 +113,26 @@ def lead_of(compared: Comparison, name: str, over: str, column: str) -> pd.DataF
 
 
 def by_clients(compared: Comparison) -> Figure:
-    """Accuracy by the number of clients: with the same data in all hands, and with as much for each."""
+    """Accuracy by the number of clients: same data in all hands, as much for each, and Adam on the server."""
     rows = []
     for (name, _), outcomes in compared.outcomes.items():
         for outcome in outcomes:
             given = outcome.config["partition"]["clients"]
             clients = given - outcome.config["training"]["held_out"]
-            rows.append((name, clients, given, outcome.seed, 100 * outcome.measure("accuracy")))
-    found = pd.DataFrame(rows, columns=["method", "clients", "given", "seed", "accuracy"])
-    share, most = found["clients"] / found["given"], found["given"].max()
-    figure = Picture(figsize=(10, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, part, title in (
-        (left, found[share == share.max()], "The same data in more and more hands"),
-        (right, found[found["given"] == most], f"A {most:,}th of the data for each"),
-    ):
-        style(axes, title, "clients", "test accuracy (%)" if axes is left else "")
+            server = outcome.config["server"]["optimizer"]["name"]
+            rows.append((name, clients, given, server, outcome.seed, 100 * outcome.measure("accuracy")))
+    found = pd.DataFrame(rows, columns=["method", "clients", "given", "server", "seed", "accuracy"])
+    share, averaged = found["clients"] / found["given"], found["server"] == "sgd"
+    most = found["given"].max()
+    parts = {
+        "The same data in more and more hands": found[averaged & (share == share.max())],
+        f"A {most:,}th of the data for each": found[averaged & (found["given"] == most)],
+        "The same, with Adam on the server": found[~averaged],
+    }
+    figure = Picture(figsize=(13, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(parts), sharey=True)
+    for axes, (title, part) in zip(panels, parts.items(), strict=True):
+        style(axes, title, "clients", "test accuracy (%)" if axes is panels[0] else "")
         wide = part.pivot_table(index=["method", "clients"], columns="seed", values="accuracy")
         for colour, name in zip(COLOURS, found["method"].unique(), strict=False):
             if name in wide.index:
@@ -137,8 +141,8 @@ def by_clients(compared: Comparison) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), **LEGEND)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, **LEGEND)
     return figure
 
 
