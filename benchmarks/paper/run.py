@@ -39,7 +39,12 @@ ITEMS = {
 MEASURED = {"novel": novel, "language": language, "attention": attention}  # what is found beside accuracies
 PICTURED = {"attention": attention.maps}  # of runs that are measured together
 SUMMARIES = {"parts": summaries.gains, "curves": summaries.leads, "scaling": summaries.by_clients}
-LEADS = {"main_table": ["vanilla"], "hypernetwork": ["vanilla"], "curves": ["vanilla", "fedper"]}
+LEADS = {
+    "main_table": ["vanilla", "fedper"],
+    "main_table_100": ["vanilla", "fedper"],
+    "hypernetwork": ["vanilla"],
+    "curves": ["vanilla", "fedper"],
+}
 QUICK = {"rounds": 10, "every": 5}
 
 
