@@ -31,6 +31,7 @@ ITEMS = {
     "scaling": "Scaling in clients: the same data in 10 to 1,000 hands, and as much for each",
     "curves": "Learning curves to the end: when, if ever, is FedTP ahead?",
     "hypernetwork": "What moves FedTP's curve: the hypernetwork's settings and local epochs",
+    "own_head": "Stored or generated attention, with and without an own head",
     "parts": "Does averaging hurt attention? Each part in turn stays with the clients",
     "attention": "Attention distances: local, averaged and personalised models",
     "novel": "Clients that never trained: few examples, and another kind of client",
@@ -44,6 +45,7 @@ LEADS = {
     "main_table_100": ["vanilla", "fedper"],
     "hypernetwork": ["vanilla"],
     "curves": ["vanilla", "fedper"],
+    "own_head": ["fedtp_per"],
 }
 QUICK = {"rounds": 10, "every": 5}
 
