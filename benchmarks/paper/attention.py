@@ -18,7 +18,7 @@ from fedtp_jax.attention import attention_distances, attention_weights
 from fedtp_jax.config import name_of
 from fedtp_jax.data.federated import Examples
 from fedtp_jax.data.sources import load
-from fedtp_jax.plots import Picture
+from fedtp_jax.plots import INK, Picture
 
 CLIENTS, IMAGES = 10, 32
 
@@ -80,6 +80,7 @@ def picture(found: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(names)), names)
         for (i, j), value in np.ndenumerate(mean):
             if np.isfinite(value):
-                axes.text(j, i, f"{value:.2f}", ha="center", va="center", color="white", fontweight="bold")
+                colour = "white" if value < 0.6 * found["distance"].max() else INK
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour, fontweight="bold")
     figure.colorbar(image, ax=panels, shrink=0.8, label="distance; on the diagonal between clients")
     return figure

@@ -73,14 +73,17 @@ def picture(found: pd.DataFrame) -> Figure:
     figure = Picture(figsize=(11, 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     methods = list(dict.fromkeys(found["method"]))
-    for axes, (kind, part) in zip(panels, found.groupby("clients", sort=False), strict=True):
+    once = found[(found["mode"] != "local") | (found["method"] == methods[0])]  # it is the same for all
+    for axes, (kind, part) in zip(panels, once.groupby("clients", sort=False), strict=True):
         style(axes, str(kind), "train examples of a novel client", "")
         for (method, mode), line in part.groupby(["method", "mode"], sort=False):
             mean = 100 * line.groupby("examples")["accuracy"].mean()
             look = {"color": COLOURS[str(mode)], "ls": LINES[methods.index(method)], "marker": "o"}
-            axes.plot(mean.index, mean, label=f"{method}, {mode}", **look)
+            name = "local" if mode == "local" else f"{method}, {mode}"
+            axes.plot(mean.index, mean, label=name, **look)
         axes.set_xscale("log")
         axes.set_xticks(EXAMPLES, [str(count) for count in EXAMPLES])
+        axes.minorticks_off()
     panels[0].set_ylabel("test accuracy (%)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", **LEGEND)

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from benchmarks.machine import describe_machine, in_words
 from benchmarks.paper import attention, language, novel, summaries
 from benchmarks.paper.store import Store, claimed, key_of, with_seeds
@@ -39,7 +37,16 @@ ITEMS = {
 }
 MEASURED = {"novel": novel, "language": language, "attention": attention}  # what is found beside accuracies
 PICTURED = {"attention": attention.maps}  # of runs that are measured together
-SUMMARIES = {"parts": summaries.gains, "curves": summaries.leads, "scaling": summaries.by_clients}
+SUMMARIES = {
+    "main_table": summaries.levels,
+    "main_table_100": summaries.levels,
+    "main_table_cnn": summaries.levels,
+    "main_table_pfedme": summaries.levels,
+    "own_head": summaries.levels,
+    "scaling": summaries.by_clients,
+    "curves": summaries.leads,
+    "parts": summaries.gains,
+}
 LEADS = {
     "main_table": ["vanilla", "fedper"],
     "main_table_100": ["vanilla", "fedper"],
@@ -126,8 +133,11 @@ def run_left(item: str, configs: list[SimulationConfig], store: Store, runs: Pat
             locks = [_folder(runs, config).with_suffix(".lock") for config in group]
             free = all(claims.enter_context(claimed(lock)) for lock in locks)
             store.read()
-            if not free or _is_done(item, group, store):
-                continue  # another process is at it, or was quicker
+            if _is_done(item, group, store):
+                continue  # another process was quicker
+            if not free:
+                print(f"{told}: another process is at it", flush=True)
+                continue
             try:
                 results = [_run(config, store, runs, told) for config in group]
             except (FloatingPointError, UserError) as error:
@@ -152,8 +162,8 @@ def _groups(item: str, configs: list[SimulationConfig]) -> list[list[SimulationC
 
 
 def _is_done(item: str, group: list[SimulationConfig], store: Store) -> bool:
-    whole = all(store.has(config) for config in group)
-    return whole and (item not in MEASURED or store.is_measured(item, group[0]))
+    finished = all(store.has(config) for config in group)
+    return finished and (item not in MEASURED or not store.found(item, group[:1]).empty)
 
 
 def _run(config: SimulationConfig, store: Store, runs: Path, told: str) -> Result:
@@ -183,20 +193,20 @@ def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) 
         return
     compared = compare([store.outcome(config) for config in finished])
     parts = [f"# {ITEMS[item]}"]
-    module, measured = MEASURED.get(item), out / f"{item}_measured.csv"
-    if module and measured.exists():
-        found = pd.read_csv(measured)
+    module, found = MEASURED.get(item), store.found(item, finished)
+    if module and not found.empty:
         write_atomically(out / f"{item}_measured.png", to_png(module.picture(found)))
         seeds = ", ".join(map(str, sorted(found["seed"].unique())))
         parts += [(module.__doc__ or "").strip(), f"![]({item}_measured.png)"]
         parts += [markdown(module.table(found)), f"Mean ± sample std over seeds {seeds}."]
     if (out / f"{item}_models.png").exists():
         parts += [f"![Models of one client]({item}_models.png)"]
-    whole = {config.seed for config in configs} - {config.seed for config in configs if not store.has(config)}
-    if item in SUMMARIES and whole:  # of less there may be nothing to compare with
+    left = {config.seed for config in configs if not store.has(config)}
+    complete = {config.seed for config in configs} - left
+    if item in SUMMARIES and complete:  # of less there may be nothing to compare with
         write_atomically(out / f"{item}_summary.png", to_png(SUMMARIES[item](compared)))
         parts += [f"![Summary]({item}_summary.png)"]
-    if whole:
+    if complete:
         parts += [markdown(summaries.lead_table(compared, over)) for over in LEADS.get(item, ())]
     parts += [
         f"![Learning curves]({item}.png)",

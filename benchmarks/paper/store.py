@@ -105,13 +105,14 @@ class Store:
                 rows = pd.concat([before[~again], rows])
             write_csv(path, rows)
 
-    def is_measured(self, item: str, config: SimulationConfig) -> bool:
-        """Whether ITEM_measured.csv has rows of this run."""
+    def found(self, item: str, configs: Sequence[SimulationConfig]) -> pd.DataFrame:
+        """The rows that were measured of these runs; none if there is no ITEM_measured.csv."""
         path = self._folder / f"{item}_measured.csv"
         if not path.exists():
-            return False
-        found = pd.read_csv(path, dtype=TEXTS)
-        return bool(((found["run"] == key_of(config)) & (found["seed"] == config.seed)).any())
+            return pd.DataFrame()
+        rows = pd.read_csv(path, dtype=TEXTS)
+        wanted = {(key_of(config), config.seed) for config in configs}
+        return rows[[run in wanted for run in zip(rows["run"], rows["seed"], strict=True)]]
 
     def draw(self, name: str, figure: Figure) -> None:
         """Keep a picture, if there is none of this name: those of other runs look alike."""

@@ -1,6 +1,7 @@
 """Pictures of what an experiment asks, made of its finished runs; differences are paired by seed."""
 
 import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,28 @@ def gains(compared: Comparison) -> Figure:
     return figure
 
 
+def levels(compared: Comparison) -> Figure:
+    """A dot per method and seed, and their mean, best method first; a panel per column of the table."""
+    columns, rows = compared.sheet.columns, compared.sheet.rows
+    figure = Picture(figsize=(11, 0.3 * len(rows) + 1.2), layout="constrained")
+    for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+        reached = {
+            name: [100 * outcome.measure("accuracy") for outcome in compared.outcomes[name, column]]
+            for name in rows
+            if (name, column) in compared.outcomes
+        }
+        names = sorted(reached, key=lambda name: np.mean(reached[name]))
+        style(axes, column, "test accuracy (%)", "", grid="x")
+        for k, name in enumerate(names):
+            axes.plot(reached[name], [k] * len(reached[name]), "o", color=SKY, markersize=4)
+            axes.plot(np.mean(reached[name]), k, "|", color=INK, markersize=11, markeredgewidth=2)
+        axes.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.locator_params("x", integer=True)
+        axes.tick_params(axis="y", length=0, labelsize=8)
+    return figure
+
+
 def leads(compared: Comparison) -> Figure:
     """How far each method is ahead of vanilla (below 0: behind) at every evaluation."""
     figure = Picture(figsize=(9, 4.6), layout="constrained")
@@ -67,8 +90,9 @@ def leads(compared: Comparison) -> Figure:
     style(axes, "Ahead of vanilla", "communication round", "points of accuracy")
     axes.axhline(0, color=INK, linewidth=1.2)
     others = [name for name in compared.sheet.rows if name != "vanilla"]
-    for colour, name in zip(COLOURS, others, strict=False):
-        lead = lead_of(compared, name, "vanilla", *compared.sheet.columns)
+    (column,) = compared.sheet.columns
+    for colour, name in _coloured(others):
+        lead = lead_of(compared, name, "vanilla", column)
         _band(axes, lead.index.to_numpy(), lead, name, colour)
     least, most = np.nanpercentile([line.get_ydata() for line in axes.lines[1:]], (5, 100))
     axes.set_ylim(least - 1, most + 1)  # the first rounds are far below
@@ -80,7 +104,7 @@ def lead_table(compared: Comparison, over: str) -> pd.DataFrame:
     """Mean lead ± sample std over seeds, in how many of them it is one, and when one last had none."""
     rows, several = [], len(compared.sheet.columns) > 1
     for column, name in itertools.product(compared.sheet.columns, compared.sheet.rows):
-        if name == over or (name, column) not in compared.outcomes:
+        if name == over or not {(name, column), (over, column)} <= {*compared.outcomes}:
             continue
         lead = lead_of(compared, name, over, column)
         row = {f"points ahead of {over} in rounds": f"{name}, {column}" if several else name}
@@ -134,7 +158,7 @@ def by_clients(compared: Comparison) -> Figure:
     for axes, (title, part) in zip(panels, parts.items(), strict=True):
         style(axes, title, "clients", "test accuracy (%)" if axes is panels[0] else "")
         wide = part.pivot_table(index=["method", "clients"], columns="seed", values="accuracy")
-        for colour, name in zip(COLOURS, found["method"].unique(), strict=False):
+        for colour, name in _coloured([*found["method"].unique()]):
             if name in wide.index:
                 _band(axes, wide.loc[name].index.to_numpy(), wide.loc[name], name, colour)
         ticks = sorted(part["clients"].unique())
@@ -144,6 +168,11 @@ def by_clients(compared: Comparison) -> Figure:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, **LEGEND)
     return figure
+
+
+def _coloured(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each name with its colour; there are no more names than colours."""
+    return zip(COLOURS[: len(names)], names, strict=True)
 
 
 def _all(compared: Comparison) -> list[Outcome]:
