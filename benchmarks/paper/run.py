@@ -30,6 +30,7 @@ ITEMS = {
     "curves": "Learning curves to the end: when, if ever, is FedTP ahead?",
     "hypernetwork": "What moves FedTP's curve: the hypernetwork's settings and local epochs",
     "own_head": "Stored or generated attention, with and without an own head",
+    "client_rate": "Three times the clients' learning rate of the main table",
     "parts": "Does averaging hurt attention? Each part in turn stays with the clients",
     "attention": "Attention distances: local, averaged and personalised models",
     "novel": "Clients that never trained: few examples, and another kind of client",
@@ -43,6 +44,7 @@ SUMMARIES = {
     "main_table_cnn": summaries.levels,
     "main_table_pfedme": summaries.levels,
     "own_head": summaries.levels,
+    "client_rate": summaries.levels,
     "scaling": summaries.by_clients,
     "curves": summaries.leads,
     "parts": summaries.gains,
@@ -53,6 +55,7 @@ LEADS = {
     "hypernetwork": ["vanilla"],
     "curves": ["vanilla", "fedper"],
     "own_head": ["fedtp_per"],
+    "client_rate": ["vanilla", "fedper"],
 }
 QUICK = {"rounds": 10, "every": 5}
 
