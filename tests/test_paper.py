@@ -25,6 +25,16 @@ def test_every_item_has_its_sweep():
         assert {(c.training.rounds, c.evaluation.every, c.seed) for c in quick} == {(10, 5, 0)}
 
 
+def test_results_are_of_the_sweeps_beside_them():
+    store = Store(HERE / "results")
+    asked = {(key_of(config), config.seed) for item in ITEMS for config in configs_of(item, quick=False)}
+    runs = store.tables["runs"]
+    assert {*zip(runs["run"], runs["seed"], strict=True)} == asked
+    for name in ("evaluations", "clients"):
+        table = store.tables[name]
+        assert {*zip(table["run"], table["seed"], strict=True)} == asked
+
+
 def test_keys_tell_settings_but_neither_seed_nor_machine():
     engine = dataclasses.replace(TINY.engine, lanes=3)
     assert key_of(TINY) == key_of(dataclasses.replace(TINY, seed=5, engine=engine))
@@ -138,6 +148,19 @@ def test_gains_are_points_over_fedavg_with_the_same_seed_and_alpha():
     assert (len(parts), parts[0], parts[8]) == (11, "query", "embeddings")
     told = [text.get_text() for text in axes.texts]
     assert told[:5] == ["+50.0 ± 0.0", "+10.0 ± 0.0", "+5.0 ± 0.0", "+3.0 ± 0.0", "+1.0 ± 0.0"]
+
+
+def test_levels_show_every_seed_and_the_best_method_on_top():
+    accuracies = {"fedavg": 0.6, "pfedme": 0.9, "vanilla": 0.8}
+    configs = configs_of("main_table_pfedme", quick=False)
+    outcomes = [_outcome(c, accuracies[name_of(c.method)] + c.seed / 100) for c in configs]
+    panels = summaries.levels(compare(outcomes)).axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["pathological", "dirichlet"]
+    for axes in panels:
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["fedavg", "vanilla", "pfedme"]
+        seeds, mean = axes.lines[-2:]
+        np.testing.assert_allclose(seeds.get_xdata(), [90, 91, 92])
+        np.testing.assert_allclose(mean.get_xdata(), [91])
 
 
 def test_a_lead_is_over_vanilla_with_the_same_seed():
