@@ -60,12 +60,13 @@ def test_what_is_in_the_store_is_not_run_again(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_another_process_is_at_is_left_to_it(tmp_path):
+def test_what_another_process_is_at_is_left_to_it(tmp_path, capsys):
     store, runs = Store(tmp_path / "store"), tmp_path / "runs"
     other = dataclasses.replace(TINY, method=FedAvg())
     with claimed(runs / f"{key_of(other)}-0.lock") as free:
         assert free
         assert run_left("tiny", [other, TINY], store, runs) == []
+    assert "1 of 2: fedavg on pathological, seed 0: another process is at it" in capsys.readouterr().out
     assert [store.has(config) for config in (other, TINY)] == [False, True]
     elsewhere = Store(tmp_path / "store")
     assert run_left("tiny", [other], elsewhere, runs) == []
