@@ -8,17 +8,20 @@ import pytest
 from test_simulate import TINY
 
 from benchmarks.paper import attention, novel, summaries
-from benchmarks.paper.run import HERE, ITEMS, configs_of, report, run_left
+from benchmarks.paper.items import ITEMS, Item
+from benchmarks.paper.run import HERE, configs_of, report, run_left
 from benchmarks.paper.store import Store, claimed, key_of
 from fedtp_jax import compare, settings, simulate
 from fedtp_jax.config import FedAvg, Local, name_of
 from fedtp_jax.outcomes import Outcome
 
+ITEM = Item("tiny", "Tiny")
+
 
 def test_every_item_has_its_sweep():
     bases = {"fashion_mnist", "shakespeare"}
     assert {*ITEMS} == {path.stem for path in HERE.glob("*.yaml")} - bases
-    for item in ITEMS:
+    for item in ITEMS.values():
         seeds = {config.seed for config in configs_of(item, quick=False)}
         assert len(seeds) >= 3
         quick = configs_of(item, quick=True)
@@ -27,7 +30,9 @@ def test_every_item_has_its_sweep():
 
 def test_results_are_of_the_sweeps_beside_them():
     store = Store(HERE / "results")
-    asked = {(key_of(config), config.seed) for item in ITEMS for config in configs_of(item, quick=False)}
+    asked = {
+        (key_of(config), config.seed) for item in ITEMS.values() for config in configs_of(item, quick=False)
+    }
     runs = store.tables["runs"]
     assert {*zip(runs["run"], runs["seed"], strict=True)} == asked
     for name in ("evaluations", "clients"):
@@ -44,18 +49,17 @@ def test_keys_tell_settings_but_neither_seed_nor_machine():
 def test_what_is_in_the_store_is_not_run_again(tmp_path, monkeypatch, capsys):
     configs = [TINY, dataclasses.replace(TINY, method=FedAvg())]
     store, runs = Store(tmp_path / "store"), tmp_path / "runs"
-    assert run_left("tiny", configs, store, runs) == []
+    assert run_left(ITEM, configs, store, runs) == []
     monkeypatch.setattr("benchmarks.paper.run.simulate", pytest.fail)
     again = Store(tmp_path / "store")
-    assert run_left("tiny", configs, again, runs) == []
+    assert run_left(ITEM, configs, again, runs) == []
     monkeypatch.undo()
     results = [simulate(config) for config in configs]
     stored = compare([again.outcome(config) for config in configs])
     direct = compare(results)
     assert stored.sheet.rows == direct.sheet.rows
     np.testing.assert_allclose(stored.table["mean"], direct.table["mean"], atol=1e-5)
-    monkeypatch.setitem(ITEMS, "tiny", "Tiny")
-    report("tiny", configs, again, tmp_path)
+    report(ITEM, configs, again, tmp_path)
     assert "2 of 2 runs" in (tmp_path / "tiny.md").read_text()
     assert (tmp_path / "tiny.png").read_bytes().startswith(b"\x89PNG")
 
@@ -65,12 +69,12 @@ def test_what_another_process_is_at_is_left_to_it(tmp_path, capsys):
     other = dataclasses.replace(TINY, method=FedAvg())
     with claimed(runs / f"{key_of(other)}-0.lock") as free:
         assert free
-        assert run_left("tiny", [other, TINY], store, runs) == []
+        assert run_left(ITEM, [other, TINY], store, runs) == []
     assert "1 of 2: fedavg on pathological, seed 0: another process is at it" in capsys.readouterr().out
     assert [store.has(config) for config in (other, TINY)] == [False, True]
     elsewhere = Store(tmp_path / "store")
-    assert run_left("tiny", [other], elsewhere, runs) == []
-    assert run_left("tiny", [other], store, runs) == []  # read again before it is run
+    assert run_left(ITEM, [other], elsewhere, runs) == []
+    assert run_left(ITEM, [other], store, runs) == []  # read again before it is run
     assert store.has(other) and store.has(TINY)
 
 
@@ -78,7 +82,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
     wild = dataclasses.replace(TINY.training, learning_rate=1e30, on_nonfinite="stop")
     configs = [dataclasses.replace(TINY, training=wild), TINY]
     store = Store(tmp_path)
-    (failure,) = run_left("tiny", configs, store, tmp_path / "runs")
+    (failure,) = run_left(ITEM, configs, store, tmp_path / "runs")
     assert failure.startswith("1 of 2: fedtp on pathological, seed 0: ")
     assert [store.has(config) for config in configs] == [False, True]
 
@@ -111,9 +115,9 @@ def test_attention_is_compared_between_methods_and_between_clients(tmp_path, mon
     store.add(
         simulate(configs[0]), 1.0, "elsewhere"
     )  # what has no folder here is run again, and kept as it was
-    assert run_left("attention", configs, store, tmp_path / "runs") == []
+    assert run_left(ITEMS["attention"], configs, store, tmp_path / "runs") == []
     monkeypatch.setattr("benchmarks.paper.run.simulate", pytest.fail)
-    assert run_left("attention", configs, store, tmp_path / "runs") == []
+    assert run_left(ITEMS["attention"], configs, store, tmp_path / "runs") == []
     assert store.machines(configs[:1]) == ["elsewhere"]
     found = pd.read_csv(tmp_path / "attention_measured.csv")
     assert len(found) == 2 * 3
@@ -137,7 +141,7 @@ def _outcome(config, accuracy):
 
 
 def test_gains_are_points_over_fedavg_with_the_same_seed_and_alpha():
-    configs = configs_of("parts", quick=False)
+    configs = configs_of(ITEMS["parts"], quick=False)
     alone = {0: 0.5, 1: 0.6, 2: 0.7}
     outcomes = [
         _outcome(c, alone[c.seed] + (name_of(c.method) == "vanilla") * c.partition.alpha / 10)
@@ -153,7 +157,7 @@ def test_gains_are_points_over_fedavg_with_the_same_seed_and_alpha():
 
 def test_levels_show_every_seed_and_the_best_method_on_top():
     accuracies = {"fedavg": 0.6, "pfedme": 0.9, "vanilla": 0.8}
-    configs = configs_of("main_table_pfedme", quick=False)
+    configs = configs_of(ITEMS["main_table_pfedme"], quick=False)
     outcomes = [_outcome(c, accuracies[name_of(c.method)] + c.seed / 100) for c in configs]
     panels = summaries.levels(compare(outcomes)).axes
     assert [axes.get_title(loc="left") for axes in panels] == ["pathological", "dirichlet"]
@@ -166,7 +170,7 @@ def test_levels_show_every_seed_and_the_best_method_on_top():
 
 def test_a_lead_is_over_vanilla_with_the_same_seed():
     accuracies = {"vanilla": 0.8, "fedper": 0.9, "fedtp": 0.7}
-    configs = configs_of("curves", quick=False)
+    configs = configs_of(ITEMS["curves"], quick=False)
     outcomes = [_outcome(c, accuracies[name_of(c.method)] + c.seed / 100) for c in configs]
     compared = compare([o for o in outcomes if (o.where, o.seed) != ("fedper", 2)])
     lead = summaries.lead_of(compared, "fedper", "vanilla", *compared.sheet.columns)
@@ -183,7 +187,7 @@ def test_a_lead_is_over_vanilla_with_the_same_seed():
 
 
 def test_clients_that_train_are_counted_apart_from_those_that_hold_the_data():
-    outcomes = [_outcome(c, c.partition.clients / 2000) for c in configs_of("scaling", quick=False)]
+    outcomes = [_outcome(c, c.partition.clients / 2000) for c in configs_of(ITEMS["scaling"], quick=False)]
     same, each, adam = summaries.by_clients(compare(outcomes)).axes
     assert {tuple(line.get_xdata()) for line in same.lines} == {(10, 100, 1000), (100, 1000)}
     assert {tuple(line.get_xdata()) for line in (*each.lines, *adam.lines)} == {(10, 100, 1000)}

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.machine import describe_machine, in_words
-from benchmarks.paper import attention, language, novel, summaries
+from benchmarks.paper.items import ITEMS, Item
 from benchmarks.paper.store import Store, claimed, key_of, with_seeds
+from benchmarks.paper.summaries import lead_table
 from benchmarks.results import markdown
 from fedtp_jax import Progress, Result, SimulationConfig, UserError, compare, simulate
 from fedtp_jax.cache import keep_programs
@@ -21,48 +22,12 @@ from fedtp_jax.sweep import read_sweep
 from fedtp_jax.sweeping import child_environment, core_shares
 
 HERE = Path(__file__).parent
-ITEMS = {
-    "main_table": "Main table: all methods on two partitions",
-    "main_table_100": "Main table: four methods with 100 clients",
-    "main_table_cnn": "Main table: methods with a CNN",
-    "main_table_pfedme": "Main table: pFedMe",
-    "scaling": "Scaling in clients: the same data in 10 to 1,000 hands, and as much for each",
-    "curves": "Learning curves to the end: when, if ever, is FedTP ahead?",
-    "hypernetwork": "What moves FedTP's curve: the hypernetwork's settings and local epochs",
-    "own_head": "Stored or generated attention, with and without an own head",
-    "client_rate": "Three times the clients' learning rate of the main table",
-    "parts": "Does averaging hurt attention? Each part in turn stays with the clients",
-    "attention": "Attention distances: local, averaged and personalised models",
-    "novel": "Clients that never trained: few examples, and another kind of client",
-    "language": "Shakespeare: causal Transformers, LSTMs, and the authors' Transformer that sees ahead",
-}
-MEASURED = {"novel": novel, "language": language, "attention": attention}  # what is found beside accuracies
-PICTURED = {"attention": attention.maps}  # of runs that are measured together
-SUMMARIES = {
-    "main_table": summaries.levels,
-    "main_table_100": summaries.levels,
-    "main_table_cnn": summaries.levels,
-    "main_table_pfedme": summaries.levels,
-    "own_head": summaries.levels,
-    "client_rate": summaries.levels,
-    "scaling": summaries.by_clients,
-    "curves": summaries.leads,
-    "parts": summaries.gains,
-}
-LEADS = {
-    "main_table": ["vanilla", "fedper"],
-    "main_table_100": ["vanilla", "fedper"],
-    "hypernetwork": ["vanilla"],
-    "curves": ["vanilla", "fedper"],
-    "own_head": ["fedtp_per"],
-    "client_rate": ["vanilla", "fedper"],
-}
 QUICK = {"rounds": 10, "every": 5}
 
 
 def main(arguments: list[str]) -> None:
     """`python -m benchmarks paper ITEM [ITEM ...] [--quick] [--processes N]`."""
-    described = "\n".join(f"  {name:<17} {title}" for name, title in ITEMS.items())
+    described = "\n".join(f"  {item.name:<17} {item.title}" for item in ITEMS.values())
     parser = argparse.ArgumentParser(
         "python -m benchmarks paper",
         epilog=described,
@@ -88,7 +53,7 @@ def main(arguments: list[str]) -> None:
     out = given.out / "quick" if given.quick else given.out
     results = out / "results" if given.quick else HERE / "results"
     failed = []
-    for item in given.items:
+    for item in (ITEMS[name] for name in given.items):
         configs, store = configs_of(item, given.quick), Store(results)
         failed += run_left(item, configs, store, out)
         report(item, configs, store, results)
@@ -109,9 +74,9 @@ def run_beside(given: argparse.Namespace) -> None:
         child.wait()  # what has failed is tried, and told, once more
 
 
-def configs_of(item: str, quick: bool) -> list[SimulationConfig]:
+def configs_of(item: Item, quick: bool) -> list[SimulationConfig]:
     """Every run of an item."""
-    configs, seeds = read_sweep(HERE / f"{item}.yaml")
+    configs, seeds = read_sweep(HERE / f"{item.name}.yaml")
     if not quick:
         return with_seeds(configs, seeds)
     short = [
@@ -125,7 +90,7 @@ def configs_of(item: str, quick: bool) -> list[SimulationConfig]:
     return with_seeds(short, seeds[:1])
 
 
-def run_left(item: str, configs: list[SimulationConfig], store: Store, runs: Path) -> list[str]:
+def run_left(item: Item, configs: list[SimulationConfig], store: Store, runs: Path) -> list[str]:
     """Run and measure what is not in the store, seed by seed. Returns what failed."""
     failed = []
     left = [group for group in _groups(item, configs) if not _is_done(item, group, store)]
@@ -146,16 +111,16 @@ def run_left(item: str, configs: list[SimulationConfig], store: Store, runs: Pat
             except (FloatingPointError, UserError) as error:
                 failed.append(f"{told}: {error}")
                 continue
-            if item in MEASURED:
-                store.measured(item, group[0], MEASURED[item].measure(results))
-            if item in PICTURED:
-                store.draw(f"{item}_models.png", PICTURED[item](results))
+            if item.measured:
+                store.measured(item.name, group[0], item.measured.measure(results))
+            if item.maps:
+                store.draw(f"{item.name}_models.png", item.maps(results))
     return failed
 
 
-def _groups(item: str, configs: list[SimulationConfig]) -> list[list[SimulationConfig]]:
-    """Runs that are measured together: all of a partition and seed where attention is compared, else each."""
-    if item not in PICTURED:
+def _groups(item: Item, configs: list[SimulationConfig]) -> list[list[SimulationConfig]]:
+    """Runs that are measured together: all of a partition and seed where they are compared, else each."""
+    if not item.maps:
         return [[config] for config in configs]
     keys = [(config.partition, config.seed) for config in configs]
     return [
@@ -164,9 +129,9 @@ def _groups(item: str, configs: list[SimulationConfig]) -> list[list[SimulationC
     ]
 
 
-def _is_done(item: str, group: list[SimulationConfig], store: Store) -> bool:
+def _is_done(item: Item, group: list[SimulationConfig], store: Store) -> bool:
     finished = all(store.has(config) for config in group)
-    return finished and (item not in MEASURED or not store.found(item, group[:1]).empty)
+    return finished and (not item.measured or not store.found(item.name, group[:1]).empty)
 
 
 def _run(config: SimulationConfig, store: Store, runs: Path, told: str) -> Result:
@@ -189,35 +154,35 @@ def _folder(runs: Path, config: SimulationConfig) -> Path:
     return runs / f"{key_of(config)}-{config.seed}"
 
 
-def report(item: str, configs: list[SimulationConfig], store: Store, out: Path) -> None:
-    """ITEM.md, ITEM.csv and ITEM.png of what is finished."""
+def report(item: Item, configs: list[SimulationConfig], store: Store, out: Path) -> None:
+    """NAME.md, NAME.csv and NAME.png of what is finished."""
     finished = [config for config in configs if store.has(config)]
     if not finished:
         return
     compared = compare([store.outcome(config) for config in finished])
-    parts = [f"# {ITEMS[item]}"]
-    module, found = MEASURED.get(item), store.found(item, finished)
-    if module and not found.empty:
-        write_atomically(out / f"{item}_measured.png", to_png(module.picture(found)))
+    parts = [f"# {item.title}"]
+    found = store.found(item.name, finished)
+    if item.measured and not found.empty:
+        write_atomically(out / f"{item.name}_measured.png", to_png(item.measured.picture(found)))
         seeds = ", ".join(map(str, sorted(found["seed"].unique())))
-        parts += [(module.__doc__ or "").strip(), f"![]({item}_measured.png)"]
-        parts += [markdown(module.table(found)), f"Mean ± sample std over seeds {seeds}."]
-    if (out / f"{item}_models.png").exists():
-        parts += [f"![Models of one client]({item}_models.png)"]
+        parts += [(item.measured.__doc__ or "").strip(), f"![]({item.name}_measured.png)"]
+        parts += [markdown(item.measured.table(found)), f"Mean ± sample std over seeds {seeds}."]
+    if (out / f"{item.name}_models.png").exists():
+        parts += [f"![Models of one client]({item.name}_models.png)"]
     left = {config.seed for config in configs if not store.has(config)}
     complete = {config.seed for config in configs} - left
-    if item in SUMMARIES and complete:  # of less there may be nothing to compare with
-        write_atomically(out / f"{item}_summary.png", to_png(SUMMARIES[item](compared)))
-        parts += [f"![Summary]({item}_summary.png)"]
+    if item.summary and complete:  # of less there may be nothing to compare with
+        write_atomically(out / f"{item.name}_summary.png", to_png(item.summary(compared)))
+        parts += [f"![Summary]({item.name}_summary.png)"]
     if complete:
-        parts += [markdown(summaries.lead_table(compared, over)) for over in LEADS.get(item, ())]
+        parts += [markdown(lead_table(compared, over)) for over in item.over]
     parts += [
-        f"![Learning curves]({item}.png)",
+        f"![Learning curves]({item.name}.png)",
         compared.to_markdown().strip(),
         f"{len(finished)} of {len(configs)} runs, {store.hours(finished):.1f} hours in all. "
-        f"`python -m benchmarks paper {item}` on {' and on '.join(store.machines(finished))}.",
+        f"`python -m benchmarks paper {item.name}` on {' and on '.join(store.machines(finished))}.",
     ]
-    write_atomically(out / f"{item}.md", "\n\n".join(parts) + "\n")
-    write_atomically(out / f"{item}.csv", compared.to_csv())
-    write_atomically(out / f"{item}.png", to_png(compared.plot()))
+    write_atomically(out / f"{item.name}.md", "\n\n".join(parts) + "\n")
+    write_atomically(out / f"{item.name}.csv", compared.to_csv())
+    write_atomically(out / f"{item.name}.png", to_png(compared.plot()))
     print(f"\n{compared.to_markdown()}", flush=True)
