@@ -64,7 +64,10 @@ def gains(compared: Comparison) -> Figure:
 def levels(compared: Comparison) -> Figure:
     """A dot per method and seed, and their mean, best method first; a panel per column of the table."""
     columns, rows = compared.sheet.columns, compared.sheet.rows
-    figure = Picture(figsize=(11, 0.3 * len(rows) + 1.2), layout="constrained")
+    labels = {name: name.replace(", ", ",\n") for name in rows}
+    lines = 1 + max(label.count("\n") for label in labels.values())
+    height = (0.13 * lines + 0.12) * len(rows)
+    figure = Picture(figsize=(11, height + 1.2), layout="constrained")
     for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
         reached = {
             name: [100 * outcome.measure("accuracy") for outcome in compared.outcomes[name, column]]
@@ -76,7 +79,7 @@ def levels(compared: Comparison) -> Figure:
         for k, name in enumerate(names):
             axes.plot(reached[name], [k] * len(reached[name]), "o", color=SKY, markersize=4)
             axes.plot(np.mean(reached[name]), k, "|", color=INK, markersize=11, markeredgewidth=2)
-        axes.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
+        axes.set_yticks(range(len(names)), [labels[name] for name in names])
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.locator_params("x", integer=True)
         axes.tick_params(axis="y", length=0, labelsize=8)
