@@ -40,4 +40,5 @@ def write(name: str, outcome: Outcome, out: Path) -> None:
 def markdown(table: pd.DataFrame) -> str:
     """A table of GitHub's Markdown."""
     rows = [[*map(str, table.columns)], ["---"] * len(table.columns), *table.astype(str).values.tolist()]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)

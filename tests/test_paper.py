@@ -1,6 +1,7 @@
 """The store of the paper's experiments: what is in it is not run again, and is compared as runs are."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,8 @@ from test_simulate import TINY
 
 from benchmarks.paper import attention, novel, summaries
 from benchmarks.paper.items import ITEMS, Item
-from benchmarks.paper.run import HERE, configs_of, report, run_left
-from benchmarks.paper.store import Store, claimed, key_of
+from benchmarks.paper.run import HERE, configs_of, groups_of, report, run_left
+from benchmarks.paper.store import Store, claimed, key_of, told_of
 from fedtp_jax import compare, settings, simulate
 from fedtp_jax.config import FedAvg, Local, name_of
 from fedtp_jax.outcomes import Outcome
@@ -38,12 +39,29 @@ def test_results_are_of_the_sweeps_beside_them():
     for name in ("evaluations", "clients"):
         table = store.tables[name]
         assert {*zip(table["run"], table["seed"], strict=True)} == asked
+    for item in ITEMS.values():
+        configs = configs_of(item, quick=False)
+        compared = compare([store.outcome(config) for config in configs])
+        assert compared.to_csv() == (HERE / "results" / f"{item.name}.csv").read_text()
+        if item.measured:
+            groups = groups_of(item, configs)
+            found = store.found(item.name, groups)
+            assert {*zip(found["run"], found["seed"], strict=True)} == {
+                (key_of(*group), group[0].seed) for group in groups
+            }
+            assert len(found) == len(pd.read_csv(HERE / "results" / f"{item.name}_measured.csv"))
 
 
 def test_keys_tell_settings_but_neither_seed_nor_machine():
     engine = dataclasses.replace(TINY.engine, lanes=3)
     assert key_of(TINY) == key_of(dataclasses.replace(TINY, seed=5, engine=engine))
     assert key_of(TINY) != key_of(dataclasses.replace(TINY, method=FedAvg()))
+
+
+def test_what_is_told_of_a_run_is_what_differs_from_the_defaults():
+    told = json.loads(told_of(settings.from_dict({"model": {"name": "cnn"}, "training": {"rounds": 7}})))
+    assert told["model.name"] == "cnn" and told["training.rounds"] == 7
+    assert "training.batch_size" not in told and "seed" not in told
 
 
 def test_what_is_in_the_store_is_not_run_again(tmp_path, monkeypatch, capsys):
@@ -99,7 +117,7 @@ def test_novel_clients_are_measured_by_kind_and_number_of_examples(tmp_path, mon
     assert np.sort(np.concatenate(same[1])).tolist() == np.sort(np.concatenate(shifted[1])).tolist()
     store = Store(tmp_path)
     for _ in range(2):  # the second time replaces the first
-        store.measured("novel", config, found)
+        store.measured("novel", [config], found)
     assert len(pd.read_csv(tmp_path / "novel_measured.csv")) == len(found)
     assert list(novel.table(found).columns) == ["clients", "method", "mode", 3, 6]
     assert len(novel.picture(found).axes) == 2

@@ -28,6 +28,7 @@ def measure(runs: Sequence[Result]) -> pd.DataFrame:
     test, held = load(runs[0].config.data).test, runs[0].partition.test
     assert isinstance(test, Examples)
     names = [name_of(run.config.method) for run in runs]
+    assert len({*names}) == len(names), "methods are told by their names"
     own = np.mean(
         [_on([(run, client) for run in runs], test.x[held[client][:IMAGES]]) for client in range(CLIENTS)],
         axis=0,

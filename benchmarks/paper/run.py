@@ -64,14 +64,18 @@ def main(arguments: list[str]) -> None:
 def run_beside(given: argparse.Namespace) -> None:
     """The same command several times at once: each takes the next run that is left, until none is."""
     command = [sys.executable, "-m", "benchmarks", "paper", *given.items, "--out", str(given.out)]
-    children = []
-    for share in core_shares(given.processes):
-        environment = child_environment(len(share), given.processes)
-        children.append(subprocess.Popen([*command, *["--quick"] * given.quick], env=environment))
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(children[-1].pid, share)
-    for child in children:
-        child.wait()  # what has failed is tried, and told, once more
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        for share in core_shares(given.processes):
+            environment = child_environment(len(share), given.processes)
+            children.append(subprocess.Popen([*command, *["--quick"] * given.quick], env=environment))
+            if hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(children[-1].pid, share)
+        for child in children:
+            child.wait()  # what has failed is tried, and told, once more
+    finally:
+        for child in children:
+            child.terminate()
 
 
 def configs_of(item: Item, quick: bool) -> list[SimulationConfig]:
@@ -93,7 +97,8 @@ def configs_of(item: Item, quick: bool) -> list[SimulationConfig]:
 def run_left(item: Item, configs: list[SimulationConfig], store: Store, runs: Path) -> list[str]:
     """Run and measure what is not in the store, seed by seed. Returns what failed."""
     failed = []
-    left = [group for group in _groups(item, configs) if not _is_done(item, group, store)]
+    groups = groups_of(item, configs)
+    left = [group for group in groups if not _is_done(item, group, store)]
     for k, group in enumerate(sorted(left, key=lambda group: group[0].seed)):
         names = ", ".join(name_of(config.method) for config in group)
         told = f"{k + 1} of {len(left)}: {names} on {name_of(group[0].partition)}, seed {group[0].seed}"
@@ -112,13 +117,13 @@ def run_left(item: Item, configs: list[SimulationConfig], store: Store, runs: Pa
                 failed.append(f"{told}: {error}")
                 continue
             if item.measured:
-                store.measured(item.name, group[0], item.measured.measure(results))
-            if item.maps:
+                store.measured(item.name, group, item.measured.measure(results))
+            if item.maps and group == groups[0]:
                 store.draw(f"{item.name}_models.png", item.maps(results))
     return failed
 
 
-def _groups(item: Item, configs: list[SimulationConfig]) -> list[list[SimulationConfig]]:
+def groups_of(item: Item, configs: list[SimulationConfig]) -> list[list[SimulationConfig]]:
     """Runs that are measured together: all of a partition and seed where they are compared, else each."""
     if not item.maps:
         return [[config] for config in configs]
@@ -131,7 +136,7 @@ def _groups(item: Item, configs: list[SimulationConfig]) -> list[list[Simulation
 
 def _is_done(item: Item, group: list[SimulationConfig], store: Store) -> bool:
     finished = all(store.has(config) for config in group)
-    return finished and (not item.measured or not store.found(item.name, group[:1]).empty)
+    return finished and (not item.measured or not store.found(item.name, [group]).empty)
 
 
 def _run(config: SimulationConfig, store: Store, runs: Path, told: str) -> Result:
@@ -161,7 +166,7 @@ def report(item: Item, configs: list[SimulationConfig], store: Store, out: Path)
         return
     compared = compare([store.outcome(config) for config in finished])
     parts = [f"# {item.title}"]
-    found = store.found(item.name, finished)
+    found = store.found(item.name, groups_of(item, finished))
     if item.measured and not found.empty:
         write_atomically(out / f"{item.name}_measured.png", to_png(item.measured.picture(found)))
         seeds = ", ".join(map(str, sorted(found["seed"].unique())))

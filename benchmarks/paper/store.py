@@ -23,18 +23,41 @@ from fedtp_jax.plots import to_png
 from fedtp_jax.varying import MACHINE
 
 TABLES = {
-    "runs": ["run", "seed", "partition", "rounds", "seconds", "machine"],
+    "runs": ["run", "seed", "partition", "rounds", "seconds", "machine", "settings"],
     "evaluations": ["run", "seed", *HISTORY],
     "clients": ["run", "seed", "client", "test_accuracy"],
 }
 TEXTS = {"run": str, "partition": str}
 
 
-def key_of(config: SimulationConfig) -> str:
-    """12 hex digits that change with any setting, seed and machine aside."""
+def told_of(config: SimulationConfig) -> str:
+    """Names, and what differs from the defaults, as JSON; seed and machine aside.
+
+    An option that is added to fedtp_jax leaves it as it is.
+    """
     flat = settings.flat(settings.to_dict(config))
-    told = {field: value for field, value in flat.items() if field not in (*MACHINE, "seed")}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    flat = {field: value for field, value in flat.items() if field not in (*MACHINE, "seed")}
+    names: dict[str, Any] = {}
+    for field, value in flat.items():
+        *path, last = field.split(".")
+        if last == "name":
+            section = names
+            for word in path:
+                section = section.setdefault(word, {})
+            section["name"] = value
+    usual = settings.flat(settings.to_dict(settings.replaced(None, names)))
+    told = {
+        field: value
+        for field, value in flat.items()
+        if field.endswith(".name") or field not in usual or value != usual[field]
+    }
+    return json.dumps(told, sort_keys=True)
+
+
+def key_of(*configs: SimulationConfig) -> str:
+    """12 hex digits that tell a run, or runs that are measured together, by their settings."""
+    told = "\n".join(map(told_of, configs))
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 class Store:
@@ -79,6 +102,7 @@ class Store:
             "rounds": len(result.history),
             "seconds": round(seconds),
             "machine": machine,
+            "settings": told_of(result.config),
         }
         found = {
             "runs": pd.DataFrame([about]),
@@ -94,30 +118,29 @@ class Store:
                 self.tables[name] = pd.concat(parts)[TABLES[name]]
                 write_csv(self._folder / f"{name}.csv", self.tables[name])
 
-    def measured(self, item: str, config: SimulationConfig, rows: pd.DataFrame) -> None:
-        """Keep what was measured of a run beside its accuracy, in ITEM_measured.csv."""
-        path, key = self._folder / f"{item}_measured.csv", key_of(config)
+    def measured(self, item: str, group: Sequence[SimulationConfig], rows: pd.DataFrame) -> None:
+        """Keep what was measured of runs of one seed beside their accuracy, in ITEM_measured.csv."""
+        path, key, seed = self._folder / f"{item}_measured.csv", key_of(*group), group[0].seed
         rows = rows.assign(run=key)
         with self._locked():
             if path.exists():
                 before = pd.read_csv(path, dtype=TEXTS)
-                again = (before["run"] == key) & (before["seed"] == config.seed)
+                again = (before["run"] == key) & (before["seed"] == seed)
                 rows = pd.concat([before[~again], rows])
             write_csv(path, rows)
 
-    def found(self, item: str, configs: Sequence[SimulationConfig]) -> pd.DataFrame:
-        """The rows that were measured of these runs; none if there is no ITEM_measured.csv."""
+    def found(self, item: str, groups: Sequence[Sequence[SimulationConfig]]) -> pd.DataFrame:
+        """The rows that were measured of these groups; none if there is no ITEM_measured.csv."""
         path = self._folder / f"{item}_measured.csv"
         if not path.exists():
             return pd.DataFrame()
         rows = pd.read_csv(path, dtype=TEXTS)
-        wanted = {(key_of(config), config.seed) for config in configs}
+        wanted = {(key_of(*group), group[0].seed) for group in groups}
         return rows[[run in wanted for run in zip(rows["run"], rows["seed"], strict=True)]]
 
     def draw(self, name: str, figure: Figure) -> None:
-        """Keep a picture, if there is none of this name: those of other runs look alike."""
-        if not (self._folder / name).exists():
-            write_atomically(self._folder / name, to_png(figure))
+        """Keep a picture."""
+        write_atomically(self._folder / name, to_png(figure))
 
     def outcome(self, config: SimulationConfig) -> Outcome:
         """A finished run as `fedtp_jax.compare` takes it."""

@@ -23,6 +23,8 @@ PARTS = {
     "mlp/": "MLP",
     "norm/": "norms",
     "patch_embedding/": "embeddings",
+    "class_token": "embeddings",
+    "position_embedding": "embeddings",
     "head/": "head",
     "block_": "whole encoder",
 }
@@ -34,7 +36,7 @@ def gains(compared: Comparison) -> Figure:
     rows = []
     for outcome in _all(compared):
         method, alpha = outcome.config["method"], outcome.config["partition"]["alpha"]
-        parts = [PARTS[part] for part in method.get("personal") or () if part in PARTS]
+        parts = dict.fromkeys(PARTS[part] for part in method.get("personal", ()))
         part = " + ".join(parts) or NOTHING
         rows.append((part, alpha, outcome.seed, 100 * outcome.measure("accuracy")))
     found = pd.DataFrame(rows, columns=["part", "alpha", "seed", "accuracy"])
