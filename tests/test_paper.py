@@ -10,9 +10,9 @@ from test_simulate import TINY
 
 from benchmarks.paper import attention, novel, summaries
 from benchmarks.paper.items import ITEMS, Item
-from benchmarks.paper.run import HERE, configs_of, groups_of, report, run_left
+from benchmarks.paper.run import HERE, configs_of, groups_of, main, report, run_left
 from benchmarks.paper.store import Store, claimed, key_of, told_of
-from fedtp_jax import compare, settings, simulate
+from fedtp_jax import UserError, compare, settings, simulate
 from fedtp_jax.config import FedAvg, Local, name_of
 from fedtp_jax.outcomes import Outcome
 
@@ -45,7 +45,7 @@ def test_results_are_of_the_sweeps_beside_them():
         assert compared.to_csv() == (HERE / "results" / f"{item.name}.csv").read_text()
         if item.measured:
             groups = groups_of(item, configs)
-            found = store.found(item.name, groups)
+            found = store.measured(item.name, groups)
             assert {*zip(found["run"], found["seed"], strict=True)} == {
                 (key_of(*group), group[0].seed) for group in groups
             }
@@ -105,6 +105,22 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
     assert [store.has(config) for config in configs] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("raised", "code", "told"),
+    [(UserError("data.directory: gone"), 2, "data.directory: gone"), (KeyboardInterrupt(), 130, "stopped")],
+)
+def test_a_mistake_or_a_stop_is_one_message(raised, code, told, tmp_path, monkeypatch, capsys):
+    def fail(*args, **options):
+        raise raised
+
+    monkeypatch.setattr("benchmarks.paper.run.simulate", fail)
+    monkeypatch.setattr("benchmarks.paper.run.keep_programs", lambda: None)  # it is for the whole process
+    with pytest.raises(SystemExit) as ended:
+        main(["main_table_cnn", "--quick", "--out", str(tmp_path)])
+    assert ended.value.code == code
+    assert capsys.readouterr().err.startswith(told)
+
+
 @pytest.mark.slow
 def test_novel_clients_are_measured_by_kind_and_number_of_examples(tmp_path, monkeypatch):
     monkeypatch.setattr(novel, "EXAMPLES", (3, 6))
@@ -117,7 +133,7 @@ def test_novel_clients_are_measured_by_kind_and_number_of_examples(tmp_path, mon
     assert np.sort(np.concatenate(same[1])).tolist() == np.sort(np.concatenate(shifted[1])).tolist()
     store = Store(tmp_path)
     for _ in range(2):  # the second time replaces the first
-        store.measured("novel", [config], found)
+        store.add_measured("novel", [config], found)
     assert len(pd.read_csv(tmp_path / "novel_measured.csv")) == len(found)
     assert list(novel.table(found).columns) == ["clients", "method", "mode", 3, 6]
     assert len(novel.picture(found).axes) == 2

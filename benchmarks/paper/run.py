@@ -18,6 +18,7 @@ from fedtp_jax.cache import keep_programs
 from fedtp_jax.config import name_of
 from fedtp_jax.folder import RunFolder, csv_rows, write_atomically
 from fedtp_jax.plots import to_png
+from fedtp_jax.progress import Stop
 from fedtp_jax.sweep import read_sweep
 from fedtp_jax.sweeping import child_environment, core_shares
 
@@ -46,7 +47,18 @@ def main(arguments: list[str]) -> None:
         default=1,
         help="runs at once, each with its share of the cores (%(default)s)",
     )
-    given = parser.parse_args(arguments)
+    try:
+        run_items(parser.parse_args(arguments))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def run_items(given: argparse.Namespace) -> None:
+    """Run and report what the command line names."""
     if given.processes > 1:
         run_beside(given)
     keep_programs()
@@ -64,18 +76,23 @@ def main(arguments: list[str]) -> None:
 def run_beside(given: argparse.Namespace) -> None:
     """The same command several times at once: each takes the next run that is left, until none is."""
     command = [sys.executable, "-m", "benchmarks", "paper", *given.items, "--out", str(given.out)]
+    command += ["--quick"] * given.quick
     children: list[subprocess.Popen[bytes]] = []
-    try:
+
+    def end(asked: int) -> None:
+        for child in children:
+            child.terminate()
+
+    with Stop(end) as stop:
         for share in core_shares(given.processes):
             environment = child_environment(len(share), given.processes)
-            children.append(subprocess.Popen([*command, *["--quick"] * given.quick], env=environment))
+            children.append(subprocess.Popen(command, env=environment, process_group=0))
             if hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(children[-1].pid, share)
         for child in children:
             child.wait()  # what has failed is tried, and told, once more
-    finally:
-        for child in children:
-            child.terminate()
+    if stop.asked:
+        raise KeyboardInterrupt
 
 
 def configs_of(item: Item, quick: bool) -> list[SimulationConfig]:
@@ -113,11 +130,11 @@ def run_left(item: Item, configs: list[SimulationConfig], store: Store, runs: Pa
                 continue
             try:
                 results = [_run(config, store, runs, told) for config in group]
-            except (FloatingPointError, UserError) as error:
+            except FloatingPointError as error:
                 failed.append(f"{told}: {error}")
                 continue
             if item.measured:
-                store.measured(item.name, group, item.measured.measure(results))
+                store.add_measured(item.name, group, item.measured.measure(results))
             if item.maps and group == groups[0]:
                 store.draw(f"{item.name}_models.png", item.maps(results))
     return failed
@@ -136,7 +153,7 @@ def groups_of(item: Item, configs: list[SimulationConfig]) -> list[list[Simulati
 
 def _is_done(item: Item, group: list[SimulationConfig], store: Store) -> bool:
     finished = all(store.has(config) for config in group)
-    return finished and (not item.measured or not store.found(item.name, [group]).empty)
+    return finished and (not item.measured or not store.measured(item.name, [group]).empty)
 
 
 def _run(config: SimulationConfig, store: Store, runs: Path, told: str) -> Result:
@@ -164,9 +181,10 @@ def report(item: Item, configs: list[SimulationConfig], store: Store, out: Path)
     finished = [config for config in configs if store.has(config)]
     if not finished:
         return
-    compared = compare([store.outcome(config) for config in finished])
+    outcomes = [store.outcome(config) for config in finished]
+    compared = compare(outcomes)
     parts = [f"# {item.title}"]
-    found = store.found(item.name, groups_of(item, finished))
+    found = store.measured(item.name, groups_of(item, finished))
     if item.measured and not found.empty:
         write_atomically(out / f"{item.name}_measured.png", to_png(item.measured.picture(found)))
         seeds = ", ".join(map(str, sorted(found["seed"].unique())))
@@ -184,6 +202,7 @@ def report(item: Item, configs: list[SimulationConfig], store: Store, out: Path)
     parts += [
         f"![Learning curves]({item.name}.png)",
         compared.to_markdown().strip(),
+        compare(outcomes, "worst_decile").to_markdown().strip(),
         f"{len(finished)} of {len(configs)} runs, {store.hours(finished):.1f} hours in all. "
         f"`python -m benchmarks paper {item.name}` on {' and on '.join(store.machines(finished))}.",
     ]

@@ -118,7 +118,7 @@ class Store:
                 self.tables[name] = pd.concat(parts)[TABLES[name]]
                 write_csv(self._folder / f"{name}.csv", self.tables[name])
 
-    def measured(self, item: str, group: Sequence[SimulationConfig], rows: pd.DataFrame) -> None:
+    def add_measured(self, item: str, group: Sequence[SimulationConfig], rows: pd.DataFrame) -> None:
         """Keep what was measured of runs of one seed beside their accuracy, in ITEM_measured.csv."""
         path, key, seed = self._folder / f"{item}_measured.csv", key_of(*group), group[0].seed
         rows = rows.assign(run=key)
@@ -129,7 +129,7 @@ class Store:
                 rows = pd.concat([before[~again], rows])
             write_csv(path, rows)
 
-    def found(self, item: str, groups: Sequence[Sequence[SimulationConfig]]) -> pd.DataFrame:
+    def measured(self, item: str, groups: Sequence[Sequence[SimulationConfig]]) -> pd.DataFrame:
         """The rows that were measured of these groups; none if there is no ITEM_measured.csv."""
         path = self._folder / f"{item}_measured.csv"
         if not path.exists():
