@@ -24,7 +24,8 @@ from benchmarks.workloads import (
 )
 from fedtp_jax import config, load_config
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.data.federated import Dataset, Partition
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.partitions.partition import Partition
 
 CONFIG = "configs/fashion_mnist_pathological_50.yaml"
 TRIAL_STEPS = 3  # of a client, by which the number of threads is chosen

@@ -16,11 +16,12 @@ from benchmarks.pictures import lines, panels
 from benchmarks.processes import measure_apart, peak_megabytes
 from benchmarks.results import Outcome
 from benchmarks.workloads import SMALL_VIT, random_images
-from fedtp_jax import SimulationConfig, config, engine
-from fedtp_jax.data.partition import make_partition
-from fedtp_jax.rounds import Simulator
-from fedtp_jax.task import TaskShape
-from fedtp_jax.waves import Prefetch
+from fedtp_jax import SimulationConfig, config
+from fedtp_jax.engine.mesh import open_mesh
+from fedtp_jax.engine.waves import Prefetch
+from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.rounds import Simulator
 
 COHORTS = (10, 100, 1_000, 10_000)
 CLIENTS, TRAIN, BATCH = 20_000, 20, 10
@@ -108,8 +109,8 @@ def _simulator(cohort: int) -> Simulator:
     )
     data = random_images(10_000)
     partition = make_partition(settings.partition, data, 0)
-    task, method = TaskShape.of(data, partition).build(settings)
-    return Simulator(settings, task, method, data, partition, engine.open_mesh("auto"))
+    task, method = DataSpec.of(data, partition).build(settings)
+    return Simulator(settings, task, method, data, partition, open_mesh("auto"))
 
 
 def _programs_alone(simulator: Simulator, state: Any) -> tuple[Any, float, float]:
@@ -135,7 +136,7 @@ def _programs_alone(simulator: Simulator, state: Any) -> tuple[Any, float, float
 def _placed(simulator: Simulator, state: Any) -> Iterator[tuple[Any, Any]]:
     """Waves of a round, and their rows on the devices."""
     for prepared in simulator.prepare(1):
-        rows = state.rows.take(prepared.ids, simulator._own)
+        rows = state.rows.take(prepared.ids, list(simulator.initial.own_row))
         yield jax.block_until_ready((prepared.wave, jax.device_put(rows, simulator.bench.per_device)))
 
 

@@ -20,7 +20,7 @@ from benchmarks.pictures import grouped_bars, panels
 from benchmarks.results import Outcome
 from benchmarks.timing import take_turns
 from benchmarks.workloads import SMALL_VIT, RepeatedRound, dirichlet_64, even_clients
-from fedtp_jax import engine
+from fedtp_jax.engine.mesh import open_mesh
 
 REPEATS = 5
 EVEN, RAGGED = "equal sizes", "Dirichlet(0.3) sizes"
@@ -64,7 +64,7 @@ class Case(Protocol):
 
 def _cases(children: ExitStack) -> dict[tuple[str, str], Case]:
     """{(workload, devices): its round}; the processes end with `children`."""
-    mesh = engine.open_mesh("auto")
+    mesh = open_mesh("auto")
     if mesh.devices.flat[0].platform != "cpu":
         return {
             (name, str(devices)): workload(name, devices)

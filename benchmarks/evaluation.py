@@ -11,7 +11,7 @@ from benchmarks.results import Outcome
 from benchmarks.timing import seconds_of
 from benchmarks.workloads import SMALL_VIT, RepeatedRound, random_images
 from fedtp_jax import SimulationConfig, config, load_config
-from fedtp_jax.data.federated import Dataset
+from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 
 EVERY, REPEATS = 10, 5

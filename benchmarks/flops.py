@@ -11,8 +11,9 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from benchmarks.timing import seconds_of
-from fedtp_jax.engine import AXIS, Batch, per_device
-from fedtp_jax.methods.base import Task
+from fedtp_jax.engine.lanes import Batch
+from fedtp_jax.engine.mesh import AXIS, per_device
+from fedtp_jax.learning.task import Task
 
 TRIES = 8
 

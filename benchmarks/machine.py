@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fedtp_jax.folder import describe_environment
+from fedtp_jax.storage.environment import describe_environment
 
 CPUINFO = Path("/proc/cpuinfo")
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedtp_jax.plots import BLUE, GREEN, GRID, LEGEND, ORANGE, QUIET, SKY, VERMILION
+from fedtp_jax.plots.style import BLUE, GREEN, GRID, LEGEND, ORANGE, QUIET, SKY, VERMILION
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILION, SKY)
 MARKERS = ("o", "s", "^", "D", "v")

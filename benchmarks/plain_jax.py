@@ -15,8 +15,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from fedtp_jax import config
-from fedtp_jax.data.federated import Dataset, Examples
-from fedtp_jax.schedule import Batches
+from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.engine.schedule import Batches
 
 
 class Padded(NamedTuple):

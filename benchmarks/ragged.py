@@ -15,10 +15,10 @@ from benchmarks.results import Outcome
 from benchmarks.timing import take_turns
 from benchmarks.workloads import RepeatedRound, cohort_batches, dirichlet_64, random_images, with_engine
 from fedtp_jax import config
-from fedtp_jax.data.federated import Dataset
-from fedtp_jax.data.partition import make_partition
-from fedtp_jax.plots import LEGEND
-from fedtp_jax.schedule import auto_lanes, pack, plan_layout, steps_of
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.engine.schedule import auto_lanes, pack, plan_layout, steps_of
+from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.plots.style import LEGEND
 
 REPEATS = 5
 ALPHAS, COHORTS = (0.1, 0.3, 0.5, 1.0), (20, 64, 200, 1000)

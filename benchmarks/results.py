@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.machine import describe_machine, in_words
-from fedtp_jax.folder import write_atomically
-from fedtp_jax.plots import to_png
+from fedtp_jax.plots.style import to_png
+from fedtp_jax.storage.files import write_atomically
 
 
 class Outcome(NamedTuple):

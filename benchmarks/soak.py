@@ -16,7 +16,7 @@ from benchmarks.pictures import panels, style
 from benchmarks.processes import measure_apart
 from benchmarks.results import Outcome
 from fedtp_jax import Progress, simulate
-from fedtp_jax.plots import BLUE, ORANGE
+from fedtp_jax.plots.style import BLUE, ORANGE
 
 ROUNDS, EVERY = 2_000, 50
 MEASURES = ("memory, MB", "Python objects", "files open", "threads", "programs compiled")

@@ -28,11 +28,12 @@ tracing and compiling (or reading) the programs, and a round (the second; the fi
 PARTS = """
 import json, sys, time
 began, config, out = float(sys.argv[1]), sys.argv[2], sys.argv[3]
-import fedtp_jax.cli
-from fedtp_jax import cache, load_config, simulate
+import fedtp_jax.cli.main
+from fedtp_jax import load_config, simulate
 from fedtp_jax.data.sources import load
+from fedtp_jax.engine.compilation_cache import keep_programs
 seconds = {"imports": time.time() - began}
-cache.keep_programs()
+keep_programs()
 settings = load_config(config)
 data = load(settings.data)
 seconds["data"] = time.time() - began

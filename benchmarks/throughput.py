@@ -11,7 +11,8 @@ from benchmarks.pictures import bars, panels
 from benchmarks.results import Outcome
 from benchmarks.timing import take_turns
 from benchmarks.workloads import PAPER_VIT, SMALL_VIT, RepeatedRound, even_clients
-from fedtp_jax import config, engine
+from fedtp_jax import config
+from fedtp_jax.engine.mesh import open_mesh
 
 REPEATS = 3
 CLIENTS_OF_A_CORE, CLIENTS_OF_AN_ACCELERATOR = 2, 32
@@ -44,7 +45,7 @@ MODELS = (
 
 def measure(out: Path) -> Outcome:
     """About 2 minutes on 2 cores."""
-    mesh = engine.open_mesh("auto")
+    mesh = open_mesh("auto")
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     clients = mesh.size * (CLIENTS_OF_A_CORE if on_cpu else CLIENTS_OF_AN_ACCELERATOR)
     rounds = {

@@ -10,8 +10,8 @@ from torch import nn
 
 from benchmarks.torch_models import Hypernetwork, Vit, generated
 from fedtp_jax import config
-from fedtp_jax.data.federated import Dataset, Examples
-from fedtp_jax.schedule import Batches
+from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.engine.schedule import Batches
 
 
 class Cohort(NamedTuple):

@@ -6,14 +6,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedtp_jax import config, engine, rng
+from fedtp_jax import config
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.data.federated import Dataset, Examples, Partition
-from fedtp_jax.data.partition import make_partition
+from fedtp_jax.core import rng
+from fedtp_jax.data.dataset import Dataset, Examples
 from fedtp_jax.data.text import ALPHABET, windows
-from fedtp_jax.rounds import Simulator
-from fedtp_jax.schedule import Batches, sample_cohort, shuffled_batches
-from fedtp_jax.task import TaskShape
+from fedtp_jax.engine.mesh import open_mesh
+from fedtp_jax.engine.schedule import Batches, sample_cohort, shuffled_batches
+from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.rounds import Simulator
 
 CLASSES = 10
 SMALL_VIT = config.Vit(patch_size=7, dim=64, depth=2, heads=4, dim_head=16, mlp_dim=128)  # 72,000 parameters
@@ -77,9 +80,9 @@ class RepeatedRound:
     """
 
     def __init__(self, settings: SimulationConfig, data: Dataset, devices: Any = "auto") -> None:
-        mesh = engine.open_mesh(devices)
+        mesh = open_mesh(devices)
         partition = make_partition(settings.partition, data, settings.seed)
-        task, method = TaskShape.of(data, partition).build(settings)
+        task, method = DataSpec.of(data, partition).build(settings)
         self.simulator = Simulator(settings, task, method, data, partition, mesh)
         self.state = self.simulator.init()
         self.waves = list(self.simulator.prepare(0))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import fedtp_jax
 from fedtp_jax import config, methods, trackers
-from fedtp_jax.building import describe
 from fedtp_jax.config import default_of, name_of
-from fedtp_jax.reference import first_line
-from fedtp_jax.views import Views
+from fedtp_jax.config.convert import describe
+from fedtp_jax.config.describe import first_line
+from fedtp_jax.results.pictures import Pictures
 
 INTRODUCTION = """\
 # Reference
@@ -66,7 +66,7 @@ def entries(module, names):
         call = f"`{name}{signature(thing)}`\n\n" if not inspect.isclass(thing) or thing in CALLED[:1] else ""
         yield f"### {name}\n\n{call}{documentation(thing)}"
         if inspect.isclass(thing) and thing not in CALLED:
-            yield from members(thing, *([Views] if thing is fedtp_jax.Result else []))
+            yield from members(thing, *([Pictures] if thing is fedtp_jax.Result else []))
 
 
 def row(field, default, help):

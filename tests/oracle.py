@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedtp_jax import config, rng, tree
-from fedtp_jax.data.federated import Windows
-from fedtp_jax.engine import NOISE
+from fedtp_jax import config
+from fedtp_jax.core import rng, tree
+from fedtp_jax.data.dataset import Windows
+from fedtp_jax.engine.lanes import NOISE
+from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.models.hypernetwork import Hypernetwork
 from fedtp_jax.models.layers import uniform_fan_in
-from fedtp_jax.schedule import sample_cohort
 
 
 def is_parameter(path):

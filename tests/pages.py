@@ -12,25 +12,26 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
-from fedtp_jax import cli, cli_results, cli_runs, load_config
-from fedtp_jax.arguments import parse
-from fedtp_jax.sweep import read_sweep
+from paths import ROOT
 
-ROOT = Path(__file__).parent.parent
+from fedtp_jax import load_config
+from fedtp_jax.cli import before, results, runs
+from fedtp_jax.cli.arguments import parse
+from fedtp_jax.sweeps.combinations import read_sweep
+
 COMMANDS = {
-    "run": cli_runs.run,
-    "resume": cli_runs.resume,
-    "plan": cli.plan,
-    "list": cli.list_,
-    "partition": cli.partition,
-    "prepare": cli.prepare,
-    "sweep": cli_runs.sweep,
-    "compare": cli_results.compare,
-    "novel": cli_results.novel,
-    "export": cli_results.export,
-    "doctor": cli_results.doctor,
+    "run": runs.run,
+    "resume": runs.resume,
+    "plan": before.plan,
+    "list": before.list_,
+    "partition": before.partition,
+    "prepare": before.prepare,
+    "sweep": runs.sweep,
+    "compare": results.compare,
+    "novel": results.novel,
+    "export": results.export,
+    "doctor": results.doctor,
 }
 SYNOPSIS = re.compile(r"[\[{|]| (DIR|CONFIG|FILE|RUNS)|  +\S")  # a form to fill in, or a line that explains
 MARKS = re.compile(r"\$\^\{\\dagger\}\$|\\textbf")  # of what is best and as good: they may move

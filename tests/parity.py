@@ -1,22 +1,21 @@
 """What the parity tests share: the fixtures, the tolerances that their README advises, their models."""
 
 import json
-from pathlib import Path
 
 import numpy as np
+from paths import PARITY
 
 from fedtp_jax.models.cnn import Cnn
 from fedtp_jax.models.lstm import Lstm
 from fedtp_jax.models.text import Transformer
 from fedtp_jax.models.vit import Vit
 
-FIXTURES = Path(__file__).parent / "data" / "parity"
 STATES, LOGITS, LOSSES = 1e-5, 1e-4, 1e-4
 
 
 def load(name):
     """A fixture and its configuration."""
-    npz = np.load(FIXTURES / f"{name}.npz")
+    npz = np.load(PARITY / f"{name}.npz")
     return npz, json.loads(str(npz["config"]))
 
 

@@ -1,101 +1,96 @@
-"""Layers: a module imports only what stands below it, and importing the package stays light."""
+"""The rooms: imports run from upper rooms to lower ones only, and importing the package stays light."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fedtp_jax
 
 ROOT = Path(fedtp_jax.__file__).parent
-LAYERS = [
-    ["errors", "config.fields", "programs", "cache", "population"],
-    ["hosts", "arguments"],
-    ["cluster"],
-    ["config.data", "config.partition", "config.model", "config.method", "config.training"],
-    ["config.simulation"],
-    ["config"],
-    ["building"],
-    ["yaml_files"],
-    ["rng", "tree", "settings", "data.federated"],
-    ["varying"],
-    ["optimizers", "data.recipes", "data.scripts", "data.unpack"],
-    ["data.superclass_recipes", "data.sampled", "data.plays"],
-    ["data.text", "data.reference_partition", "data.archives", "data.arrays", "data.tfds", "data.cifar"],
-    ["data.sources", "data.partition"],
-    ["data.prepare"],
-    ["models.layers"],
-    ["models.cnn", "models.lstm", "models.text", "models.vit", "models.hypernetwork", "models.own_nnx"],
-    ["models"],
-    ["schedule"],
-    ["participation"],
-    ["engine"],
-    ["waves"],
-    ["workbench"],
-    ["methods.base"],
-    ["initial"],
-    ["embeddings"],
-    ["methods.local_training", "methods.generator"],
-    ["methods.roles"],
-    ["methods.fedavg", "methods.fedproto", "methods.fedtp", "methods.personal", "methods.pfedhn"],
-    ["methods.fedrod", "methods.pfedme"],
-    ["methods"],
-    ["task"],
-    ["metrics"],
-    ["knn"],
-    ["evaluate"],
-    ["accounts"],
-    ["rounds", "novel"],
-    ["personalized", "simulators"],
-    ["plan"],
-    ["checkpoint", "folder", "plots", "tables", "typeset"],
-    ["report", "saved", "attention", "pictures", "outcomes", "outputs"],
-    ["crosstab", "paired"],
-    ["compare"],
-    ["views"],
-    ["result"],
-    ["records"],
-    ["run", "summary"],
-    ["progress"],
-    ["simulate", "reference", "sweep", "export", "trackers", "doctor"],
-    ["sweeping"],
-    ["cli_results", "cli_runs"],
-    ["cli"],
-    ["__main__"],
+ROOMS = [
+    "cli",
+    "sweeps",
+    "trackers",
+    "runs",
+    "export",
+    "results",
+    "comparison",
+    "storage",
+    "simulation",
+    "evaluation",
+    "methods",
+    "learning",
+    "engine",
+    "partitions",
+    "models",
+    "data",
+    "plots",
+    "config",
+    "core",
 ]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+FACES = ("__init__", "__main__")  # at the root: what the package shows
 
 
-def modules():
+def files():
+    """(dotted name, path) of every module."""
     for path in sorted(ROOT.rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        yield name.removesuffix(".__init__"), path
+        yield name, path
+
+
+NAMES = [name for name, _ in files()]
 
 
 def imported(path):
+    """The modules of the package that a file imports, `a.b` or the room `a`."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "fedtp_jax":
-            module = node.module.removeprefix("fedtp_jax").removeprefix(".")
-            for alias in node.names:
-                full = f"{module}.{alias.name}".removeprefix(".")
-                yield full if full in LEVEL else module
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("fedtp_jax") for alias in node.names), path
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "fedtp_jax":
+            inner = node.module.removeprefix("fedtp_jax").removeprefix(".")
+            for alias in node.names:
+                full = f"{inner}.{alias.name}".removeprefix(".")
+                yield full if full in NAMES or not inner else inner
 
 
-def test_imports_go_downward_only():
-    for name, path in modules():
-        if name in ("__init__", "data"):
+def room(name):
+    return name.split(".")[0]
+
+
+def test_imports_run_down_the_rooms():
+    for name, path in files():
+        if name in FACES:
             continue
-        assert name in LEVEL, f"{name} has no layer: add it to LAYERS"
+        assert room(name) in ROOMS, f"{name} is in no room: put it into one, or add its room to ROOMS"
         for other in imported(path):
-            assert LEVEL[other] < LEVEL[name] or (LEVEL[other] == LEVEL[name] and "data" in name), (
-                f"{name} (layer {LEVEL[name]}) imports {other} (layer {LEVEL[other]})"
-            )
+            assert ROOMS.index(room(other)) >= ROOMS.index(room(name)), f"{name} imports {other}"
 
 
-def test_files_hold_one_idea():
-    for name, path in modules():
-        assert len(path.read_text().splitlines()) <= 340, name
+def test_inside_a_room_no_import_runs_in_a_circle():
+    needs = {name: {other for other in imported(path) if room(other) == room(name)} for name, path in files()}
+    needs = {
+        name: {other if other in needs else f"{other}.__init__" for other in of} for name, of in needs.items()
+    }
+    while leaves := [name for name, of in needs.items() if not of & needs.keys()]:
+        for name in leaves:
+            del needs[name]
+    assert not needs
+
+
+def test_every_room_says_what_it_is_in_two_lines_at_most():
+    for name in ROOMS:
+        first = ast.get_docstring(ast.parse((ROOT / name / "__init__.py").read_text()))
+        assert first and len(first.split("\n\n")[0].splitlines()) <= 2, name
+
+
+@pytest.mark.parametrize("folder", ["fedtp_jax", "tests", "benchmarks", "docs"])
+def test_files_hold_one_idea(folder):
+    for path in (ROOT.parent / folder).rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 300, path
 
 
 def test_importing_the_package_loads_no_heavy_optional_part():

@@ -5,7 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from wrong_data import Attack
+from wrong_arrays import Attack
 from wrong_inputs import CASES, TABLE, as_code, rows, told
 
 ROWS = rows(TABLE.read_text(encoding="utf-8"))

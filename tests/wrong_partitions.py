@@ -7,12 +7,13 @@ import pickle
 from pathlib import Path
 
 import numpy as np
-from wrong_data import Attack, arrays_in, npy, zipped
+from wrong_arrays import Attack, arrays_in, npy, zipped
 from wrong_settings import given
 
 from fedtp_jax import config
-from fedtp_jax.data.partition import make_partition, save
 from fedtp_jax.data.sources import load
+from fedtp_jax.partitions.files import save_partition
+from fedtp_jax.partitions.make import make_partition
 
 
 def lists(content):
@@ -25,7 +26,7 @@ def npz(change):
     """A partition of digits that fedtp_jax saved, its bytes changed."""
 
     def content():
-        save(make_partition(config.Iid(clients=5), load(config.Digits()), seed=0), Path("own.npz"))
+        save_partition(make_partition(config.Iid(clients=5), load(config.Digits()), seed=0), Path("own.npz"))
         return change(Path("own.npz").read_bytes())
 
     return given("'partition={name: file, file: own.npz}'", {"own.npz": content})

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.paper import attention, language, novel, summaries
 from fedtp_jax import Result
-from fedtp_jax.compare import Comparison
+from fedtp_jax.comparison.compare import Comparison
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,21 @@ from matplotlib.figure import Figure
 from benchmarks.paper.store import percent
 from fedtp_jax import Result
 from fedtp_jax.config import name_of
-from fedtp_jax.data.federated import Windows
+from fedtp_jax.data.dataset import Windows
 from fedtp_jax.data.sources import load
-from fedtp_jax.plots import BLUE, CURVE, GREEN, INK, LEGEND, ORANGE, PURPLE, SKY, VERMILION, Picture, style
+from fedtp_jax.plots.style import (
+    BLUE,
+    CURVE,
+    GREEN,
+    INK,
+    LEGEND,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Picture,
+    style,
+)
 
 COLOURS = BLUE, ORANGE, GREEN, PURPLE, SKY, INK
 AHEAD: dict[str, Any] = {"color": VERMILION, "ls": "--", "marker": "s"}

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from benchmarks.paper.store import percent
 from fedtp_jax import Result, from_arrays
 from fedtp_jax.config import name_of
-from fedtp_jax.data.federated import Dataset, Examples
+from fedtp_jax.data.dataset import Dataset, Examples
 from fedtp_jax.data.sources import load
-from fedtp_jax.participation import held_out_clients
-from fedtp_jax.plots import BLUE, GREEN, LEGEND, ORANGE, PURPLE, Picture, style
+from fedtp_jax.plots.style import BLUE, GREEN, LEGEND, ORANGE, PURPLE, Picture, style
+from fedtp_jax.simulation.participation import held_out_clients
 
 EXAMPLES = (5, 20, 50, 200)  # train examples of a novel client
 TEST = 200  # and test examples, at most

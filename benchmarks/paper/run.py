@@ -14,13 +14,15 @@ from benchmarks.paper.store import Store, claimed, key_of, with_seeds
 from benchmarks.paper.summaries import lead_table
 from benchmarks.results import markdown
 from fedtp_jax import Progress, Result, SimulationConfig, UserError, compare, simulate
-from fedtp_jax.cache import keep_programs
 from fedtp_jax.config import name_of
-from fedtp_jax.folder import RunFolder, csv_rows, write_atomically
-from fedtp_jax.plots import to_png
-from fedtp_jax.progress import Stop
-from fedtp_jax.sweep import read_sweep
-from fedtp_jax.sweeping import child_environment, core_shares
+from fedtp_jax.engine.compilation_cache import keep_programs
+from fedtp_jax.plots.style import to_png
+from fedtp_jax.runs.display import Stop
+from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.files import write_atomically
+from fedtp_jax.storage.run_folder import RunFolder
+from fedtp_jax.sweeps.combinations import read_sweep
+from fedtp_jax.sweeps.run_combinations import child_environment, core_shares
 
 HERE = Path(__file__).parent
 QUICK = {"rounds": 10, "every": 5}

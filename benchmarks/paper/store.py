@@ -16,11 +16,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fedtp_jax import Result, SimulationConfig, settings
-from fedtp_jax.folder import write_atomically, write_csv
-from fedtp_jax.outcomes import HISTORY, Outcome
-from fedtp_jax.plots import to_png
-from fedtp_jax.varying import MACHINE
+from fedtp_jax import Result, SimulationConfig
+from fedtp_jax.comparison.compared_run import HISTORY, ComparedRun
+from fedtp_jax.comparison.differing_fields import MACHINE
+from fedtp_jax.config.load import replaced
+from fedtp_jax.config.plain import flat, to_dict
+from fedtp_jax.plots.style import to_png
+from fedtp_jax.storage.csv_log import write_csv
+from fedtp_jax.storage.files import write_atomically
 
 TABLES = {
     "runs": ["run", "seed", "partition", "rounds", "seconds", "machine", "settings"],
@@ -35,20 +38,20 @@ def told_of(config: SimulationConfig) -> str:
 
     An option that is added to fedtp_jax leaves it as it is.
     """
-    flat = settings.flat(settings.to_dict(config))
-    flat = {field: value for field, value in flat.items() if field not in (*MACHINE, "seed")}
+    fields = flat(to_dict(config))
+    fields = {field: value for field, value in fields.items() if field not in (*MACHINE, "seed")}
     names: dict[str, Any] = {}
-    for field, value in flat.items():
+    for field, value in fields.items():
         *path, last = field.split(".")
         if last == "name":
             section = names
             for word in path:
                 section = section.setdefault(word, {})
             section["name"] = value
-    usual = settings.flat(settings.to_dict(settings.replaced(None, names)))
+    usual = flat(to_dict(replaced(None, names)))
     told = {
         field: value
-        for field, value in flat.items()
+        for field, value in fields.items()
         if field.endswith(".name") or field not in usual or value != usual[field]
     }
     return json.dumps(told, sort_keys=True)
@@ -142,11 +145,11 @@ class Store:
         """Keep a picture."""
         write_atomically(self._folder / name, to_png(figure))
 
-    def outcome(self, config: SimulationConfig) -> Outcome:
+    def outcome(self, config: SimulationConfig) -> ComparedRun:
         """A finished run as `fedtp_jax.compare` takes it."""
         (about,) = self._rows("runs", config).to_dict("records")
-        return Outcome(
-            settings.to_dict(config),
+        return ComparedRun(
+            to_dict(config),
             self._rows("evaluations", config).reset_index(drop=True),
             self._rows("clients", config).reset_index(drop=True),
             find_fingerprint=lambda: str(about["partition"]),

@@ -9,9 +9,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedtp_jax.compare import Comparison
-from fedtp_jax.outcomes import Outcome
-from fedtp_jax.plots import BLUE, CURVE, GREEN, INK, LEGEND, ORANGE, PURPLE, SKY, VERMILION, Picture, style
+from fedtp_jax.comparison.compare import Comparison
+from fedtp_jax.comparison.compared_run import ComparedRun
+from fedtp_jax.plots.style import (
+    BLUE,
+    CURVE,
+    GREEN,
+    INK,
+    LEGEND,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    Picture,
+    style,
+)
 
 WINDOWS = 100, 200, 500, 1000, 1500
 COLOURS = BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY
@@ -180,7 +192,7 @@ def _coloured(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     return zip(COLOURS[: len(names)], names, strict=True)
 
 
-def _all(compared: Comparison) -> list[Outcome]:
+def _all(compared: Comparison) -> list[ComparedRun]:
     return [outcome for outcomes in compared.outcomes.values() for outcome in outcomes]
 
 

@@ -2,7 +2,7 @@
 
 A configuration is a tree of frozen dataclasses. `data`, `partition`, `model` and `method` are chosen by name,
 and each name has its own fields. Python builds the tree directly, YAML files and the command line's
-`section.field=value` go through `settings.py`, which checks every value against the declarations here.
+`section.field=value` go through `load.py`, which checks every value against the declarations here.
 """
 
 from fedtp_jax.config.data import (
@@ -16,13 +16,7 @@ from fedtp_jax.config.data import (
     Npz,
     Shakespeare,
 )
-from fedtp_jax.config.fields import (
-    Optimizer,
-    Own,
-    optimizer,
-    option,
-    section,
-)
+from fedtp_jax.config.fields import Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.method import (
     HEAD,
     METHODS,
@@ -43,14 +37,7 @@ from fedtp_jax.config.method import (
     PFedMe,
     Vanilla,
 )
-from fedtp_jax.config.model import (
-    MODELS,
-    Cnn,
-    CnnBn,
-    Lstm,
-    Transformer,
-    Vit,
-)
+from fedtp_jax.config.model import MODELS, Cnn, CnnBn, Lstm, Transformer, Vit
 from fedtp_jax.config.partition import (
     PARTITIONS,
     Dirichlet,

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.data.unpack import OversizeError, most_bytes
-from fedtp_jax.errors import UserError, in_one_line
 
 _DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError, OversizeError)
 

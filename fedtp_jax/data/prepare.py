@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fedtp_jax.data import tfds
+from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.data.archives import Originals, Split
 from fedtp_jax.data.sources import IMAGE_SETS, find_originals, missing
-from fedtp_jax.errors import UserError, nearest
+from fedtp_jax.data.tfds import default_root, has_other_format, is_prepared
 
 _TIMEOUT = 5.0  # seconds without a byte
 _TRIES = 3
@@ -52,10 +52,10 @@ def prepare(
             f"prepare: {name!r} is no data set to prepare{nearest(name, IMAGE_SETS)}; "
             f"choose one of {', '.join(IMAGE_SETS)}"
         )
-    root = Path(data_dir).expanduser() if data_dir is not None else tfds.default_root()
-    if tfds.is_prepared(name, root):
+    root = Path(data_dir).expanduser() if data_dir is not None else default_root()
+    if is_prepared(name, root):
         return max((root / name).glob("*/*.array_record*")).parent
-    if tfds.has_other_format(name, root):
+    if has_other_format(name, root):
         raise UserError(
             f"data_dir: {root / name} is there in another TFDS format; name another data_dir, or move it away"
         )
@@ -86,7 +86,7 @@ def _write(name: str, originals: Originals, root: Path) -> Path:
             built = Path(builder.data_path)
             final = root / name / built.name
             final.parent.mkdir(exist_ok=True)
-            if not tfds.is_prepared(name, root):  # another process may have been faster
+            if not is_prepared(name, root):  # another process may have been faster
                 built.rename(final)
     except OSError as error:
         raise UserError(f"data_dir: cannot write {root / name} ({error}); name another data_dir") from error

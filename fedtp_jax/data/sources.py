@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax import config as cfg
-from fedtp_jax import settings
-from fedtp_jax.data import archives, cifar, plays, text, tfds
-from fedtp_jax.data.archives import Originals
-from fedtp_jax.data.arrays import from_arrays, read_npz
-from fedtp_jax.data.federated import Dataset, Examples
-from fedtp_jax.errors import UserError
+from fedtp_jax.config.load import replaced
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.archives import Originals, find_idx, read_idx
+from fedtp_jax.data.cifar import find_cifar, read_cifar
+from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.data.npz import read_npz
+from fedtp_jax.data.plays import from_files, from_package
+from fedtp_jax.data.text import from_roles
+from fedtp_jax.data.tfds import default_root, has_other_format, is_prepared, read
 
-__all__ = ["IMAGE_SETS", "find_originals", "from_arrays", "load", "load_data", "missing"]
+__all__ = ["IMAGE_SETS", "find_originals", "load", "load_data", "missing"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,7 @@ def load_data(data: Any) -> Dataset:
     Raises:
         UserError: there is no such data set, or it is missing or damaged.
     """
-    return load(settings.replaced(None, {"data": data}).data)
+    return load(replaced(None, {"data": data}).data)
 
 
 def find_originals(name: str, directory: Path | None) -> Originals | None:
@@ -121,10 +124,10 @@ def find_originals(name: str, directory: Path | None) -> Originals | None:
 
 def _originals_at(name: str, place: Path) -> Originals | None:
     if name.startswith("cifar"):
-        batches = cifar.find_cifar(name, place)
-        return cifar.read_cifar(batches) if batches is not None else None
-    files = archives.find_idx(place)
-    return archives.read_idx(files) if files is not None else None
+        batches = find_cifar(name, place)
+        return read_cifar(batches) if batches is not None else None
+    files = find_idx(place)
+    return read_idx(files) if files is not None else None
 
 
 def missing(name: str, directory: Path | None, root: Path) -> UserError:
@@ -135,7 +138,7 @@ def missing(name: str, directory: Path | None, root: Path) -> UserError:
     ways.append(f"set data.directory to a folder with {about.files} from {about.page}")
     ways.append(f"`fedtp prepare {name} --download`")
     unusable = ""
-    if tfds.has_other_format(name, root):
+    if has_other_format(name, root):
         unusable = f" ({root / name} is in a TFDS format that needs TensorFlow; only array_record is read)"
     return UserError(
         f"data.directory: no {about.title} found. Looked in {', '.join(looked)}{unusable}. To get it: "
@@ -161,10 +164,10 @@ def _images(config: cfg.Mnist | cfg.Cifar10) -> Dataset:
         )
         source = originals.where
     else:
-        root = directory or tfds.default_root()
-        if not tfds.is_prepared(name, root):
+        root = directory or default_root()
+        if not is_prepared(name, root):
             raise missing(name, directory, root)
-        train, test = tfds.read(name, root)
+        train, test = read(name, root)
         source = root / name
     return Dataset(name, train, test, about.num_classes, about.mean, about.std, str(source))
 
@@ -196,11 +199,11 @@ def _digits_table() -> np.ndarray:
 def _shakespeare(config: cfg.Shakespeare) -> Dataset:
     """Every speaking role is a client; the last fifth of its lines is its test text."""
     if config.directory is None:
-        roles, source = plays.from_package()
+        roles, source = from_package()
     else:
         place = Path(config.directory).expanduser()
-        roles, source = plays.from_files(place), str(place)
-    return text.from_roles(config, roles, source)
+        roles, source = from_files(place), str(place)
+    return from_roles(config, roles, source)
 
 
 def _npz(config: cfg.Npz) -> Dataset:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedtp_jax import config as cfg
-from fedtp_jax.data.federated import Dataset, Windows
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.dataset import Dataset, Windows
 from fedtp_jax.data.plays import Role
-from fedtp_jax.errors import UserError
 
 ALPHABET = string.printable
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fedtp_jax.data.federated import Examples
-from fedtp_jax.errors import UserError, in_one_line
+from fedtp_jax.core.errors import UserError, in_one_line
+from fedtp_jax.data.dataset import Examples
 
 _BATCH = 1000  # examples read at once
 

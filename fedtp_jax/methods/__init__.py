@@ -1,19 +1,24 @@
-"""The federated methods by name; each is a record of pure functions (`base.Method`)."""
+"""The federated methods by name; each is a record of pure functions (`Method`)."""
 
 from collections.abc import Callable
 from typing import Any
 
 from fedtp_jax import config
-from fedtp_jax.errors import UserError
-from fedtp_jax.methods.base import Method, Output, Task
-from fedtp_jax.methods.fedavg import fedavg, fedprox
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.roles import role_method
+from fedtp_jax.learning.task import Output, Task
+from fedtp_jax.methods.fedavg import fedavg
+from fedtp_jax.methods.fedbn import fedbn
+from fedtp_jax.methods.fedper import fedper
 from fedtp_jax.methods.fedproto import fedproto
+from fedtp_jax.methods.fedprox import fedprox
 from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
-from fedtp_jax.methods.personal import fedbn, local, personal
+from fedtp_jax.methods.local import local
 from fedtp_jax.methods.pfedhn import pfedhn
 from fedtp_jax.methods.pfedme import pfedme
-from fedtp_jax.methods.roles import role_method
+from fedtp_jax.methods.vanilla import vanilla
 
 __all__ = ["Method", "Output", "Task", "make_method", "role_method"]
 
@@ -21,9 +26,9 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedAvg: fedavg,
     config.FedProx: fedprox,
     config.Local: local,
-    config.FedPer: personal,
+    config.FedPer: fedper,
     config.FedBN: fedbn,
-    config.Vanilla: personal,
+    config.Vanilla: vanilla,
     config.FedRod: fedrod,
     config.FedProto: fedproto,
     config.PFedMe: pfedme,

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from fedtp_jax import config
-from fedtp_jax.engine import Batch, Row
-from fedtp_jax.methods.base import Method, Output, Task
+from fedtp_jax.core.tree import Leaves
+from fedtp_jax.engine.lanes import Batch, Row
+from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.roles import Rule, role_method
+from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.fedtp import fedtp_rules
-from fedtp_jax.methods.roles import Rule, role_method
 from fedtp_jax.models.layers import uniform_fan_in
-from fedtp_jax.tree import Leaves
 
 KERNEL, BIAS = "personal_head/kernel", "personal_head/bias"
 

@@ -5,9 +5,10 @@ IEEE TNNLS 2023, arXiv 2211.01572, section III.
 """
 
 from fedtp_jax import config
-from fedtp_jax.errors import UserError
-from fedtp_jax.methods.base import Method, Task
-from fedtp_jax.methods.roles import Rule, role_method
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.roles import Rule, role_method
+from fedtp_jax.learning.task import Task
 
 
 def fedtp(settings: config.FedTP, task: Task) -> Method:

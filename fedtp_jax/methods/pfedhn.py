@@ -5,8 +5,9 @@ arXiv 2103.04628.
 """
 
 from fedtp_jax import config
-from fedtp_jax.methods.base import STATISTICS, Method, Task
-from fedtp_jax.methods.roles import Rule, role_method
+from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.roles import Rule, role_method
+from fedtp_jax.learning.task import STATISTICS, Task
 
 
 def pfedhn(settings: config.PFedHN, task: Task) -> Method:

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from fedtp_jax import config
-from fedtp_jax.engine import Batch, ClientWork, Row
-from fedtp_jax.errors import UserError
-from fedtp_jax.methods.base import STATISTICS, Kept, Method, Output, State, Task, Upload
-from fedtp_jax.methods.local_training import Carry, local_training
-from fedtp_jax.methods.roles import role_method
-from fedtp_jax.tree import Leaves
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.tree import Leaves
+from fedtp_jax.engine.lanes import Batch, ClientWork, Row
+from fedtp_jax.learning.local_training import Carry, local_training
+from fedtp_jax.learning.method import Kept, Method, State, Upload
+from fedtp_jax.learning.roles import role_method
+from fedtp_jax.learning.task import STATISTICS, Output, Task
 
 
 class _Carry(NamedTuple):

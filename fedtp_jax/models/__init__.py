@@ -11,8 +11,8 @@ from typing import Any
 import flax.linen as nn
 
 from fedtp_jax import config
-from fedtp_jax.errors import UserError
-from fedtp_jax.models import cnn
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.models.cnn import SMALLEST_SIDE, Cnn
 from fedtp_jax.models.lstm import Lstm
 from fedtp_jax.models.text import Transformer
 from fedtp_jax.models.vit import Vit
@@ -63,12 +63,12 @@ def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int) -
 
 def _cnn(settings: config.Cnn, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     height, width, _ = input_shape
-    if min(height, width) < cnn.SMALLEST_SIDE:
+    if min(height, width) < SMALLEST_SIDE:
         raise UserError(
             f"model.name: {config.name_of(settings)} takes images whose smallest side is at least "
-            f"{cnn.SMALLEST_SIDE} pixels, but the data's are {height}x{width}; choose vit or larger images"
+            f"{SMALLEST_SIDE} pixels, but the data's are {height}x{width}; choose vit or larger images"
         )
-    return cnn.Cnn(num_classes, settings.kernels, batch_norm=isinstance(settings, config.CnnBn))
+    return Cnn(num_classes, settings.kernels, batch_norm=isinstance(settings, config.CnnBn))
 
 
 def _transformer(settings: config.Transformer, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:

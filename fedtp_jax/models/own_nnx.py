@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from fedtp_jax.errors import UserError
+from fedtp_jax.core.errors import UserError
 
 
 def from_nnx(make: Callable[[Any], Any]) -> "NnxModel":

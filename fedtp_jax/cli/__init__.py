@@ -1,0 +1,1 @@
+"""The `fedtp` command."""

@@ -1,0 +1,107 @@
+"""The commands for what comes before a run: `fedtp plan | list | partition | prepare`."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from fedtp_jax.cli.output import expect_png, write_picture
+from fedtp_jax.cli.runs import Overrides
+from fedtp_jax.config.describe import list_parts
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.engine.compilation_cache import keep_programs
+
+
+def plan(
+    config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
+    overrides: Overrides = (),
+    json: Annotated[bool, arg(help="print the numbers as one JSON object")] = False,
+    picture: Annotated[Path | None, arg(metavar="PNG", help="draw who sits on which lane in round 1")] = None,
+) -> int:
+    """Say what a run will cost, without training it: occupancy, memory, traffic, an estimate of its time."""
+    from fedtp_jax.cli.tables import plan_table
+    from fedtp_jax.config.load import load_config
+    from fedtp_jax.simulation.plan import plan_run
+
+    expect_png("--picture", picture)
+    keep_programs()
+    settings = load_config(config, overrides)
+    with Console(stderr=True).status("compiling, and timing a few ticks"):
+        made = plan_run(settings)
+    if picture is not None:
+        from fedtp_jax.plots.lanes import lane_schedule
+
+        load = made.training
+        which = f"first of {load.waves:,} waves, " if load.waves > 1 else ""
+        title = f"Round 1: {which}{len(load.stays):,} clients on {made.devices * load.lanes:,} lanes"
+        write_picture("--picture", picture, lane_schedule(load.stays, made.devices, load.lanes, title))
+    if json:
+        print(jsonlib.dumps(made.figures()))
+        return 0
+    console = Console(highlight=False)
+    console.print(plan_table(made))
+    return 0
+
+
+def list_(
+    what: Annotated[
+        Positional[Literal["methods", "models", "datasets", "partitions"]], arg(help="what to list")
+    ],
+) -> int:
+    """List what can be chosen by name."""
+    print(list_parts(what))
+    return 0
+
+
+def partition(
+    config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
+    overrides: Overrides = (),
+    out: Annotated[Path | None, arg(help="folder for partition.npz and partition.png")] = None,
+) -> int:
+    """Show who holds which classes, as a table; with --out save the index lists and a picture."""
+    from fedtp_jax.cli.tables import partition_table
+    from fedtp_jax.config.load import load_config
+    from fedtp_jax.data.sources import load
+    from fedtp_jax.partitions.files import save_partition
+    from fedtp_jax.partitions.make import make_partition
+    from fedtp_jax.plots.partition import partition_bubbles
+    from fedtp_jax.plots.style import to_png
+    from fedtp_jax.storage.files import write_atomically
+
+    settings = load_config(config, overrides)
+    data = load(settings.data)
+    made = make_partition(settings.partition, data, settings.seed)
+    counts = made.train.class_counts(data.train.y, data.num_classes)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            save_partition(made, out / "partition.npz")
+            write_atomically(out / "partition.png", to_png(partition_bubbles(counts)))
+        except OSError as error:
+            raise UserError(
+                f"--out {out}: cannot be written ({error.strerror}); choose another folder"
+            ) from None
+    console = Console()
+    console.print(partition_table(counts))
+    console.print(
+        f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}", highlight=False
+    )
+    if out is not None:
+        console.print(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}", highlight=False)
+    return 0
+
+
+def prepare(
+    dataset: Annotated[Positional[str], arg(help="fashion_mnist, mnist, cifar10 or cifar100")],
+    directory: Annotated[Path | None, arg(help="folder with the original files")] = None,
+    download: Annotated[bool, arg(help="fetch the original files from their publisher first")] = False,
+    data_dir: Annotated[Path | None, arg(help="TFDS folder to write; default: TFDS_DATA_DIR")] = None,
+) -> int:
+    """Make a TFDS folder of a data set that `fedtp run` and TFDS itself read; no TensorFlow needed."""
+    from fedtp_jax.data.prepare import prepare as prepare_dataset
+
+    written = prepare_dataset(dataset, directory=directory, download=download, data_dir=data_dir)
+    Console().print(f"prepared {written}", highlight=False)
+    return 0

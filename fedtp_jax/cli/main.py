@@ -1,0 +1,68 @@
+"""The entry point of the `fedtp` command.
+
+Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
+"""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from importlib import metadata
+
+from rich.console import Console
+
+from fedtp_jax.cli.arguments import parse
+from fedtp_jax.cli.before import list_, partition, plan, prepare
+from fedtp_jax.cli.distributed import leave
+from fedtp_jax.cli.results import compare, doctor, export, novel
+from fedtp_jax.cli.runs import resume, run, sweep
+from fedtp_jax.config.describe import describe_fields
+from fedtp_jax.core import hosts
+from fedtp_jax.core.errors import StorageError, UserError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `fedtp` command."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax says of storage the run says itself
+
+    def say(message: str) -> None:
+        if hosts.is_first():  # the others would say the same
+            errors.print(message, markup=False)
+
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["--version"]:
+        print(metadata.version("fedtp_jax"))
+        sys.exit(0)
+    if arguments[:1] == ["run"]:  # only its own help shows the whole reference
+        run.__doc__ = f"{(run.__doc__ or '').splitlines()[0]}\n\n{describe_fields()}"
+    commands: dict[str, Callable[..., int]] = {
+        "run": run,
+        "resume": resume,
+        "plan": plan,
+        "list": list_,
+        "partition": partition,
+        "prepare": prepare,
+        "sweep": sweep,
+        "compare": compare,
+        "novel": novel,
+        "export": export,
+        "doctor": doctor,
+    }
+    code: int
+    try:
+        code = parse(commands, arguments)()
+    except UserError as error:
+        say(f"error: {error}")
+        code = 2
+    except (FloatingPointError, StorageError) as error:
+        say(f"failed: {error}")
+        code = 1
+    except KeyboardInterrupt:
+        say("interrupted; nothing was written")
+        code = 130
+    except BrokenPipeError:
+        code = 1
+    leave()
+    sys.exit(code)

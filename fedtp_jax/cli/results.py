@@ -1,0 +1,121 @@
+"""The commands that look at runs which are there: `fedtp compare | novel | export`, and `fedtp doctor`."""
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from fedtp_jax.cli.output import expect_png, show, unwritable, write_output, write_picture
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.engine.compilation_cache import keep_programs
+
+FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
+
+
+def compare(
+    runs: Annotated[
+        Positional[tuple[Path, ...]],
+        arg(metavar="RUNS...", help="folders of runs, of some seeds, of sweeps"),
+    ],
+    format: Annotated[
+        Literal["terminal", "markdown", "csv", "latex"] | None,
+        arg(help="default: by the ending of --out (.md, .csv, .tex), else terminal"),
+    ] = None,
+    out: Annotated[
+        Path | None, arg(metavar="FILE", help="file for the table; default: standard output")
+    ] = None,
+    picture: Annotated[Path | None, arg(metavar="FILE.png", help="PNG file for the learning curves")] = None,
+    metric: Annotated[
+        Literal["accuracy", "client_mean", "worst_decile"],
+        arg(help="accuracy: of all test examples, mean over the last evaluations; others: last evaluation"),
+    ] = "accuracy",
+) -> int:
+    """Compare runs in a table, mean ± std over seeds, and as learning curves."""
+    from fedtp_jax.comparison.compare import compare as compare_runs
+
+    if not runs:
+        raise UserError(
+            "RUNS: got none; give folders of runs, of some seeds or of sweeps, such as runs/sweep"
+        )
+    expect_png("--picture", picture)
+    made = compare_runs(runs, metric)
+    form = format or FORMATS.get(out.suffix.lower() if out else "", "terminal")
+    if picture is not None:
+        write_picture("--picture", picture, made.plot())
+    if form == "terminal":
+        text = made.sheet.text()
+    else:
+        text = {"markdown": made.to_markdown, "csv": made.to_csv, "latex": made.to_latex}[form]()
+    if out:
+        write_output("--out", out, text)
+    elif form == "terminal":
+        show(made.sheet)
+    else:
+        sys.stdout.write(text)
+    for path in filter(None, (out, picture)):
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"wrote {path}")
+    return 0
+
+
+def novel(
+    directory: Annotated[Positional[Path], arg(help="the folder of a run with training.held_out clients")],
+    clients: Annotated[tuple[int, ...], arg(help="ids among the held-out clients; default: all")] = (),
+    modes: Annotated[
+        tuple[Literal["zero_shot", "fit", "fine_tune", "local"], ...], arg(help="default: all that fit")
+    ] = (),
+    epochs: Annotated[int, arg(help="passes over a client's train examples")] = 10,
+    learning_rate: Annotated[float | None, arg(help="default: training.learning_rate")] = None,
+    embedding_learning_rate: Annotated[float | None, arg(help="default: the hypernetwork's")] = None,
+    out: Annotated[Path | None, arg(help="CSV file to write, a row per client")] = None,
+) -> int:
+    """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
+    from fedtp_jax.cli.tables import novel_table
+    from fedtp_jax.data.sources import load
+    from fedtp_jax.evaluation.novel_clients import Adaptation
+    from fedtp_jax.results.result import Result
+    from fedtp_jax.storage.csv_log import write_csv
+
+    keep_programs()
+    settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
+    result = Result.load(directory)
+    data = load(result.config.data)
+    reached = result.personalize_held_out(data, clients or None, modes or None, settings)
+    console = Console()
+    console.print(novel_table(reached))
+    console.print(f"{len(reached.clients)} clients that never trained, {epochs} epochs", highlight=False)
+    if out is not None:
+        try:
+            write_csv(out, reached.clients)
+        except OSError as error:
+            raise unwritable("--out", out, error) from None
+        console.print(f"wrote {out}", highlight=False)
+    return 0
+
+
+def export(
+    directory: Annotated[Positional[Path], arg(help="the folder of a run")],
+    client: Annotated[int, arg(help="whose variables")],
+    out: Annotated[Path, arg(metavar="FILE", help="a .safetensors file to write")],
+) -> int:
+    """Write what a client would run now as a safetensors file, which needs no simulator to be read."""
+    from fedtp_jax.export import export_client
+    from fedtp_jax.results.result import Result
+
+    export_client(Result.load(directory), client, out)
+    Console().print(f"wrote {out}", highlight=False)
+    return 0
+
+
+def doctor(json: Annotated[bool, arg(help="print it as one JSON object")] = False) -> int:
+    """Say what is installed, what the machine has, which data are found, and what is missing."""
+    from fedtp_jax.cli.doctor import examine, findings_json, findings_table
+
+    findings = examine()
+    if json:
+        print(jsonlib.dumps(findings_json(findings)))
+    else:
+        Console().print(findings_table(findings))
+    return 0

@@ -1,0 +1,175 @@
+"""The commands that train: `fedtp run | resume | sweep`."""
+
+import functools
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.console import Console
+from tyro.conf import Positional, arg
+
+from fedtp_jax.cli.distributed import ALONE, DistributedFlags, join
+from fedtp_jax.cli.output import show
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.core import hosts
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.engine.compilation_cache import keep_programs
+
+if TYPE_CHECKING:
+    from fedtp_jax.runs.run import Progress
+
+Overrides = Annotated[
+    Positional[tuple[str, ...]],
+    arg(metavar="section.field=value ...", help="settings that replace the file's"),
+]
+Out = Annotated[Path | None, arg(metavar="DIR", help="the run's folder; default: runs/ and the file's name")]
+Others = Annotated[DistributedFlags, arg(name="")]
+TensorBoardToo = Annotated[
+    bool, arg(help="also write tensorboard/ in the run's folder (pip install 'fedtp_jax[tensorboard]')")
+]
+
+
+def run(
+    config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
+    overrides: Overrides = (),
+    out: Out = None,
+    seeds: Annotated[tuple[int, ...], arg(help="run with each of these seeds; default: the file's")] = (),
+    quiet: Annotated[bool, arg(help="print the result alone")] = False,
+    json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
+    tensorboard: TensorBoardToo = False,
+    others: Others = ALONE,
+) -> int:
+    """Run a simulation and write its folder: metrics, per-client table, checkpoints, report.html."""
+    from fedtp_jax.config.load import load_config
+    from fedtp_jax.storage.run_folder import RunFolder
+
+    join(others)
+    settings = hosts.from_first(functools.partial(load_config, config, overrides))
+    out = out or hosts.from_first(functools.partial(RunFolder.fresh, config.stem))
+    return _simulate(
+        settings, list(seeds) or None, out, resume=False, quiet=quiet, json=json, tensorboard=tensorboard
+    )
+
+
+def resume(
+    directory: Annotated[
+        Positional[Path], arg(help="the folder of a run, or of some seeds', that was stopped")
+    ],
+    quiet: Annotated[bool, arg(help="print the result alone")] = False,
+    json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
+    tensorboard: TensorBoardToo = False,
+    others: Others = ALONE,
+) -> int:
+    """Go on with a stopped run from its newest checkpoint, as if it had never stopped."""
+    from fedtp_jax.config.load import from_dict, load_config
+    from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder
+
+    def read() -> tuple[SimulationConfig, list[int] | None]:
+        if several := SeedsFolder(directory).read():
+            return from_dict(several[0]), several[1]
+        return load_config(RunFolder.open(directory).config), None
+
+    join(others)
+    settings, seeds = hosts.from_first(read)
+    return _simulate(settings, seeds, directory, resume=True, quiet=quiet, json=json, tensorboard=tensorboard)
+
+
+def sweep(
+    file: Annotated[
+        Positional[Path], arg(metavar="FILE", help="a YAML file, such as configs/sweeps/digits.yaml")
+    ],
+    out: Annotated[
+        Path | None, arg(metavar="DIR", help="its folder; default: runs/ and the file's name")
+    ] = None,
+    processes: Annotated[
+        int, arg(metavar="N", help="combinations at once, each on its share of the cores")
+    ] = 1,
+    quiet: Annotated[bool, arg(help="print the table alone")] = False,
+) -> int:
+    """Run every combination of settings in a file, or what is not finished of them, and compare them."""
+    from fedtp_jax.comparison.compare import compare as compare_runs
+    from fedtp_jax.sweeps.combinations import check, make_folder, place, read_sweep
+    from fedtp_jax.sweeps.run_combinations import Board, run_beside, run_here
+
+    if processes < 1:
+        raise UserError(f"--processes: got {processes}, expected a whole number of at least 1")
+    keep_programs()
+    out = out or Path("runs") / file.stem
+    combinations = place(file, *read_sweep(file), out)
+    check(file, [combination for combination in combinations if combination.left])
+    make_folder(out)
+    board = Board(combinations, Console(stderr=True, quiet=quiet))
+    try:
+        if processes == 1:
+            run_here(combinations, board)
+        else:
+            run_beside(combinations, board, processes)
+    except KeyboardInterrupt:
+        again = f"{file} --out {out}" + (f" --processes {processes}" if processes > 1 else "")
+        _tell(f"interrupted; go on with: fedtp sweep {again}")
+        return 130
+    finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]
+    if finished:
+        show(compare_runs(finished).sheet)
+    for c in combinations:
+        if c.name in board.failed:
+            _tell(f"failed: {c.name}: {board.failed[c.name]} (alone: fedtp resume {c.folder})")
+    return 1 if board.failed else 0
+
+
+def _simulate(
+    settings: SimulationConfig,
+    seeds: list[int] | None,
+    out: Path,
+    resume: bool,
+    quiet: bool,
+    json: bool,
+    tensorboard: bool,
+) -> int:
+    """Run with a progress display; an interrupt ends after the round with the command that goes on."""
+    from fedtp_jax.results.summary import result_as_json, result_in_words, several_in_words
+    from fedtp_jax.runs.display import RunDisplay
+    from fedtp_jax.runs.simulate import simulate
+    from fedtp_jax.trackers import TensorBoard
+
+    keep_programs()
+    tracker = hosts.on_first(lambda: TensorBoard(out / "tensorboard")) if tensorboard else None
+    console = Console(stderr=True, quiet=not hosts.is_first())
+    display = RunDisplay(console, settings.training.rounds, silent=quiet or json, seeds=seeds or ())
+
+    def on_round(progress: "Progress") -> None:
+        heard.append(progress.round)
+        if tracker:
+            tracker(progress)
+        display.on_round(progress)
+
+    heard: list[int] = []
+    try:
+        with display:
+            found = simulate(settings, seeds=seeds, out=out, resume=resume, on_round=on_round)
+    except KeyboardInterrupt:
+        started = (out / "config.yaml").exists() or (out / "seeds.json").exists()
+        message = f"go on with: fedtp resume {out}" if started else "nothing was written"
+        console.print(f"interrupted; {message}", markup=False, highlight=False, soft_wrap=True)
+        return 130
+    if not hosts.is_first():
+        return 0
+    results = found if isinstance(found, list) else [found]
+    if json:
+        folders = [out / f"seed-{seed}" for seed in seeds] if seeds else [out]
+        summaries = [result_as_json(*pair) for pair in zip(results, folders, strict=True)]
+        print(jsonlib.dumps({"seeds": summaries} if seeds else summaries[0]))
+        return 0
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(several_in_words(results) if seeds else result_in_words(results[0]))
+    if resume and not heard and not quiet:
+        console.print("it was finished already")
+    if not quiet:
+        c = results[-1].compiled
+        reports = out / ("seed-*/report.html" if seeds else "report.html")
+        console.print(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {reports}")
+    return 0
+
+
+def _tell(line: str) -> None:
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)

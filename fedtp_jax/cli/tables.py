@@ -1,0 +1,141 @@
+"""Tables for the terminal."""
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from fedtp_jax.evaluation.novel_clients import MODES
+from fedtp_jax.results.novel_table import Personalized
+from fedtp_jax.simulation.plan import Load, Plan
+
+MOST_CLASSES = 20  # with a column each; more are summarised
+
+
+def partition_table(counts: np.ndarray, limit: int = 30) -> Table:
+    """Clients by classes: a column per class or, of many, how many a client holds and which is its largest.
+
+    Args:
+      counts: [N, C] examples of each class that each client holds.
+      limit: clients to show; a last line says how many more there are.
+    """
+    counts = np.asarray(counts)
+    clients, classes = counts.shape
+    wide = classes > MOST_CLASSES
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    names = ["client", *(["classes", "largest class"] if wide else map(str, range(classes))), "total"]
+    for name in names:
+        # A narrow terminal may break a number into two lines, never cut its end off.
+        table.add_column(name, justify="right", overflow="fold", style="bold" if name == "total" else None)
+    for client, row in enumerate(counts[:limit]):
+        cells = _summary(row) if wide else [_count(n) for n in row]
+        table.add_row(str(client), *cells, f"{row.sum():,}")
+    if clients > limit:
+        rest = clients - limit
+        table.caption = f"and {rest:,} more client{'s' * (rest != 1)} with {counts[limit:].sum():,} examples"
+        table.caption_justify = "left"
+    return table
+
+
+def _count(examples: int) -> str:
+    """Zeros are most of a pathological partition; a dim dot lets the rest stand out."""
+    return f"{examples:,}" if examples else "[dim]·[/dim]"
+
+
+def _summary(row: np.ndarray) -> list[str]:
+    """How many classes the client holds, and its largest class with its examples."""
+    held, largest = int(np.count_nonzero(row)), int(row.argmax())
+    return [_count(held), f"{largest} ({row[largest]:,})" if held else _count(0)]
+
+
+def novel_table(reached: Personalized) -> Table:
+    """A row per mode: how many numbers a client trains, and the accuracies reached; below, what they are."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("mode", "trained per client", "accuracy", "mean of clients", "worst tenth"):
+        table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
+    for mode, a in reached.accuracy.items():
+        spread = f"{a.client_mean:.4f} ± {a.client_std:.4f}"
+        trained = f"{reached.trained_parameters[mode]:,}"
+        table.add_row(mode, trained, f"{a.pooled:.4f}", spread, f"{a.worst_decile:.4f}")
+    table.caption = "\n".join(f"{mode}: {MODES[mode]}" for mode in reached.accuracy)
+    table.caption_justify = "left"
+    return table
+
+
+def plan_table(plan: Plan) -> Table:
+    """What a run will cost, a line for each kind of cost."""
+    train, test = plan.training, plan.evaluation
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    table.add_row("devices", f"{plan.devices} x {plan.platform}")
+    table.add_row("a round", _work(train, plan.devices))
+    table.add_row("an evaluation", _work(test, plan.devices))
+    table.add_row(
+        "on each device",
+        f"data set {_bytes(plan.data_bytes)}; beside it training {_bytes(train.program_bytes)} or "
+        f"evaluation {_bytes(test.program_bytes)}",
+    )
+    table.add_row(
+        "on the host",
+        f"data set {_bytes(plan.data_bytes)}, who holds what {_bytes(plan.partition_bytes)}, and for each "
+        f"client that has trained {_bytes(plan.row_bytes)}: {_bytes(plan.num_clients * plan.row_bytes)} when "
+        f"all {plan.num_clients:,} have",
+    )
+    table.add_row("sent in a round", f"{_bytes(plan.bytes_down)} down, {_bytes(plan.bytes_up)} up")
+    table.add_row("programs", f"{plan.programs}, compiled in {_duration(plan.compile_seconds)} here")
+    table.add_row(
+        "estimated time",
+        f"a round {_duration(train.seconds)}, an evaluation {_duration(test.seconds)}; "
+        f"{_count_of(plan.rounds, 'round')} and {_count_of(plan.evaluations, 'evaluation')} about "
+        f"{_duration(plan.seconds)}",
+    )
+    return table
+
+
+def _work(load: Load, devices: int) -> str:
+    """The work in plain words, and why lanes idle if they do."""
+    waves = f" of {load.wave_size:,}" if load.waves > 1 else ""
+    steps = f"{load.useful_steps:,.0f} of {load.executed_steps:,.0f} steps"
+    return (
+        f"{_count_of(load.clients, 'client')} in {_count_of(load.waves, 'wave')}{waves}, "
+        f"{_count_of(load.lanes, 'lane')} a device, {_count_of(round(load.ticks), 'tick')}; "
+        f"occupancy {load.occupancy:.2f}: {steps} work for somebody{_limit(load, devices)}"
+    )
+
+
+def _limit(load: Load, devices: int) -> str:
+    """Why lanes idle, and what may help."""
+    if load.limit is None:
+        return ""
+    larger = f"; a larger engine.wave_size than {load.wave_size:,} may fill them" if load.waves > 1 else ""
+    if load.limit == "longest_client":
+        alone = f"{load.longest_ticks:,.0f} of the {load.ticks:,.0f} ticks"
+        whose = "each wave's" if load.waves > 1 else "the"
+        return f"; bounded by {whose} longest client, which takes {alone} by itself{larger}"
+    if load.waves == 1 and load.lanes == 1:
+        return f"; the clients do not share out evenly over {devices} devices"
+    fewer = f"; fewer engine.lanes than {load.lanes:,} would idle less" if load.lanes > 1 else ""
+    return f"; the lanes end unevenly{larger}{fewer}"
+
+
+def _count_of(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if round(count) < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} TiB"
+
+
+def _duration(seconds: float) -> str:
+    """Two units at most: 0.04 s, 25 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

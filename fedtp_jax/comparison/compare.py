@@ -1,0 +1,187 @@
+"""compare(runs) -> Comparison: mean ± std over seeds, the best marked, and what is as good as the best."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fedtp_jax.comparison.compared_run import ComparedRun, Finished, run_folders
+from fedtp_jax.comparison.crosstab import CrossTab, Place
+from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
+from fedtp_jax.comparison.significance import LEVEL, judge
+from fedtp_jax.core.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS = {
+    "accuracy": ("Test accuracy", "test_accuracy"),
+    "client_mean": ("Mean of the clients' test accuracies", "test_client_mean"),
+    "worst_decile": ("Mean test accuracy of the worst tenth of clients", "test_worst_decile"),
+}
+Runs = Finished | ComparedRun | str | Path | Iterable["Runs"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs beside each other; print it, or ask for a format.
+
+    Attributes:
+      metric: "accuracy", "client_mean" or "worst_decile".
+      sheet: the table: rows, columns, {(row, column): Cell}, notes.
+      table: the same in long form, a row per cell: the fields that differ, mean and sample std over seeds as
+        fractions, seeds, best, p_value (NaN: no test), tied (not significantly worse than the best).
+      outcomes: {(row, column): the runs of the cell}.
+    """
+
+    metric: str
+    sheet: Sheet
+    table: pd.DataFrame
+    outcomes: Mapping[Place, Sequence[ComparedRun]]
+
+    def __str__(self) -> str:
+        return self.sheet.text().rstrip()
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        return self.to_markdown()
+
+    def to_markdown(self) -> str:
+        """A Markdown table in percent, with notes."""
+        return self.sheet.markdown()
+
+    def to_latex(self) -> str:
+        """A LaTeX tabular in percent, with booktabs' rules."""
+        return self.sheet.latex()
+
+    def to_csv(self) -> str:
+        """`table` with all digits."""
+        return self.table.to_csv(index=False, lineterminator="\n")
+
+    def plot(self) -> "Figure":
+        """Learning curves: a panel per column, a colour per row, mean and a band of one std over seeds."""
+        from fedtp_jax.plots.curves import compared_curves  # matplotlib: not before it is needed
+
+        title, column = METRICS[self.metric]
+        panels: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in self.sheet.columns}
+        for (row, panel), compared in self.outcomes.items():
+            every = pd.concat([run.evaluated[["round", column]] for run in compared])
+            panels[panel][row] = every.groupby("round")[column].agg(["mean", "std"]).reset_index()
+        ylabel = f"{title[0].lower()}{title[1:]} (%)"
+        return compared_curves(panels, self.sheet.rows, ylabel, self.sheet.corner)
+
+
+def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Comparison:
+    """Compare runs: rows are methods, columns the other fields in which they differ.
+
+    Runs that differ in their seed alone are one cell. Options of the method, and fields that never vary
+    within a row, belong to the row's name. Runs that are not finished are left out, and named in a note.
+
+    Args:
+      runs: results, folders (of a run, of some seeds, of a sweep), or lists of these; or {name: of these},
+        where the names are the rows.
+      metric: "accuracy": of all test examples, mean over the last evaluations; "client_mean" or
+        "worst_decile" of the last evaluation. Never of the best round.
+
+    Raises:
+      UserError: there is no finished run, or something else is given.
+    """
+    if metric not in METRICS:
+        raise UserError(f"metric: got {metric!r}; choose one of {', '.join(METRICS)}")
+    named = runs if isinstance(runs, Mapping) else {None: runs}
+    found = [(name, run) for name, inner in named.items() for run in _compared_runs(inner)]
+    if not found:
+        raise UserError("runs: got none; give results, or folders of runs")
+    finished, unfinished = _finished(found)
+    layout = CrossTab(finished, metric.replace("_", " "))
+    cells: dict[Place, Cell] = {}
+    untested: dict[str, list[str]] = {}
+    for column in layout.columns:
+        inner = {row: layout.cells[row, column] for row in layout.rows if (row, column) in layout.cells}
+        judged, reasons = judge(inner, metric)
+        cells |= {(row, column): cell for row, cell in judged.items()}
+        for row, reason in reasons.items():
+            untested.setdefault(reason, []).append(f"{row} ({column})" if len(layout.columns) > 1 else row)
+    notes = [*_facts(layout, cells, metric), *_test_notes(cells, untested), *unfinished]
+    if layout.twins:
+        notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
+    numbers = {place: dataclasses.asdict(cell) for place, cell in cells.items()}
+    sheet = Sheet(
+        f"{METRICS[metric][0]} in percent.",
+        layout.corner,
+        layout.rows,
+        layout.columns,
+        cells,
+        notes,
+    )
+    return Comparison(metric, sheet, pd.DataFrame(layout.long_form(numbers)), layout.cells)
+
+
+def _compared_runs(runs: Any) -> list[ComparedRun]:
+    """All that results, folders, and lists of these hold."""
+    if isinstance(runs, ComparedRun):
+        return [runs]
+    if isinstance(runs, Finished):
+        return [ComparedRun.of(runs)]
+    if isinstance(runs, str | Path):
+        return [ComparedRun.read(folder) for folder in run_folders(Path(runs))]
+    if isinstance(runs, Iterable) and not isinstance(runs, Mapping | bytes):
+        return [run for inner in runs for run in _compared_runs(inner)]
+    raise UserError(
+        f"runs: got a {type(runs).__name__}, expected results, folders of runs, or lists of these"
+    )
+
+
+def _finished(found: list[tuple[Any, ComparedRun]]) -> tuple[list[tuple[Any, ComparedRun]], list[str]]:
+    """(the runs that are finished, each folder once; notes that name the others, and those cut short)."""
+    once: dict[Any, tuple[Any, ComparedRun]] = {}
+    for name, run in found:
+        same = run.folder.resolve() if run.folder else id(run)
+        once.setdefault((name, same), (name, run))
+    left = [
+        f"{run.where} ({run.rounds} of {run.planned} rounds)" for _, run in once.values() if not run.finished
+    ]
+    finished = [pair for pair in once.values() if pair[1].finished]
+    if not finished:
+        raise UserError(
+            f"runs: none is finished yet: {'; '.join(left)}; go on with fedtp resume, or fedtp sweep"
+        )
+    short = [
+        f"{run.where} ({run.rounds} of {run.planned} rounds)"
+        for _, run in finished
+        if run.rounds < run.planned
+    ]
+    told = {"Left out, not finished": left, "Ended early": short}
+    return finished, [f"{what}: {'; '.join(names)}." for what, names in told.items() if names]
+
+
+def _facts(layout: CrossTab, cells: Mapping[Place, Cell], metric: str) -> list[str]:
+    """How many seeds, clients and evaluations stand behind the numbers."""
+    compared = [run for cell in layout.cells.values() for run in cell]
+    seeds = _range([cell.seeds for cell in cells.values()], "seed")
+    spread = "Mean" if all(cell.seeds == 1 for cell in cells.values()) else "Mean ± sample std"
+    clients = _range([int(o.evaluated["clients_tested"].iloc[-1]) for o in compared], "client")
+    window = _range([run.window for run in compared], "evaluation")
+    of = f"each run's mean over its last {window}" if metric == "accuracy" else "each run's last evaluation"
+    return [f"{spread} over {seeds} of {of}, never of its best round; {clients}."]
+
+
+def _range(numbers: Sequence[int], what: str) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
+
+
+def _test_notes(cells: Mapping[Place, Cell], untested: Mapping[str, Sequence[str]]) -> list[str]:
+    """What the marks mean, and which cells could not be tested."""
+    notes = []
+    if any(cell.p_value is not None for cell in cells.values()):
+        notes.append(
+            f"Bold: the best of its column. {TIED}: not significantly worse than the best, by a paired "
+            "two-sided Wilcoxon signed-rank test over the clients' accuracies at the last evaluation, "
+            f"averaged over seeds (p ≥ {LEVEL} after Holm's correction within the column), and not further "
+            "behind than these clients differ; it says nothing of other seeds."
+        )
+    return notes + [f"Not tested, {reason}: {'; '.join(names)}." for reason, names in untested.items()]

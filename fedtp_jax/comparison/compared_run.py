@@ -1,0 +1,157 @@
+"""What a comparison needs of a run, from a result or from a run's folder, without the run's state."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config.plain import to_dict
+from fedtp_jax.config.yaml_files import read_yaml
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.partitions.files import load_partition
+from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.run_folder import RunFolder
+
+HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
+CLIENTS = ("client", "test_accuracy")
+
+
+@runtime_checkable
+class Finished(Protocol):
+    """What is compared of a `Result`, which imports this module and so cannot be named here."""
+
+    @property
+    def config(self) -> SimulationConfig: ...
+    @property
+    def history(self) -> pd.DataFrame: ...
+    @property
+    def clients(self) -> pd.DataFrame: ...
+    @property
+    def partition(self) -> Partition: ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ComparedRun:
+    """One run: its configuration and tables.
+
+    Attributes:
+      config: as to_dict gives it; of parts that were made in Python it holds the names.
+      history, clients: as in Result, or those columns that are compared.
+      find_fingerprint: gives the partition's, which takes a while where it has to be read.
+      folder: of the run, None of a run that is not on disk.
+      where: names the run in messages.
+      ended: whether it has come to its end, be it before its last round.
+    """
+
+    config: dict[str, Any]
+    history: pd.DataFrame
+    clients: pd.DataFrame
+    find_fingerprint: Callable[[], str]
+    folder: Path | None
+    where: str
+    ended: bool
+
+    @classmethod
+    def of(cls, result: Finished) -> "ComparedRun":
+        """That of a result."""
+        where = f"{name_of(result.config.method)}, seed {result.config.seed}"
+        config = to_dict(result.config)
+        fingerprint = result.partition.fingerprint
+        return cls(config, result.history, result.clients, fingerprint, None, where, ended=True)
+
+    @classmethod
+    def read(cls, path: Path) -> "ComparedRun":
+        """That in a run's folder, its tables reduced to what is compared; they may still be empty."""
+        run = RunFolder.open(path)
+        config = read_yaml(run.config, "training:")
+        try:
+            history, clients = _table(run.metrics.path, HISTORY), _table(run.clients, CLIENTS)
+            ended, fingerprint = run.report.is_file(), functools.partial(_fingerprint, run)
+            found = cls(config, history, clients, fingerprint, path, str(path), ended)
+            ended = ended or found.rounds >= found.planned
+            _ = found.seed, found.window, config["method"]["name"]  # a foreign file lacks them
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # a row may lack cells
+            raise UserError(f"{path}: cannot be read as a run ({error!r}); run it again") from None
+        return dataclasses.replace(found, ended=ended)
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def planned(self) -> int:
+        """How many rounds the configuration asks for."""
+        return int(self.config["training"]["rounds"])
+
+    @property
+    def rounds(self) -> int:
+        """How many are done."""
+        return 0 if self.history.empty else int(self.history["round"].max())
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is anything to compare, and nothing more to come."""
+        return self.ended and not self.evaluated.empty
+
+    @property
+    def evaluated(self) -> pd.DataFrame:
+        """The evaluated rounds of the history."""
+        return self.history.dropna(subset="test_accuracy")
+
+    @property
+    def window(self) -> int:
+        """Over how many last evaluations the headline is the mean."""
+        return min(int(self.config["evaluation"]["last"]), len(self.evaluated))
+
+    def measure(self, metric: str) -> float:
+        """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile."""
+        if metric == "accuracy":
+            return float(self.evaluated["test_accuracy"].tail(self.window).mean())
+        return float(self.evaluated[f"test_{metric}"].iloc[-1])
+
+    @property
+    def client_accuracies(self) -> pd.Series:
+        """[N] of the last evaluation, by client, NaN for one that was not tested."""
+        return self.clients.set_index("client")["test_accuracy"]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """That of the partition."""
+        return self.find_fingerprint()
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The folders of runs at or below `path`: one run's, some seeds', a sweep's, or any folder of such."""
+    if not path.is_dir():
+        raise UserError(
+            f"{path}: there is no such folder; give the folder of a run, of some seeds or a sweep"
+        )
+    found = _below(path)
+    if not found:
+        raise UserError(
+            f"{path}: holds no run (no config.yaml in it or below it); give the folder of a run, of some "
+            "seeds or a sweep"
+        )
+    return found
+
+
+def _fingerprint(run: RunFolder) -> str:
+    return load_partition(run.partition).fingerprint()
+
+
+def _below(path: Path) -> list[Path]:
+    if (path / "config.yaml").is_file():
+        return [path]
+    return [run for inner in sorted(path.iterdir()) if inner.is_dir() for run in _below(inner)]
+
+
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """These columns of a run's table, every float to the last bit; empty if there is none yet."""
+    rows = csv_rows(path.read_bytes()) if path.is_file() else []
+    return pd.DataFrame({name: np.array([row[name] for row in rows], np.float64) for name in columns})

@@ -1,0 +1,180 @@
+"""Plain values -> the dataclasses of a configuration, with one clear message per mistake."""
+
+import dataclasses
+import datetime
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fedtp_jax import config
+from fedtp_jax.config import Optimizer, Own, default_of, name_of
+from fedtp_jax.core.errors import UserError, nearest
+
+NAMED = {
+    "data": config.DATASETS,
+    "partition": config.PARTITIONS,
+    "model": config.MODELS,
+    "method": config.METHODS,
+    "schedule": config.SCHEDULES,
+}
+SHORT = {"lr": "learning_rate"}  # what users of other libraries type
+
+
+def build(kind: type, values: Any, where: str) -> Any:
+    """An instance of dataclass `kind` from plain values; `where` is its dotted name and a dot, or empty."""
+    if not isinstance(values, Mapping):
+        raise UserError(
+            f"{where.rstrip('.') or 'configuration'}: expected a section with fields, got {show(values)}"
+        )
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in fields:
+            known = f"the fields of {where.rstrip('.')}" if where else "the sections"
+            hint = "" if where else _elsewhere(name, fields)
+            hint = hint or nearest(SHORT.get(name, str(name)), fields)
+            if not hint and "optimizer" in fields:
+                hint = f" (an argument of the optimizer? then {where}optimizer.{name})"
+            raise UserError(f"{where}{name}: unknown field{hint}; {known} are: {', '.join(fields) or 'none'}")
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        field, dotted = fields[name], where + name
+        if isinstance(value, Own):
+            built[name] = value
+            continue
+        if field.metadata.get("kinds"):
+            default = name_of(default_of(field))
+            built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
+        elif field.metadata.get("optimizer"):
+            built[name] = _build_optimizer(value, dotted, default_of(field))
+        elif dataclasses.is_dataclass(hints[name]):
+            built[name] = build(typing.cast(type, hints[name]), {} if value is None else value, dotted + ".")
+        else:
+            built[name] = _convert(hints[name], value, dotted)
+    return kind(**built)
+
+
+def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) -> Any:
+    """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone."""
+    if isinstance(values, str):
+        values = {"name": values}
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: got {show(values)}; choose one of {', '.join(kinds)}")
+    options = dict(values)
+    name = options.pop("name", default)
+    if set(options) == {"of"}:
+        raise UserError(
+            f"{where}: {options['of']} was given from Python, and no file can hold it; go on from there, "
+            f"with simulate(..., {where}=...) or Result.load(..., {where}=...)"
+        )
+    if not isinstance(name, str) or name not in kinds:
+        raise UserError(
+            f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
+        )
+    known = [f.name for f in dataclasses.fields(kinds[name])]
+    for option in (option for option in options if option not in known):
+        owners = [n for n, kind in kinds.items() if option in {f.name for f in dataclasses.fields(kind)}]
+        if owners:
+            allowed = f"its fields are: {', '.join(known)}" if known else "it has no fields"
+            raise UserError(
+                f"{where}.{option}: a field of {', '.join(owners)}, but {where}.name is {name!r} ({allowed})"
+            )
+    return build(kinds[name], options, where + ".")
+
+
+def _elsewhere(name: Any, sections: Mapping[str, Any]) -> str:
+    """The hint for a field that was asked for without its section."""
+    for section, field in sections.items():
+        kinds = [*(field.metadata.get("kinds") or {}).values()] or [type(default_of(field))]
+        for kind in filter(dataclasses.is_dataclass, kinds):
+            if SHORT.get(name, name) in {inner.name for inner in dataclasses.fields(kind)}:
+                return f" (did you mean '{section}.{SHORT.get(name, name)}'?)"
+    return ""
+
+
+def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer | Own:
+    """{name: adam, b1: 0.9}, or the name alone; arguments without a name change those of the default.
+
+    In Python also a function of the learning rate.
+    """
+    if callable(values):
+        return Own.part(values)
+    if isinstance(values, str):
+        values = {"name": values}
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: got {show(values)}, expected the name of an optax optimizer, or a section")
+    arguments = dict(values)
+    named = "name" in arguments
+    name = _convert(str, arguments.pop("name", default.name), where + ".name")
+    for argument, value in arguments.items():
+        if not isinstance(argument, str):
+            raise UserError(f"{where}: got the argument {show(argument)}, expected names such as momentum")
+        if not isinstance(value, bool | int):
+            arguments[argument] = _convert(float, value, f"{where}.{argument}")
+    return Optimizer(name, arguments if named else {**default.arguments, **arguments})
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    """`value` as the annotated type; a float may come as an int, or as text, which YAML takes 1e-3 for."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        for option in typing.get_args(kind):
+            try:
+                return _convert(option, value, where)
+            except UserError:
+                continue
+    elif kind is type(None) and value is None:
+        return None
+    elif typing.get_origin(kind) is Literal:
+        if isinstance(value, str) and value in typing.get_args(kind):
+            return value
+    elif kind in (bool, int):
+        if type(value) is kind:
+            return value
+    elif kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        number = _float(value)
+        if number is not None:
+            return number
+    elif kind is str and isinstance(value, str):
+        return value
+    elif kind == tuple[str, ...]:
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    raise UserError(f"{where}: got {show(value)}, expected {describe(kind)}")
+
+
+def _float(value: int | float | str) -> float | None:
+    """A finite float, or None."""
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def describe(kind: Any) -> str:
+    """A type in words, such as "a whole number or 'auto'"."""
+    if kind is Optimizer:
+        return "the name of an optax optimizer, with optax's own defaults, or a section {name, arguments}"
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join(describe(option) for option in typing.get_args(kind))
+    if typing.get_origin(kind) is Literal:
+        return " or ".join(repr(option) for option in typing.get_args(kind))
+    words = {
+        int: "a whole number",
+        float: "a finite number",
+        bool: "true or false",
+        str: "text",
+        type(None): "null",
+        tuple[str, ...]: "a list of texts",
+    }
+    return words[kind]
+
+
+def show(value: Any) -> str:
+    """A value as the user wrote it, shortened."""
+    text = str(value) if isinstance(value, datetime.date) else " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,197 @@
+"""YAML files and `section.field=value` overrides -> SimulationConfig, with one clear message per mistake."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedtp_jax.config import Optimizer, Own, SimulationConfig, default_of, name_of
+from fedtp_jax.config.convert import NAMED, build, show
+from fedtp_jax.config.plain import flat, plain_values
+from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
+from fedtp_jax.core.errors import UserError
+
+# what is a part of the user's own, section by section
+OWN: dict[str, Callable[[Any], bool]] = {
+    "partition": lambda value: hasattr(value, "fingerprint"),
+    "model": lambda value: hasattr(value, "init") and hasattr(value, "apply"),
+    "method": lambda value: callable(value) and not isinstance(value, type),
+}
+_BOUNDS = {
+    "gt": (lambda value, bound: value > bound, "greater than"),
+    "ge": (lambda value, bound: value >= bound, "at least"),
+    "lt": (lambda value, bound: value < bound, "less than"),
+    "le": (lambda value, bound: value <= bound, "at most"),
+}
+
+
+def load_config(
+    path: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    values: Mapping[str, Any] | None = None,
+) -> SimulationConfig:
+    """The configuration in a YAML file, with overrides on top: "training.rounds=200", or {field: value}.
+
+    `values` are sections as in `simulate`; parts of your own stand where the file only names them.
+
+    Raises UserError naming the file or the dotted field, the value, and what is allowed.
+    """
+    if not isinstance(path, str | Path):
+        raise UserError(f"path: got {show(path)}, expected the path of a .yaml file")
+    texts = [] if isinstance(overrides, Mapping) else overrides
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"overrides: got {show(overrides)}, expected a list such as ['training.rounds=200']")
+    tree = read_yaml(Path(path), "training:")
+    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
+    for field, value in sorted(pairs, key=lambda pair: _names_first(pair[0])):
+        _set(tree, field, copy.deepcopy(value))  # a later one may write into it
+    _put(tree, values or {})
+    return from_dict(tree)
+
+
+def _names_first(field: str) -> bool:
+    """The order in which fields are set: names decide which others there are."""
+    return not field.endswith(".name")
+
+
+def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
+    """The configuration that nested plain values describe; the inverse of `to_dict`."""
+    result: SimulationConfig = build(SimulationConfig, values, "")
+    _check(result)
+    return result
+
+
+def replaced(settings: SimulationConfig | None, values: Mapping[str, Any]) -> SimulationConfig:
+    """A configuration (default: the default one) with other sections or fields, as a.b=c gives them to a run.
+
+    `values` {section: value}: a name ("vanilla"), some fields ({"rounds": 20}), a whole section that was made
+    with `fedtp_jax.config`, or for partition, model and method a part of your own. Raises UserError as
+    `load_config` does.
+    """
+    tree = plain_values(settings) if settings else {}
+    _put(tree, values)
+    return from_dict(tree)
+
+
+def _put(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for section, value in values.items():
+        if isinstance(value, str) and section in NAMED:
+            value = {"name": value}
+        if isinstance(value, Mapping):
+            fields = flat(plain_values(value), f"{section}.")
+            for field in sorted(fields, key=_names_first):
+                _set(tree, field, fields[field])
+        else:
+            tree[section] = Own.part(value) if _is_own(section, value) else plain_values(value)
+
+
+def checked(settings: SimulationConfig) -> SimulationConfig:
+    """A configuration made in Python, held to the same rules as one from a file."""
+    own: dict[str, Any] = {
+        name: Own.part(getattr(settings, name)) for name in OWN if _is_own(name, getattr(settings, name))
+    }
+    settings = dataclasses.replace(settings, **own)
+    for name, kinds in NAMED.items():
+        owner, field = (settings.training, f"training.{name}") if name == "schedule" else (settings, name)
+        value = getattr(owner, name, None) if dataclasses.is_dataclass(owner) else None
+        if value is not None and not isinstance(value, Own) and type(value) not in kinds.values():
+            allowed = ", ".join(f"config.{kind.__name__}()" for kind in kinds.values())
+            raise UserError(f"{field}: got {show(value)}, expected one of {allowed}")
+    return from_dict(plain_values(settings))
+
+
+def _is_own(section: str, value: Any) -> bool:
+    return not isinstance(value, Own) and section in OWN and OWN[section](value)
+
+
+def _check(settings: SimulationConfig) -> None:
+    """Raise UserError for a value out of bounds or fields that contradict each other."""
+    _check_bounds(settings, "")
+    clients, training = getattr(settings.partition, "clients", None), settings.training
+    cohort, held_out = training.cohort_size, training.held_out
+    if clients is not None and cohort > clients - held_out:
+        less = f" - training.held_out = {clients} - {held_out}" if held_out else f" = {clients}"
+        raise UserError(
+            f"training.cohort_size: {cohort} is more than partition.clients{less}; "
+            f"use at most {max(clients - held_out, 0)}, or more clients"
+        )
+    if training.local_steps is not None and training.local_epochs != 1:
+        raise UserError(
+            f"training.local_steps: {training.local_steps}, but training.local_epochs is "
+            f"{training.local_epochs} too; give one of them"
+        )
+    for section, field in (("data", "file"), ("partition", "file")):
+        part = getattr(settings, section)
+        if hasattr(part, field) and getattr(part, field) is None:
+            name = name_of(part)
+            raise UserError(
+                f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.npz"
+            )
+    overlap = set(getattr(settings.method, "generated", ())) & set(getattr(settings.method, "personal", ()))
+    if overlap:
+        raise UserError(
+            f"method.personal: {sorted(overlap)[0]!r} is in method.generated too; "
+            "a leaf has one role, name it once"
+        )
+
+
+def _parsed(override: str) -> tuple[str, Any]:
+    """(field, value) of "a.b=value"."""
+    field, equals, text = override.partition("=")
+    if not equals or not field:
+        raise UserError(f"{override!r}: expected section.field=value, such as training.rounds=200")
+    try:
+        return field, parse_yaml(text) if text else None
+    except ValueError:
+        return field, text
+
+
+def _set(tree: dict[str, Any], field: str, value: Any) -> None:
+    """Write `value` at "a.b" into nested values."""
+    *path, last = field.split(".")
+    for depth, word in enumerate(path):
+        inner = tree.setdefault(word, {})
+        if inner is None:
+            inner = tree[word] = {}
+        elif isinstance(inner, str) and word in (*NAMED, "optimizer"):  # the short form, "method: fedavg"
+            inner = tree[word] = {"name": inner}
+        if not isinstance(inner, dict):
+            raise UserError(f"{field}: {'.'.join(path[: depth + 1])} is a value, not a section")
+        tree = inner
+    if last == "name" and path and tree.get("name") != value:
+        _drop_foreign_options(tree, path[-1], value)
+    tree[last] = value
+
+
+def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
+    """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
+    another = field == "optimizer" and section.get("name", "sgd") != name  # all are sgd by default
+    if another or "of" in section:
+        section.clear()
+    kinds = NAMED.get(field)
+    if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):
+        return  # the wrong name is reported later
+    defaults = {
+        f.name: plain_values(default_of(f)) for f in dataclasses.fields(kinds[section.get("name", name)])
+    }
+    known = {f.name for f in dataclasses.fields(kinds[name])}
+    for option in set(section) - {"name"}:
+        if option not in known or section[option] == defaults.get(option):
+            del section[option]
+
+
+def _check_bounds(part: Any, where: str) -> None:
+    for field in dataclasses.fields(part):
+        value, dotted = getattr(part, field.name), where + field.name
+        if isinstance(value, Optimizer | Own):
+            continue  # optax knows its bounds
+        if dataclasses.is_dataclass(value):
+            _check_bounds(value, dotted + ".")
+            continue
+        bounds = {"lt": 2**31, **field.metadata} if type(value) is int else field.metadata
+        for key, (holds, words) in _BOUNDS.items():
+            if key in bounds and isinstance(value, int | float):
+                bound = bounds[key]
+                if not holds(value, bound):
+                    raise UserError(f"{dotted}: got {show(value)}, expected a number {words} {bound}")

@@ -1,0 +1,71 @@
+"""A configuration as nested plain values, the form in which files hold it and runs are told apart."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from fedtp_jax.config import Optimizer, Own, SimulationConfig, name_of
+from fedtp_jax.config.convert import NAMED, show
+from fedtp_jax.core.errors import UserError
+
+
+def to_dict(settings: SimulationConfig) -> dict[str, Any]:
+    """Nested plain values, every field spelt out, named sections with their `name` first."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Own):
+            return {"name": value.name, "of": value.of}
+        return {name: plain(v) for name, v in value.items()} if isinstance(value, Mapping) else value
+
+    return typing.cast(dict[str, Any], plain(plain_values(settings)))
+
+
+def to_yaml(settings: SimulationConfig) -> str:
+    """`to_dict` as YAML text that `load_config` reads back."""
+    return yaml.safe_dump(to_dict(settings), sort_keys=False)
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ."""
+    left, right = flat(a), flat(b)
+    missing = object()
+    return [
+        f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
+        for field in sorted(left | right)
+        if left.get(field, missing) != right.get(field, missing)
+    ]
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested plain values as {dotted field: value}, each field after `prefix`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def plain_values(value: Any) -> Any:
+    """Nested plain values; parts of the user's own stay what they are."""
+    if isinstance(value, Own):
+        return value
+    if isinstance(value, Optimizer):
+        if not isinstance(value.arguments, Mapping):
+            raise UserError(
+                f"optimizer: got arguments {show(value.arguments)}, expected a dict, {{'momentum': 0.9}}"
+            )
+        return {"name": value.name, **{name: _number(v) for name, v in value.arguments.items()}}
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: plain_values(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        named = any(type(value) in kinds.values() for kinds in NAMED.values())
+        return {"name": name_of(value), **fields} if named else fields
+    if isinstance(value, Mapping):
+        return {name: plain_values(v) for name, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _number(value: Any) -> Any:
+    """A NumPy scalar as Python's own."""
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,1 @@
+"""What everybody stands on: errors, random streams, trees of leaves, several hosts."""

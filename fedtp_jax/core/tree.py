@@ -1,0 +1,111 @@
+"""Variables as flat dictionaries: leaf path -> array, and the role that each leaf plays.
+
+A path joins the names of collections, modules and leaf by slashes, as in
+"params/block_0/attention/query/kernel".
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from fedtp_jax.core.errors import UserError, nearest
+
+Role = Literal["shared", "personal", "generated"]
+Leaves = dict[str, jax.Array]
+
+
+def flatten(variables: Mapping[str, Any]) -> Leaves:
+    """Nested variables as a flat dictionary, in sorted order of paths."""
+    flat = flatten_dict(variables, sep="/")
+    return {path: flat[path] for path in sorted(flat)}
+
+
+def unflatten(leaves: Leaves) -> dict[str, Any]:
+    """The nested variables that a Flax model's `apply` takes."""
+    return unflatten_dict(leaves, sep="/")
+
+
+def assign_roles(paths: Sequence[str], rules: Sequence[tuple[Role, Sequence[str]]]) -> dict[str, Role]:
+    """The role of each leaf path: that of the first rule with a regular expression found in the path.
+
+    Raises UserError for a leaf that no rule matches, an expression that matches no leaf, or one that is
+    not a regular expression.
+    """
+    for role, patterns in rules:
+        for pattern in patterns:
+            try:
+                found = any(re.search(pattern, path) for path in paths)
+            except re.error as error:
+                raise UserError(
+                    f"method.{role}: {pattern!r} is not a regular expression ({error}); "
+                    "write one that matches leaf paths such as 'params/head/kernel'"
+                ) from None
+            if not found:
+                words = {word for path in paths for word in path.split("/")}
+                alike = sorted({re.sub(r"_\d+/", "_*/", path) for path in paths})
+                raise UserError(
+                    f"method.{role}: {pattern!r} matches no leaf of the model{nearest(pattern, words)}; "
+                    f"the leaves are {', '.join(alike)}"
+                )
+    roles: dict[str, Role] = {}
+    for path in paths:
+        for role, patterns in rules:
+            if any(re.search(pattern, path) for pattern in patterns):
+                roles[path] = role
+                break
+        else:
+            raise UserError(f"method: no rule gives leaf {path!r} a role; add a rule that matches it")
+    return roles
+
+
+def select(leaves: Mapping[str, Any], roles: Mapping[str, Role], *wanted: Role) -> dict[str, Any]:
+    """The leaves whose role is among `wanted`."""
+    return {path: leaf for path, leaf in leaves.items() if roles[path] in wanted}
+
+
+def rows_like(row: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Shapes [count, ...] of so many rows like this one."""
+    return {p: jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype) for p, leaf in row.items()}
+
+
+def take_rows(rows: Any, ids: jax.Array) -> Any:
+    """Rows `ids` [K] of every leaf [N, ...]."""
+    return jax.tree.map(lambda leaf: jnp.take(leaf, ids, axis=0, mode="clip"), rows)
+
+
+def put_rows(rows: Any, ids: jax.Array, new: Any) -> Any:
+    """`rows` [N, ...] with rows `ids` [K] replaced by `new` [K, ...]; an id of N or more writes nothing."""
+    return jax.tree.map(lambda leaf, row: leaf.at[ids].set(row, mode="drop"), rows, new)
+
+
+def where_rows(mask: jax.Array, yes: Any, no: Any) -> Any:
+    """Row-wise choice between two trees of equal shapes [L, ...] by mask [L]."""
+
+    def choose(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - mask.ndim)), a, b)
+
+    return jax.tree.map(choose, yes, no)
+
+
+def add(a: Any, b: Any) -> Any:
+    """Leaf-wise sum of two trees."""
+    return jax.tree.map(jnp.add, a, b)
+
+
+def scale(tree: Any, factor: jax.Array) -> Any:
+    """Every leaf times a scalar."""
+    return jax.tree.map(lambda leaf: leaf * factor, tree)
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether no leaf holds a NaN or an infinity."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def num_bytes(tree: Any) -> int:
+    """Bytes of all leaves; arrays or ShapeDtypeStructs."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

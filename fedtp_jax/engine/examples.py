@@ -1,0 +1,39 @@
+"""The data set on every device, and how a local step picks its examples from it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class DeviceExamples(NamedTuple):
+    """Examples resident on every device: x [M, ...] as stored, y [M]."""
+
+    x: jax.Array
+    y: jax.Array
+    mean: jax.Array
+    std: jax.Array
+
+    def pick(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(inputs, labels) of the examples at `positions` [L, B]; normalised here."""
+        return normalize(self.x[positions], self.mean, self.std), self.y[positions]
+
+
+class DeviceWindows(NamedTuple):
+    """Windows of a text resident on every device: text [chars] codes, start [M], offsets 0 to T."""
+
+    text: jax.Array
+    start: jax.Array
+    offsets: jax.Array
+
+    def pick(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(codes, next codes), both [L, B, T], of the windows at `positions` [L, B]."""
+        codes = self.text[self.start[positions][..., None] + self.offsets].astype(jnp.int32)
+        return codes[..., :-1], codes[..., 1:]
+
+
+def normalize(x: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+    """Inputs as the model takes them: uint8 to [0, 1] first, then (x - mean) / std on the last axis."""
+    if x.dtype == jnp.uint8:
+        x = x.astype(jnp.float32) / 255.0
+    return (x - mean) / std

@@ -1,0 +1,205 @@
+"""Every client on its own whole test shard, with the variables it would run, through the lane engine."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.core import rng, tree
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.tree import Leaves
+from fedtp_jax.engine.lanes import Batch, ClientWork, Row
+from fedtp_jax.engine.schedule import Batches, Layout, best_batch, join_batches, split_batches, steps_of
+from fedtp_jax.engine.waves import Prefetch, Prepared, Wave
+from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
+from fedtp_jax.evaluation.knn import REFERENCE_SCALE, neighbor_work
+from fedtp_jax.evaluation.metrics import Sums, score
+from fedtp_jax.learning.task import Output
+from fedtp_jax.partitions.partition import Partition
+
+KEPT_LIMIT = 2**26  # bytes of schedules that stay on the devices from one evaluation to the next
+Variables = Callable[[Any, Leaves], tuple[Leaves, Leaves]]
+Predict = Callable[..., Output]
+
+
+def evaluation_work(predict: Predict) -> ClientWork:
+    """Count right predictions; keeps Sums per client, sums nothing."""
+
+    def start(shared: Leaves, row: Row, key: jax.Array) -> Sums:
+        return Sums.zero()
+
+    def step(shared: Leaves, row: Row, carry: Sums, batch: Batch, key: jax.Array) -> Sums:
+        logits = predict({**shared, **row.leaves}, batch.x).logits
+        return jax.tree.map(jax.numpy.add, carry, score(logits, batch))
+
+    def finish(shared: Leaves, row: Row, carry: Sums) -> tuple[None, Sums]:
+        return None, carry
+
+    return ClientWork(start, step, finish)
+
+
+def evaluated_clients(config: SimulationConfig, partition: Partition, clients: np.ndarray) -> np.ndarray:
+    """Ids, ascending, of those of `clients` that are evaluated: all, or a sample that is drawn once.
+
+    Raises UserError where there are not enough with test examples.
+    """
+    tested = clients[partition.test.sizes[clients] > 0]
+    if not len(tested):
+        raise UserError("partition: no client has a test example, so nothing can be evaluated; give some")
+    count = config.evaluation.clients
+    if count is None:
+        return clients
+    if count > len(tested):
+        raise UserError(
+            f"evaluation.clients: {count} is more than the {len(tested)} clients that hold test "
+            f"examples; use at most {len(tested)}, or leave it out"
+        )
+    draw = rng.generator(config.seed, rng.Purpose.EVALUATED)
+    return np.sort(draw.choice(tested, count, replace=False))
+
+
+class Evaluator:
+    """Evaluates clients, each on its own test shard, in one program.
+
+    Args:
+      bench: the devices and the examples.
+      variables: (server, rows [K, ...]) -> (shared, rows): what clients run.
+      predict: (leaves, inputs) -> Output.
+      clients: [K] ids of those to evaluate; those without test examples are left out.
+      server: what `variables` takes first, or its shapes.
+      row: {path: shape and dtype} of one client's row.
+      feature_size: F, asked only where nearest neighbours take part.
+      program: name of the compiled program; what has the same name and shapes must do the same.
+      like: layout of an evaluator with which to share the program.
+    """
+
+    def __init__(
+        self,
+        bench: Workbench,
+        variables: Variables,
+        predict: Predict,
+        clients: np.ndarray,
+        server: Any,
+        row: Mapping[str, Any],
+        feature_size: Callable[[], int],
+        program: str = "evaluate",
+        like: Layout | None = None,
+    ) -> None:
+        self.bench, self.variables, self.program = bench, variables, program
+        self.settings = bench.config.evaluation
+        self.clients = clients[bench.partition.test.sizes[clients] > 0]
+        self._server, self._row = server, row
+        self._row_bytes = row_bytes(variables, server, tree.rows_like(row, 1))
+        self._kept_waves: list[Prepared] | None = None
+        self.work = evaluation_work(predict)
+        if self.settings.knn.weight:
+            self._add_neighbors(predict, feature_size())
+        self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
+        batch = self._batch_size()
+        steps = self._steps(batch)
+        self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._bytes, like)
+
+    def _add_neighbors(self, predict: Predict, size: int) -> None:
+        """Let nearest neighbours take part: a client keeps its train features [kept, size]."""
+        kept = int(self._kept(self.bench.partition.train.sizes[self.clients]).max())
+        scale = REFERENCE_SCALE if self.bench.config.compat == "reference" else None
+        self.program = f"{self.program} beside {kept} neighbours"
+        self.work = neighbor_work(predict, self.settings.knn, max(kept, 1), size, scale)
+        self._row_bytes += 4 * kept * size
+
+    def _batch_size(self) -> int:
+        """Examples in a step: as many as configured, or as make passes over these shards quickest."""
+        sizes = self.bench.partition.test.sizes[self.clients]
+        if self.settings.knn.weight:
+            kept = self._kept(self.bench.partition.train.sizes[self.clients])
+            sizes = np.concatenate([sizes, kept])
+        batch = min(self.settings.batch_size, int(sizes.max(initial=1)))
+        # noise is drawn batch by batch, so there they are as configured
+        return batch if self.bench.partition.noise is not None else best_batch(sizes, batch)
+
+    def __call__(
+        self,
+        server: Any,
+        rows_of: Callable[[np.ndarray], Any],
+        waves: Iterable[Prepared] | None = None,
+    ) -> Sums:
+        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated).
+
+        `rows_of` gives the rows [K, ...] of the clients with these ids [K]. `waves`: those of some clients;
+        default: of all.
+        """
+        bench = self.bench
+        key = rng.key(bench.config.seed, rng.Purpose.EVALUATION)
+
+        def wave(rows: Leaves, wave: Wave) -> Any:
+            return bench.programs(self.program, self._wave, server, rows, wave, bench.examples, key)
+
+        result = np.zeros((3, bench.num_clients))
+        for prepared, sums in bench.over_waves(wave, self._waves() if waves is None else waves, rows_of):
+            sits = prepared.ids < bench.num_clients
+            result[:, prepared.ids[sits]] = np.stack(sums)[:, sits]
+        return Sums(*result)
+
+    def stored_positions(self, client: int) -> np.ndarray:
+        """Positions of the train examples that `client` keeps for its neighbours, in its shard's order."""
+        shard = self.bench.train_positions(client)
+        kept = int(self._kept(np.array(len(shard))))
+        if kept == len(shard):
+            return shard
+        draw = rng.generator(self.bench.config.seed, rng.Purpose.NEIGHBORS, client)
+        return shard[np.sort(draw.choice(len(shard), kept, replace=False))]
+
+    def _kept(self, sizes: np.ndarray) -> np.ndarray:
+        least = np.minimum(sizes, 1)
+        return np.maximum(np.floor(sizes * self.settings.knn.capacity), least).astype(np.int64)
+
+    def _steps(self, batch: int) -> np.ndarray:
+        steps = steps_of(self.bench.partition.test.sizes[self.clients], batch)
+        if self.settings.knn.weight:
+            steps = steps + steps_of(self._kept(self.bench.partition.train.sizes[self.clients]), batch)
+        return np.asarray(steps)
+
+    def _batches(self, client: int) -> Batches:
+        batch = self.layout.batch
+        tested = split_batches(self.bench.test_positions(client), batch)
+        if not self.settings.knn.weight:
+            return tested
+        return join_batches([split_batches(self.stored_positions(client), batch), tested])
+
+    def _waves(self) -> Iterator[Prepared]:
+        """The waves, which are the same in every evaluation: kept on the devices if they are small."""
+        if self._kept_waves is not None:
+            return iter(self._kept_waves)
+        if -(-len(self.clients) // self._wave_size) * self.layout.num_bytes <= KEPT_LIMIT:
+            self._kept_waves = list(self.prepare())
+            return iter(self._kept_waves)
+        return Prefetch(iter([self.prepare()])).take()
+
+    def prepare(self) -> Iterator[Prepared]:
+        """The waves, each made when it is asked for."""
+        for first in range(0, len(self.clients), self._wave_size):
+            yield self._prepare(self.clients[first : first + self._wave_size])
+
+    def _prepare(self, clients: np.ndarray) -> Prepared:
+        batches = [self._batches(int(k)) for k in clients]
+        facts = make_facts(clients, batches, noise=self.bench.noise(clients))
+        return self.bench.prepare(clients, batches, facts, self.layout)
+
+    @property
+    def program_bytes(self) -> int:
+        """Bytes that evaluating a wave takes on each device, the data set included."""
+        return self._bytes(self.layout)
+
+    def _bytes(self, layout: Layout) -> int:
+        bench = self.bench
+        server, key = bench.abstract(self._server), jax.random.key(0)
+        rows = bench.abstract_rows(tree.rows_like(self._row, layout.devices * layout.slots))
+        wave = bench.abstract_wave(layout)
+        return bench.programs.num_bytes(self.program, self._wave, server, rows, wave, bench.examples, key)
+
+    def _wave(self, server: Any, rows: Leaves, wave: Wave, examples: Any, key: jax.Array) -> Sums:
+        shared, rows = self.variables(server, rows)
+        sums: Sums = self.bench.run(self.work, wave, examples, shared, rows, key)[1]
+        return sums

@@ -1,0 +1,77 @@
+"""What is measured of predictions: sums per client, and their statistics over clients."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from fedtp_jax.engine.lanes import Batch
+
+
+class Sums(NamedTuple):
+    """Of one client's test examples: how many are right, the sum of their losses, their number.
+
+    A window of text counts as one example, right by the share of its characters.
+    """
+
+    correct: jax.Array
+    loss: jax.Array
+    examples: jax.Array
+
+    @classmethod
+    def zero(cls) -> "Sums":
+        return cls(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
+
+
+def score(logits: jax.Array, batch: Batch) -> Sums:
+    """The sums of one batch, given its logits [B, ..., classes]."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
+    right = (jnp.argmax(logits, -1) == batch.y) & jnp.isfinite(losses)  # argmax of NaNs is class 0
+    share = right.astype(jnp.float32).reshape(len(logits), -1).mean(-1)
+    loss = losses.reshape(len(logits), -1).mean(-1)
+    return Sums(
+        jnp.sum(share * batch.mask),
+        jnp.sum(jnp.where(batch.mask > 0, loss, 0.0)),
+        jnp.sum(batch.mask),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """One evaluation. Fractions; client statistics are over clients that hold test examples.
+
+    Attributes:
+      pooled: right predictions / test examples over all clients.
+      client_mean, client_std: of the clients' accuracies, each client counting once (population std).
+      worst_decile: mean accuracy of the worst tenth of clients (rounded up).
+      loss: cross-entropy by example.
+      clients, clients_without_test: how many counted and how many could not be.
+    """
+
+    pooled: float
+    client_mean: float
+    client_std: float
+    worst_decile: float
+    loss: float
+    clients: int
+    clients_without_test: int
+
+
+def summarize(sums: Sums, clients: Any = slice(None)) -> Accuracy:
+    """The statistics of per-client sums [N], over `clients`: ids, by default all (NumPy, float64)."""
+    correct, loss, examples = (np.asarray(part, np.float64)[clients] for part in sums)
+    tested = examples > 0
+    each = np.sort(correct[tested] / examples[tested])
+    decile = each[: -(-len(each) // 10)]
+    return Accuracy(
+        pooled=float(correct.sum() / examples.sum()),
+        client_mean=float(each.mean()),
+        client_std=float(each.std()),
+        worst_decile=float(decile.mean()),
+        loss=float(loss.sum() / examples.sum()),
+        clients=int(tested.sum()),
+        clients_without_test=int((~tested).sum()),
+    )

@@ -1,0 +1,299 @@
+"""Clients met after training: what they reach at once, by fitting what is theirs, and by training everything.
+
+Li et al.: FedTP, arXiv 2211.01572, section IV (generalization to novel clients); the embedding is fitted with
+the hypernetwork frozen, as Shamsian et al. do in pFedHN, arXiv 2103.04628, section 4.3.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from fedtp_jax.config import Hypernetwork, SimulationConfig
+from fedtp_jax.core import rng, tree
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.tree import Leaves
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.engine.lanes import Batch, ClientWork, Row
+from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches, steps_of
+from fedtp_jax.engine.waves import Prepared
+from fedtp_jax.engine.workbench import Workbench, make_facts
+from fedtp_jax.evaluation.evaluate import Evaluator, Predict
+from fedtp_jax.evaluation.metrics import Sums
+from fedtp_jax.learning.method import EMBEDDING, Method, State, own
+from fedtp_jax.learning.optimizers import make_optimizer
+from fedtp_jax.learning.task import STATISTICS, Task, masked_mean
+from fedtp_jax.partitions.partition import Partition
+
+MODES = {
+    "zero_shot": "the mean client's leaves as they are",
+    "fit": "only what belongs to a client (embedding, personal leaves) is trained, from the mean client's",
+    "fine_tune": "everything is trained, from the mean client's leaves",
+    "local": "everything is trained, from initial values: without the federation",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Adaptation:
+    """How novel clients train.
+
+    Attributes:
+      epochs: passes over a client's train shard.
+      learning_rate: of leaves; None: training.learning_rate.
+      embedding_learning_rate: of a client's embedding; None: the hypernetwork's.
+    """
+
+    epochs: int = 10
+    learning_rate: float | None = None
+    embedding_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.epochs) is not int or self.epochs < 1:
+            raise UserError(f"epochs: got {self.epochs!r}, expected a whole number of at least 1")
+        for field in ("learning_rate", "embedding_learning_rate"):
+            rate = getattr(self, field)
+            is_number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
+            if rate is not None and not (is_number and 0 < rate < np.inf):
+                raise UserError(f"{field}: got {rate!r}, expected a number greater than 0")
+
+
+class Start(NamedTuple):
+    """Where a mode starts: what stays, what one client trains, and what clients then run.
+
+    variables: (fixed, trained [K, ...]) -> (shared leaves, rows [K, ...]). Starts of one `kind` share them,
+    and `predict`, and thus their programs.
+    """
+
+    kind: str
+    fixed: Any
+    trained: Leaves
+    variables: Callable[[Any, Leaves], tuple[Leaves, Leaves]]
+    predict: Predict
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """{path: shape and dtype} of what one client trains."""
+        return {path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in self.trained.items()}
+
+    def leaves(self, fixed: Any, trained: Leaves) -> Leaves:
+        """All leaves of one client."""
+        shared, rows = self.variables(fixed, {path: leaf[None] for path, leaf in trained.items()})
+        return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
+
+
+class Adapted(NamedTuple):
+    """A mode's outcome: per-client sums [M], the leaves of row m by `leaves(m)`, numbers trained."""
+
+    sums: Sums
+    leaves: Callable[[int], Leaves]
+    trained_parameters: int
+
+
+class NovelClients:
+    """Adapts a trained state to M novel clients, all of them at once through the lane engine.
+
+    Args:
+      config, task, method, state: of the training.
+      trained: ids of the clients that took part in training, drawn or not: the mean client is their mean.
+      data, partition: examples, and who holds them.
+      clients: [M] ascending ids in `partition` of the novel clients.
+      mesh: the devices.
+    """
+
+    def __init__(
+        self,
+        config: SimulationConfig,
+        task: Task,
+        method: Method,
+        state: State,
+        trained: np.ndarray,
+        data: Dataset,
+        partition: Partition,
+        clients: np.ndarray,
+        mesh: Mesh,
+    ) -> None:
+        self.config, self.task, self.method, self.state, self.trained = config, task, method, state, trained
+        self.bench = Workbench(config, data, partition, mesh)
+        self.clients = clients
+        if len(without := clients[partition.train.sizes[clients] == 0]):
+            raise UserError(
+                f"clients: client {without[0]} has no train example, so it cannot adapt; leave it out"
+            )
+        if not partition.test.sizes[clients].any():
+            raise UserError("clients: none of them has a test example; give at least one some")
+
+    def starts(self) -> dict[str, Start]:
+        """The modes that the method has, and where they start."""
+        method, task = self.method, self.task
+        mean = own(self.state.rows.mean(self.trained))
+        fixed = (self.state.shared, self.state.generator)
+
+        def own_variables(fixed: Any, own: Leaves) -> tuple[Leaves, Leaves]:
+            shared, phi = fixed
+            return shared, method.realize(phi, own)
+
+        def all_variables(fixed: Any, leaves: Leaves) -> tuple[Leaves, Leaves]:
+            return fixed, leaves
+
+        at_once = Start("own", fixed, mean, own_variables, method.predict)
+        zero_shot = at_once.leaves(fixed, mean)
+        everything = {p: w for p, w in zero_shot.items() if p in method.roles}
+        beside = {p: w for p, w in zero_shot.items() if p not in method.roles}
+        key = rng.key(self.config.seed, rng.Purpose.MODEL)
+        fresh = tree.flatten(task.model.init(key, jnp.zeros(task.example.shape, task.example.dtype)))
+        starts = {
+            "zero_shot": at_once,
+            "fit": at_once,
+            "fine_tune": Start("fine_tune", beside, everything, all_variables, method.predict),
+            "local": Start("local", {}, fresh, all_variables, task.forward),
+        }
+        if not mean:
+            del starts["fit"]
+        return starts
+
+    def adapt(self, mode: str, start: Start, settings: Adaptation) -> Adapted:
+        """Train the clients as `mode` says, and evaluate them."""
+        count = len(self.clients)
+        rows: Any = {p: np.broadcast_to(leaf, (count, *leaf.shape)) for p, leaf in start.trained.items()}
+        if mode != "zero_shot":
+            rows = self._train(mode, start, rows, settings)
+        fixed = self.bench.replicate(start.fixed)
+        evaluate = Evaluator(
+            self.bench,
+            start.variables,
+            start.predict,
+            self.clients,
+            fixed,
+            start.row,
+            lambda: self.task.feature_size("evaluation.knn"),
+            program=f"evaluate {start.kind}",
+        )
+
+        def leaves(row: int) -> Leaves:
+            return start.leaves(start.fixed, {path: leaf[row] for path, leaf in rows.items()})
+
+        size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(STATISTICS))
+        each = evaluate(fixed, functools.partial(self._rows_of, rows))
+        sums = Sums(*(np.asarray(part)[self.clients] for part in each))
+        return Adapted(sums, leaves, 0 if mode == "zero_shot" else size)
+
+    def _rows_of(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> Mapping[str, np.ndarray]:
+        """The rows [K, ...] of the clients `ids` among those of all novel clients [M, ...]."""
+        places = np.searchsorted(self.clients, ids)
+        return {path: leaf.take(places, axis=0, mode="clip") for path, leaf in rows.items()}
+
+    def _train(
+        self, mode: str, start: Start, rows: Mapping[str, np.ndarray], settings: Adaptation
+    ) -> Mapping[str, np.ndarray]:
+        """The trained leaves [M, ...] of every client."""
+        bench, seed = self.bench, self.config.seed
+        sizes = bench.partition.train.sizes[self.clients]
+        batch = min(self.config.training.batch_size, int(sizes.max()))
+        work = adaptation_work(self.task, self.method.hypernetwork, start, settings)
+        row_bytes = tree.num_bytes(start.trained)
+        steps = settings.epochs * steps_of(sizes, batch)
+        fixed = bench.replicate(start.fixed)
+
+        def train(fixed: Any, rows: Leaves, wave: Any, examples: Any) -> Leaves:
+            key = rng.key(seed, rng.Purpose.NOVEL)
+            kept: Leaves = bench.run(work, wave, examples, fixed, rows, key)[1]
+            return kept
+
+        def bytes_of(layout: Layout) -> int:
+            count = layout.devices * layout.slots
+            shapes = bench.abstract_rows(tree.rows_like(start.row, count)), bench.abstract_wave(layout)
+            return bench.programs.num_bytes(f"adapt {mode}", train, fixed, *shapes, bench.examples)
+
+        layout = bench.plan(steps, len(self.clients), batch, row_bytes, bytes_of)
+        size = bench.wave_size(len(self.clients), row_bytes)
+
+        def prepare(clients: np.ndarray) -> Prepared:
+            batches = [self._batches(int(k), settings.epochs, batch) for k in clients]
+            facts = make_facts(clients, batches, rate=1.0, noise=bench.noise(clients))
+            return bench.prepare(clients, batches, facts, layout)
+
+        def run(rows: Leaves, wave: Any) -> Any:
+            return bench.programs(f"adapt {mode}", train, fixed, rows, wave, bench.examples)
+
+        waves = map(prepare, np.split(self.clients, range(size, len(self.clients), size)))
+        result = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in rows.items()}
+        for prepared, kept in bench.over_waves(run, waves, functools.partial(self._rows_of, rows)):
+            sits = prepared.ids < bench.num_clients
+            for path, leaf in kept.items():
+                result[path][np.searchsorted(self.clients, prepared.ids[sits])] = leaf[sits]
+        return result
+
+    def _batches(self, client: int, epochs: int, batch: int) -> Batches:
+        order = rng.generator(self.config.seed, rng.Purpose.NOVEL, client)
+        return shuffled_batches(self.bench.train_positions(client), epochs, batch, order)
+
+
+def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settings: Adaptation) -> ClientWork:
+    """Optimizer steps of one novel client on what is trained, by the cross-entropy of its own predictions.
+
+    One learning rate for all leaves, and one for the embedding; training.role_learning_rates do not count.
+
+    Examples to which it gives no probability (FedProto: of classes without a prototype) do not count. Numbers
+    that are not finite leave the client with what it started from.
+    """
+    training = task.training
+    rate = settings.learning_rate or training.learning_rate
+    embedding_rate = settings.embedding_learning_rate
+    if EMBEDDING in start.trained and embedding_rate is None:
+        embedding_rate = hypernetwork.learning_rate or training.learning_rate
+    optimizer = make_optimizer(
+        training.optimizer, "training.optimizer", rate, training.weight_decay, training.clip_norm
+    )
+
+    def parameters(leaves: Leaves) -> Leaves:
+        return {path: leaf for path, leaf in leaves.items() if not path.startswith(STATISTICS)}
+
+    def begin(fixed: Any, row: Row, key: jax.Array) -> tuple[Leaves, Any]:
+        return row.leaves, optimizer.init(parameters(row.leaves))
+
+    def step(
+        fixed: Any, row: Row, carry: tuple[Leaves, Any], batch: Batch, key: jax.Array
+    ) -> tuple[Leaves, Any]:
+        own, opt = carry
+
+        def loss(trained: Leaves) -> tuple[jax.Array, Leaves]:
+            leaves = start.leaves(fixed, {**own, **trained})
+            output = start.predict(leaves, batch.x, batch.mask, key)
+            losses = task.losses(output.logits, batch)
+            return masked_mean(jnp.where(jnp.isinf(losses), 0.0, losses), batch.mask), output.statistics
+
+        trained = parameters(own)
+        gradient, statistics = jax.grad(loss, has_aux=True)(trained)
+        updates, opt = optimizer.update(gradient, opt, trained)
+        if EMBEDDING in updates and embedding_rate:
+            updates = {**updates, EMBEDDING: updates[EMBEDDING] * (embedding_rate / rate)}
+        statistics = {path: leaf for path, leaf in statistics.items() if path in own}
+        return {**own, **optax.apply_updates(trained, updates), **statistics}, opt
+
+    def finish(fixed: Any, row: Row, carry: tuple[Leaves, Any]) -> tuple[None, Leaves]:
+        good = tree.all_finite(carry[0])
+        return None, {path: jnp.where(good, leaf, row.leaves[path]) for path, leaf in carry[0].items()}
+
+    return ClientWork(begin, step, finish)
+
+
+def modes_to_run(asked: Sequence[str] | None, starts: Mapping[str, Start], method: str) -> list[str]:
+    """The modes asked for, all that the method has by default; UserError for one that it has not."""
+    asked = [asked] if isinstance(asked, str) else asked
+    if asked is not None and not isinstance(asked, Sequence):
+        raise UserError(f"modes: got {asked!r}, expected some of {', '.join(MODES)}")
+    for mode in asked or ():
+        if mode not in MODES:
+            raise UserError(f"modes: got {mode!r}, expected some of {', '.join(MODES)}")
+        if mode not in starts:
+            raise UserError(
+                f"modes: {method} leaves nothing to a client, so there is nothing to {mode}; "
+                f"choose some of {', '.join(starts)}"
+            )
+    return list(asked or starts)

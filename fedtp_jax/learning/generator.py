@@ -1,0 +1,79 @@
+"""The server's hypernetwork on flat leaves: what it generates, its gradient and its optimizer."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedtp_jax import config
+from fedtp_jax.core import tree
+from fedtp_jax.core.tree import Leaves
+from fedtp_jax.learning.method import EMBEDDING, OPTIMIZER
+from fedtp_jax.learning.optimizers import make_optimizer
+from fedtp_jax.learning.task import Task
+from fedtp_jax.models.hypernetwork import Hypernetwork
+
+
+class Generator:
+    """A hypernetwork for leaves of these shapes; without shapes it generates nothing and holds nothing.
+
+    Every client's embedding has an optimizer state of its own, beside it in the client's row: which clients
+    take a step is then a question of which rows are stepped.
+    """
+
+    def __init__(self, task: Task, shapes: dict[str, tuple[int, ...]], settings: config.Hypernetwork) -> None:
+        self.shapes, self.size = shapes, settings.embedding
+        self.optimizer = optax.identity()
+        if shapes:
+            rate = settings.learning_rate or task.training.learning_rate
+            self.optimizer = make_optimizer(
+                settings.optimizer, "method.hypernetwork.optimizer", rate, settings.weight_decay
+            )
+        self.module = Hypernetwork(shapes, settings.hidden, settings.layers)
+
+    def init(self, key: jax.Array) -> Leaves:
+        return tree.flatten(self.module.init(key, jnp.zeros((1, self.size)))) if self.shapes else {}
+
+    def init_rows(self, key: jax.Array, ids: jax.Array) -> Leaves:
+        """Embeddings of the clients `ids` [K], standard normal, and their optimizers' states."""
+        if not self.shapes:
+            return {}
+        keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(ids)
+        embeddings = jax.vmap(lambda k: jax.random.normal(k, (self.size,)))(keys)
+        return _rows(embeddings, jax.vmap(self.optimizer.init)(embeddings))
+
+    def apply(self, phi: Leaves, embeddings: jax.Array) -> Leaves:
+        """{path: [K, ...]} from embeddings [K, E]."""
+        generated: Any = self.module.apply(tree.unflatten(phi), embeddings)
+        return dict(generated)
+
+    def gradient(self, phi: Leaves, rows: Leaves, cotangent: Leaves) -> tuple[Leaves, Leaves]:
+        """(sum_k J_k^T cotangent_k, {EMBEDDING: [K, E]}) in one vjp; by linearity that of all clients."""
+        if not self.shapes:
+            return {}, {}
+        _, vjp = jax.vjp(self.apply, phi, rows[EMBEDDING])
+        of_phi, of_embeddings = vjp(cotangent)
+        return of_phi, {EMBEDDING: of_embeddings}
+
+    def step(self, phi: Leaves, opt: Any, gradient: Leaves) -> tuple[Leaves, Any]:
+        """One step of its optimizer."""
+        updates, opt = self.optimizer.update(gradient, opt, phi)
+        return optax.apply_updates(phi, updates), opt
+
+    def step_embeddings(self, rows: Leaves, gradient: jax.Array) -> Leaves:
+        """One step of each client's embedding along its gradient [K, E]."""
+        embeddings = rows[EMBEDDING]
+        like = jax.eval_shape(jax.vmap(self.optimizer.init), embeddings)
+        states = [rows[path] for path in _paths(like)]
+        opt = jax.tree.unflatten(jax.tree.structure(like), states)
+        updates, opt = jax.vmap(self.optimizer.update)(gradient, opt, embeddings)
+        return _rows(optax.apply_updates(embeddings, updates), opt)
+
+
+def _rows(embeddings: jax.Array, opt: Any) -> Leaves:
+    return {EMBEDDING: embeddings, **dict(zip(_paths(opt), jax.tree.leaves(opt), strict=True))}
+
+
+def _paths(opt: Any) -> list[str]:
+    return [f"{OPTIMIZER}{number}" for number in range(len(jax.tree.leaves(opt)))]

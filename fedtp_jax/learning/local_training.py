@@ -1,0 +1,108 @@
+"""What nearly every method does at the client: optimizer steps on its leaves, batch by batch."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedtp_jax.core import tree
+from fedtp_jax.core.tree import Leaves, Role
+from fedtp_jax.engine.lanes import Batch, ClientWork, Row
+from fedtp_jax.learning.method import Kept, Upload
+from fedtp_jax.learning.optimizers import make_optimizer, scale_updates
+from fedtp_jax.learning.task import Output, Task
+
+# (task, output of the model, its leaves, shared leaves as sent, row, batch) -> loss
+Objective = Callable[[Task, Output, Leaves, Leaves, Row, Batch], jax.Array]
+# (task, leaves before the step, output of the model, row, batch) -> leaves that the step changes as well
+After = Callable[[Task, Leaves, Output, Row, Batch], Leaves]
+
+
+class Carry(NamedTuple):
+    """A client between two local steps; `loss` sums the losses of `examples`."""
+
+    leaves: Leaves
+    opt: Any
+    loss: jax.Array
+    examples: jax.Array
+
+
+class LocalTraining(NamedTuple):
+    """The parts of which methods make their ClientWork; `step` gives the model's output as well."""
+
+    start: Callable[[Leaves, Row, jax.Array], Carry]
+    step: Callable[[Leaves, Row, Carry, Batch, jax.Array], tuple[Carry, Output]]
+    finish: Callable[[Leaves, Row, Carry], tuple[Upload, Kept]]
+
+    @property
+    def work(self) -> ClientWork:
+        """The local training that is nothing but these steps."""
+        return ClientWork(self.start, lambda *arguments: self.step(*arguments)[0], self.finish)
+
+
+def plain_objective(
+    task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
+) -> jax.Array:
+    """Cross-entropy."""
+    return task.cross_entropy(output.logits, batch)
+
+
+def local_training(
+    task: Task, roles: Mapping[str, Role], objective: Objective = plain_objective, after: After | None = None
+) -> LocalTraining:
+    """Steps of the clients' optimizer on `objective` from (shared, row), with a fresh optimizer.
+
+    Running statistics are what the forward pass leaves; `after` may change leaves that the optimizer leaves.
+    """
+    training = task.training
+    optimizer = make_optimizer(
+        training.optimizer,
+        "training.optimizer",
+        training.learning_rate,
+        training.weight_decay,
+        training.clip_norm,
+    )
+
+    def start(shared: Leaves, row: Row, key: jax.Array) -> Carry:
+        leaves = {**shared, **row.leaves}
+        return Carry(leaves, optimizer.init(_parameters(leaves)), jnp.zeros(()), jnp.zeros(()))
+
+    def step(shared: Leaves, row: Row, carry: Carry, batch: Batch, key: jax.Array) -> tuple[Carry, Output]:
+        def loss(parameters: Leaves) -> tuple[jax.Array, Output]:
+            leaves = {**carry.leaves, **parameters}
+            output = task.forward(leaves, batch.x, batch.mask, key)
+            return objective(task, output, leaves, shared, row, batch), output
+
+        parameters = _parameters(carry.leaves)
+        (value, output), gradient = jax.value_and_grad(loss, has_aux=True)(parameters)
+        updates, opt = optimizer.update(gradient, carry.opt, parameters)
+        updates = scale_updates(updates, row.facts.rate, roles, training)
+        beside = after(task, carry.leaves, output, row, batch) if after else {}
+        leaves = {**carry.leaves, **optax.apply_updates(parameters, updates), **output.statistics, **beside}
+        count = jnp.sum(batch.mask)
+        return Carry(leaves, opt, carry.loss + count * value, carry.examples + count), output
+
+    def finish(shared: Leaves, row: Row, carry: Carry) -> tuple[Upload, Kept]:
+        good = tree.all_finite((carry.leaves, carry.loss))
+        began = {**shared, **row.leaves}
+        leaves = {p: jnp.where(good, new, began[p]) for p, new in carry.leaves.items()}
+        weight = jnp.where(good, row.facts.weight, 0.0)
+        upload = Upload(
+            shared=tree.scale(tree.select(leaves, roles, "shared"), weight),
+            weight=weight,
+            loss=jnp.where(good, carry.loss, 0.0),
+            examples=jnp.where(good, carry.examples, 0.0),
+            excluded=jnp.where(good, 0.0, 1.0),
+        )
+        sent = tree.select(row.leaves, roles, "generated")
+        cotangent = {p: jnp.where(good, weight * (sent[p] - leaves[p]), 0.0) for p in sent}
+        return upload, Kept(tree.select(leaves, roles, "personal"), cotangent, upload.excluded)
+
+    return LocalTraining(start, step, finish)
+
+
+def _parameters(leaves: Leaves) -> Leaves:
+    """What the gradient reaches."""
+    return {path: leaf for path, leaf in leaves.items() if path.startswith("params/")}

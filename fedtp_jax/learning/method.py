@@ -1,0 +1,105 @@
+"""What a method is: a record of pure functions over a state."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from fedtp_jax import config
+from fedtp_jax.core.tree import Leaves, Role
+from fedtp_jax.engine.lanes import ClientWork
+from fedtp_jax.learning.task import Output
+
+EMBEDDING = "client/embedding"  # path of a client's embedding among its rows
+OPTIMIZER = "client/embedding_optimizer/"  # and of the leaves of that embedding's optimizer state
+
+
+class State(NamedTuple):
+    """Everything the server and the clients keep between rounds.
+
+    Attributes:
+      shared: {path: leaf} one copy.
+      rows: what there is of every client: its personal leaves, its embedding and that one's optimizer state.
+        Between rounds those of the whole population (`engine.population`); inside a method's functions
+        {path: [K, ...]} of K clients.
+      generator: the hypernetwork's parameters, {} where nothing is generated.
+      generator_opt, server_opt: states of its optimizer and of the server's.
+    """
+
+    shared: Leaves
+    rows: Any
+    generator: Leaves
+    generator_opt: Any
+    server_opt: Any
+
+
+class Upload(NamedTuple):
+    """Sums over the cohort of what clients send; `loss` and `examples` count every local step's examples."""
+
+    shared: Leaves
+    weight: jax.Array
+    loss: jax.Array
+    examples: jax.Array
+    excluded: jax.Array
+
+
+class Kept(NamedTuple):
+    """Per client: its new personal leaves, p_k * (sent - returned) of the generated ones, 1.0 if excluded."""
+
+    personal: Leaves
+    cotangent: Leaves
+    excluded: jax.Array
+
+
+class Received(NamedTuple):
+    """What a wave of K clients leaves behind at the server.
+
+    rows: {path: [K, ...]} new personal leaves; generator: gradient of the hypernetwork, summed over clients;
+    embeddings: {EMBEDDING: [K, E]} gradients of the clients' embeddings, {} where there are none.
+    """
+
+    rows: Leaves
+    generator: Leaves
+    embeddings: Leaves
+
+
+class Method(NamedTuple):
+    """A method as pure functions, on a State that holds the rows of some K clients.
+
+    Attributes:
+      roles: {path: role} of every leaf that clients train or run.
+      init: (key, ids [K]) -> State with the initial rows of these clients, each a function of (key, id).
+      realize: (generator, own) -> {path: [K, ...]}: the leaves that come of what K clients own.
+      send: state -> (shared, {path: [K, ...]}): what its clients start a round from.
+      work: the local training.
+      receive: (state, kept) -> Received: after a wave of clients.
+      aggregate: (state, upload, gradient of the generator) -> State: after the round's last wave.
+      step_embeddings: (rows, gradients [K, E]) -> rows: the server's step on K clients' embeddings.
+      predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
+      class_counts: whether the local training asks how many examples of each class a client holds.
+      hypernetwork: settings of the one that generates leaves, where one does.
+    """
+
+    roles: Mapping[str, Role]
+    init: Callable[[jax.Array, jax.Array], State]
+    realize: Callable[[Leaves, Leaves], Leaves]
+    send: Callable[[State], tuple[Leaves, Leaves]]
+    work: ClientWork
+    receive: Callable[[State, Kept], Received]
+    aggregate: Callable[[State, Upload, Leaves], State]
+    step_embeddings: Callable[[Leaves, jax.Array], Leaves]
+    predict: Callable[..., Output]
+    class_counts: bool = False
+    hypernetwork: config.Hypernetwork = config.Hypernetwork()
+
+    def variables(self, state: State) -> tuple[Leaves, Leaves]:
+        """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.
+
+        The one answer to that question, for evaluation, export and new clients.
+        """
+        return state.shared, self.realize(state.generator, own(state.rows))
+
+
+def own(rows: Leaves) -> Leaves:
+    """What belongs to the clients themselves: their rows but for the server's optimizer of the embeddings."""
+    return {path: leaf for path, leaf in rows.items() if not path.startswith(OPTIMIZER)}

@@ -1,0 +1,120 @@
+"""Optimizers by their optax names, and the clients' learning rate over the rounds."""
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedtp_jax import config
+from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.core.tree import Role
+
+# lbfgs asks for the loss itself; noisy_sgd would draw the same noise for every client.
+UNFIT = ("lbfgs", "noisy_sgd")
+
+
+def make_optimizer(
+    settings: config.Optimizer | config.Own,
+    field: str,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+) -> optax.GradientTransformation:
+    """Clip the gradient, add the L2 decay to it (as PyTorch does, before momentum), then optax's optimizer.
+
+    `field` is the dotted name of `settings` for errors. Raises UserError for a name or an argument that optax
+    does not know or take.
+    """
+    if isinstance(settings, config.Own):
+        name, factory, arguments = settings.of, settings.value, {}
+    else:
+        name, factory = f"optax.{settings.name}", _factory(settings, field)
+        arguments = {k: v for k, v in settings.arguments.items() if v or k != "momentum"}
+    try:
+        last = _loosely_typed(factory(learning_rate, **arguments))
+        _try(last)
+    except Exception as error:  # optax's own checks raise many kinds
+        raise UserError(
+            f"{field}: {name} cannot be used with {arguments} here "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); change its arguments "
+            "or choose another optimizer"
+        ) from None
+    first = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
+    decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+    return optax.chain(*first, *decay, last)
+
+
+def _loosely_typed(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Allow the promotion between dtypes on which some of optax's optimizers rely, even where it is off."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        with jax.numpy_dtype_promotion("standard"):
+            return optimizer.update(updates, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
+
+
+def _factory(settings: config.Optimizer, field: str) -> Any:
+    names = [
+        name
+        for name in dir(optax)
+        if _takes(getattr(optax, name))[:1] == ["learning_rate"]
+        and not name.startswith(("_", "scale_by_"))
+        and name not in UNFIT
+    ]
+    if settings.name not in names:
+        raise UserError(
+            f"{field}.name: optax has no optimizer {settings.name!r}{nearest(settings.name, names)}; "
+            f"it has {', '.join(names)}"
+        )
+    factory = getattr(optax, settings.name)
+    known = _takes(factory)[1:]
+    for argument in settings.arguments:
+        if argument not in known:
+            raise UserError(
+                f"{field}.{argument}: optax.{settings.name} has no such argument{nearest(argument, known)}; "
+                f"it has {', '.join(known)} (the learning rate is a field beside the optimizer)"
+            )
+    return factory
+
+
+def _takes(thing: Any) -> list[str]:
+    """The names of a function's parameters, none for anything else."""
+    return list(inspect.signature(thing).parameters) if inspect.isfunction(thing) else []
+
+
+def _try(optimizer: optax.GradientTransformation) -> None:
+    """Raise unless one update of a small tree can be traced."""
+    leaves = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    jax.eval_shape(lambda w: optimizer.update(w, optimizer.init(w), w), leaves)
+
+
+def learning_rate_factor(schedule: Any, round: int, rounds: int) -> float:
+    """What the clients' learning rate is multiplied by in `round` (from 0) of `rounds`."""
+    if isinstance(schedule, config.Cosine):
+        falling = (1.0 + math.cos(math.pi * round / rounds)) / 2
+        return schedule.final + (1.0 - schedule.final) * falling
+    if isinstance(schedule, config.Exponential):
+        return schedule.decay**round
+    if isinstance(schedule, config.Step):
+        return float(schedule.factor ** (round // schedule.every))
+    return 1.0
+
+
+def scale_updates(
+    updates: Mapping[str, jax.Array],
+    factor: jax.Array,
+    roles: Mapping[str, Role],
+    training: config.Training,
+) -> dict[str, jax.Array]:
+    """Updates times the round's `factor` and the ratio of the role's own learning rate to the common one."""
+
+    def ratio(path: str) -> float:
+        own = getattr(training.role_learning_rates, roles[path])
+        return 1.0 if own is None else own / training.learning_rate
+
+    return {path: update * (factor * ratio(path)) for path, update in updates.items()}

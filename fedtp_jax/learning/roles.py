@@ -1,0 +1,136 @@
+"""How a method is built from the roles of the model's leaves (shared, personal, generated).
+
+| role | who stores it | what the server does with it |
+|---|---|---|
+| shared | one copy on the server | weighted mean over the cohort, or a server optimizer's step towards it |
+| personal | N rows, one per client, never uploaded | the cohort's rows are put back |
+| generated | nobody: hypernetwork(client's embedding) | one vjp with cotangents p_k * (sent_k - returned_k) |
+"""
+
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedtp_jax import config
+from fedtp_jax.core import tree
+from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.core.rng import Purpose
+from fedtp_jax.core.tree import Leaves, Role
+from fedtp_jax.learning.generator import Generator
+from fedtp_jax.learning.local_training import After, Objective, local_training, plain_objective
+from fedtp_jax.learning.method import EMBEDDING, Kept, Method, Received, State, Upload, own
+from fedtp_jax.learning.optimizers import make_optimizer
+from fedtp_jax.learning.task import STATISTICS, Task
+
+ROLES = typing.get_args(Role)
+Rule = tuple[Role, tuple[str, ...]]
+
+
+def role_method(
+    task: Task,
+    rules: list[Rule],
+    hypernetwork: config.Hypernetwork = config.Hypernetwork(),
+    objective: Objective = plain_objective,
+    after: After | None = None,
+    extra: Mapping[str, Callable[[jax.Array], jax.Array]] | None = None,
+) -> Method:
+    """The method that `rules` describe (first match wins).
+
+    `objective` and `after` are local_training's; `extra` maps paths of personal leaves beside the model's to
+    how one client's is initialised from a key.
+    """
+    for role, _ in rules:
+        if role not in ROLES:
+            raise UserError(f"rules: got the role {role!r}{nearest(role, ROLES)}; choose {', '.join(ROLES)}")
+    shapes, extra = task.leaf_shapes(), extra or {}
+    roles = tree.assign_roles(list(shapes), rules)
+    for path, role in roles.items():
+        if role == "generated" and path.startswith(STATISTICS):
+            raise UserError(
+                f"method.generated: matches {path!r}, a running statistic, which cannot be generated; "
+                "write an expression that starts with ^params/"
+            )
+    for role in ROLES:
+        rate = getattr(task.training.role_learning_rates, role)
+        if rate is not None and role not in {*roles.values(), *("personal" for _ in extra)}:
+            raise UserError(
+                f"training.role_learning_rates.{role}: {rate}, but this method has no {role} leaves; leave "
+                "it out, or choose a method that has"
+            )
+    generator = Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
+    server = _Server(task.server, {path for path, role in roles.items() if role == "shared"})
+
+    def init(key: jax.Array, ids: jax.Array) -> State:
+        model_key = jax.random.fold_in(key, Purpose.MODEL)
+        leaves = tree.flatten(task.model.init(model_key, jnp.zeros(task.example.shape, task.example.dtype)))
+        personal = tree.select(leaves, roles, "personal")
+        rows = {path: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for path, leaf in personal.items()}
+        keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(ids)
+        rows |= {path: jax.vmap(make)(keys) for path, make in extra.items()}
+        shared = tree.select(leaves, roles, "shared")
+        generator_key = jax.random.fold_in(key, Purpose.HYPERNETWORK)
+        phi = generator.init(generator_key)
+        rows |= generator.init_rows(generator_key, ids)
+        return State(shared, rows, phi, generator.optimizer.init(phi), server.init(shared))
+
+    def realize(phi: Leaves, own: Leaves) -> Leaves:
+        personal = {path: rows for path, rows in own.items() if path != EMBEDDING}
+        return {**personal, **(generator.apply(phi, own[EMBEDDING]) if EMBEDDING in own else {})}
+
+    def send(state: State) -> tuple[Leaves, Leaves]:
+        return state.shared, realize(state.generator, own(state.rows))
+
+    def receive(state: State, kept: Kept) -> Received:
+        return Received(kept.personal, *generator.gradient(state.generator, state.rows, kept.cotangent))
+
+    def aggregate(state: State, upload: Upload, gradient: Leaves) -> State:
+        whole = 1.0 / upload.weight  # 1 up to rounding, unless clients were excluded
+        phi, phi_opt = generator.step(state.generator, state.generator_opt, tree.scale(gradient, whole))
+        shared, opt = server.step(state.shared, state.server_opt, tree.scale(upload.shared, whole))
+        return state._replace(shared=shared, server_opt=opt, generator=phi, generator_opt=phi_opt)
+
+    roles = {**roles, **dict.fromkeys(extra, "personal")}
+    work = local_training(task, roles, objective, after).work
+    step = generator.step_embeddings
+    return Method(
+        roles, init, realize, send, work, receive, aggregate, step, task.forward, hypernetwork=hypernetwork
+    )
+
+
+class _Server:
+    """What becomes of the shared leaves: the mean, or an optimizer's step along old - mean."""
+
+    def __init__(self, settings: config.Server, shared: set[str]) -> None:
+        self.optimizer: optax.GradientTransformation | None = None
+        self.parameters = {path for path in shared if path.startswith("params/")}
+        chosen = settings.optimizer
+        plain = (
+            isinstance(chosen, config.Optimizer)
+            and chosen.name == "sgd"
+            and not any(chosen.arguments.values())
+        )
+        if not (plain and settings.learning_rate == 1.0):  # that one takes the mean
+            self.optimizer = make_optimizer(settings.optimizer, "server.optimizer", settings.learning_rate)
+            if not self.parameters:
+                raise UserError(
+                    "server.optimizer: this method shares no parameters, so the server has nothing to "
+                    "optimize; leave the section server out, or choose another method"
+                )
+
+    def init(self, shared: Leaves) -> Any:
+        return self.optimizer.init(self._own(shared)) if self.optimizer else ()
+
+    def step(self, shared: Leaves, opt: Any, mean: Leaves) -> tuple[Leaves, Any]:
+        """New shared leaves and optimizer state; running statistics always take the mean."""
+        if not self.optimizer:
+            return mean, opt
+        old = self._own(shared)
+        updates, opt = self.optimizer.update({p: old[p] - mean[p] for p in old}, opt, old)
+        return {**mean, **optax.apply_updates(old, updates)}, opt
+
+    def _own(self, leaves: Leaves) -> Leaves:
+        return {path: leaf for path, leaf in leaves.items() if path in self.parameters}

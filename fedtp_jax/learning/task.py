@@ -1,0 +1,125 @@
+"""What a method is built for: a model, its losses, and how it is trained."""
+
+import inspect
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedtp_jax import config
+from fedtp_jax.core import tree
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.tree import Leaves
+from fedtp_jax.engine.lanes import Batch
+
+STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that no gradient reaches
+
+
+class Output(NamedTuple):
+    """What a model gives for a batch.
+
+    logits [B, classes] (text: [B, T, classes]); features [B, F] (text: [B, T, F]) or None; statistics:
+    {path: leaf} the running ones after the batch, in training.
+    """
+
+    logits: jax.Array
+    features: Any
+    statistics: Leaves
+
+
+class Task(NamedTuple):
+    """What a method is built for.
+
+    Attributes:
+      model: a Flax module with `__call__(inputs, train)` and perhaps `mask`.
+      example: shape and dtype of a batch of one input, [1, ...].
+      num_classes, num_clients: C and N.
+      training, server: the clients' and the server's settings.
+      class_weights: [C] weights of the training loss, or None.
+      precision: dtype of the model's matrix products and activations.
+    """
+
+    model: nn.Module
+    example: jax.ShapeDtypeStruct
+    num_classes: int
+    num_clients: int
+    training: config.Training
+    server: config.Server = config.Server()
+    class_weights: tuple[float, ...] | None = None
+    precision: Any = jnp.dtype(jnp.float32)
+
+    def leaf_shapes(self) -> dict[str, Any]:
+        """{path: ShapeDtypeStruct} of the model's variables, without computing them."""
+        variables = jax.eval_shape(self.model.init, jax.random.key(0), self.example)
+        if not set(variables) <= {"params", "batch_stats"}:
+            raise UserError(
+                f"model: its init returns the collections {sorted(variables)}, but only 'params' and "
+                "'batch_stats' can be federated; keep no other state in the model"
+            )
+        if "batch_stats" in variables and not self._takes_mask:
+            raise UserError(
+                "model: keeps running statistics, but its __call__ has no argument `mask` [B] to tell real "
+                "examples from padding; add one and hand it to the batch norm layers"
+            )
+        return tree.flatten(variables)
+
+    def feature_size(self, method: str) -> int:
+        """F, the size of the model's features; UserError if it gives no feature vector per example."""
+        leaves = self.leaf_shapes()
+        features = jax.eval_shape(lambda w, x: self.forward(w, x).features, leaves, self.example)
+        if features is None or features.ndim != 2:
+            gives = "none" if features is None else "one for each position of a text"
+            raise UserError(
+                f"{method}: needs one feature vector per example, but the model gives {gives}; choose vit, "
+                "cnn or cnn_bn, or sow one in your own: self.sow('intermediates', 'features', x), x [B, F]"
+            )
+        return int(features.shape[-1])
+
+    def forward(
+        self, leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
+    ) -> Output:
+        """The model on x [B, ...]; with a key in training (dropout, batch statistics), else in evaluation.
+
+        Leaves, output and gradients are float32 whatever the precision of what happens in between.
+        """
+        parameters = {p: w.astype(self.precision) for p, w in leaves.items() if p.startswith("params/")}
+        statistics = {p: w for p, w in leaves.items() if p.startswith(STATISTICS)}
+        variables = tree.unflatten({**parameters, **statistics})
+        if jnp.issubdtype(x.dtype, jnp.floating):
+            x = x.astype(self.precision)
+        options: dict[str, Any] = {"mask": mask} if self._takes_mask else {}
+        rngs = {} if key is None else {"dropout": key}
+        mutable = ["intermediates", "batch_stats"] if key is not None else ["intermediates"]
+        with jax.numpy_dtype_promotion("standard"):  # layer norms of lower precision rely on it
+            logits, new = self.model.apply(
+                variables, x, train=key is not None, rngs=rngs, mutable=mutable, **options
+            )
+        features = new.get("intermediates", {}).get("features", (None,))[0]
+        statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}
+        return Output(*jax.tree.map(lambda a: a.astype(jnp.float32), (logits, features, statistics)))
+
+    def losses(self, logits: jax.Array, batch: Batch) -> jax.Array:
+        """Cross-entropy of each label, [B] (text: [B, T]), times its class's weight."""
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
+        if self.class_weights is None:
+            return losses
+        return losses * jnp.asarray(self.class_weights, jnp.float32)[batch.y]
+
+    def cross_entropy(self, logits: jax.Array, batch: Batch) -> jax.Array:
+        """Mean over the batch's real examples (text: and positions); a batch without any gives 0.
+
+        With class weights a plain mean too: not divided by the weights, as in the authors' code.
+        """
+        return masked_mean(self.losses(logits, batch), batch.mask)
+
+    @property
+    def _takes_mask(self) -> bool:
+        return "mask" in inspect.signature(type(self.model).__call__).parameters
+
+
+def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean of values [B, ...] over the real examples, whatever the others' are; 0 without any."""
+    each = values.reshape(len(values), -1).mean(-1)
+    return jnp.sum(jnp.where(mask > 0, each, 0.0)) / jnp.maximum(jnp.sum(mask), 1.0)

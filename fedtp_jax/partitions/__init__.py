@@ -1,0 +1,1 @@
+"""Who holds which examples: the recipes, and partitions as files."""

@@ -1,0 +1,156 @@
+"""For every client a list of positions among the train examples, and one among the test examples.
+
+Nothing is copied per client: a million clients cost their index lists alone.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.dataset import Dataset
+
+
+class Shards(Sequence[np.ndarray]):
+    """N index lists in two flat arrays: client k holds indices[offsets[k]:offsets[k + 1]]."""
+
+    def __init__(self, indices: np.ndarray, offsets: np.ndarray) -> None:
+        self.indices = np.asarray(indices, np.int64)
+        self.offsets = np.asarray(offsets, np.int64)
+
+    @classmethod
+    def from_lists(cls, lists: Sequence[np.ndarray]) -> "Shards":
+        sizes = np.array([len(part) for part in lists], np.int64)
+        indices = (
+            np.concatenate([np.asarray(part, np.int64) for part in lists]) if len(lists) else np.zeros(0)
+        )
+        return cls(indices, np.concatenate([[0], np.cumsum(sizes)]))
+
+    @classmethod
+    def from_owners(cls, owner: np.ndarray, clients: int) -> "Shards":
+        """The shards of `clients` clients from each example's owner [M]; indices ascend within a client."""
+        order = np.argsort(owner, kind="stable")
+        return cls(order, np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=clients))]))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """[N] examples of each client."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, client):  # type: ignore[no-untyped-def]
+        if isinstance(client, slice):
+            return [self[k] for k in range(*client.indices(len(self)))]
+        if not -len(self) <= client < len(self):
+            raise IndexError(client)  # ends iteration
+        client %= len(self)
+        return self.indices[self.offsets[client] : self.offsets[client + 1]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[k] for k in range(len(self)))
+
+    def class_counts(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
+        """[N, num_classes] examples of each class that each client holds."""
+        client = np.repeat(np.arange(len(self)), self.sizes)
+        flat = client * num_classes + labels[self.indices]
+        return np.bincount(flat, minlength=len(self) * num_classes).reshape(len(self), num_classes)
+
+
+class Partition(NamedTuple):
+    """Who holds which examples: positions in the data set's train and in its test examples.
+
+    noise: [N] float32 std of the Gaussian noise on each client's normalised inputs, or None.
+    """
+
+    train: Shards
+    test: Shards
+    noise: np.ndarray | None = None
+
+    @classmethod
+    def from_lists(
+        cls, train: Sequence[Sequence[int] | np.ndarray], test: Sequence[Sequence[int] | np.ndarray]
+    ) -> "Partition":
+        """The partition in which client k holds the train examples train[k] and the test examples test[k].
+
+        Raises UserError for what are not lists of positions, or not as many in both.
+        """
+        parts = []
+        for split, lists in (("train", train), ("test", test)):
+            arrays = [np.asarray(part if len(part) else np.zeros(0, np.int64)) for part in lists]
+            for k, part in enumerate(arrays):
+                if part.ndim != 1 or part.dtype.kind not in "iu":
+                    raise UserError(
+                        f"{split}: client {k} has an array of {part.dtype} and shape {list(part.shape)}, "
+                        "expected a list of positions, such as [0, 7, 12]"
+                    )
+            parts.append(Shards.from_lists(arrays))
+        if len(parts[0]) != len(parts[1]):
+            raise UserError(
+                f"test: {len(parts[1])} lists, but train has {len(parts[0])}; give every client one in both "
+                "(it may be empty)"
+            )
+        return cls(parts[0], parts[1])
+
+    @classmethod
+    def from_owners(cls, train: np.ndarray, test: np.ndarray, clients: int) -> "Partition":
+        """The partition among `clients` clients from the owner of each train [M] and test example [M']."""
+        return cls(Shards.from_owners(train, clients), Shards.from_owners(test, clients))
+
+    @property
+    def num_clients(self) -> int:
+        return len(self.train)
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any index of any client, their order, or the noise."""
+        digest = hashlib.sha256()
+        for shards in (self.train, self.test):
+            digest.update(shards.offsets.astype("<i8").tobytes())
+            digest.update(shards.indices.astype("<i8").tobytes())
+        if self.noise is not None:
+            digest.update(b"noise" + self.noise.astype("<f4").tobytes())
+        return digest.hexdigest()[:16]
+
+    def check(self, data: Dataset) -> None:
+        """Raise UserError unless indices exist in `data`, once at most per client, and noise is lawful."""
+        for split, shards, count in (
+            ("train", self.train, len(data.train)),
+            ("test", self.test, len(data.test)),
+        ):
+            if len(shards) != self.num_clients:
+                raise UserError(
+                    f"partition: {self.num_clients} clients in train but {len(shards)} in test; "
+                    "give every client a list in both (it may be empty)"
+                )
+            if len(shards.indices) and not 0 <= shards.indices.min() <= shards.indices.max() < count:
+                raise UserError(
+                    f"partition: {split} indices run from {shards.indices.min()} to {shards.indices.max()}, "
+                    f"but {data.name} has {split} examples 0 to {count - 1}; give positions among these"
+                )
+            client = np.repeat(np.arange(len(shards)), shards.sizes)
+            pairs = client * count + shards.indices
+            if (np.diff(pairs) > 0).all():
+                continue  # ascending lists, as most recipes make them, need no sorting
+            pairs.sort()
+            if (again := np.diff(pairs) == 0).any():
+                twice = pairs[again.argmax()] // count
+                raise UserError(f"partition: client {twice} lists a {split} example twice; list each once")
+        if not len(self.train.indices):
+            raise UserError("partition: no client has a training example; check the partition's settings")
+        if self.noise is not None:
+            self._check_noise(self.noise)
+
+    def _check_noise(self, noise: np.ndarray) -> None:
+        if noise.shape != (self.num_clients,):
+            raise UserError(
+                f"partition: noise of shape {noise.shape} for {self.num_clients} clients; give each one std"
+            )
+        bad = ~(np.isfinite(noise) & (noise >= 0))
+        if bad.any():
+            raise UserError(
+                f"partition.noise: client {bad.argmax()} gets noise of std {noise[bad.argmax()]}; choose a "
+                "finite float32 of at least 0"
+            )

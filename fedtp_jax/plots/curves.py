@@ -1,0 +1,134 @@
+"""Learning curves of a run, and of several beside each other."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fedtp_jax.plots.style import (
+    BLUE,
+    CURVE,
+    GREEN,
+    INK,
+    LEGEND,
+    LETTERS,
+    ORANGE,
+    PURPLE,
+    SKY,
+    THOUSANDS,
+    VERMILION,
+    Picture,
+    style,
+)
+
+MOST_MARKERS = 40  # evaluations drawn with markers; more would merge into a thick line
+
+
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Accuracy (left) and loss (right) over the rounds.
+
+    Args:
+      history: a row per round; the test_* columns are fractions, NaN in rounds without evaluation.
+    """
+    figure = Picture(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    history = history.replace([np.inf, -np.inf], np.nan)  # a diverged round leaves a gap
+    evaluated = history.dropna(subset="test_accuracy")
+    title = "No evaluation yet" if evaluated.empty else "Test accuracy"
+    style(left, title, "communication round", "accuracy (%)")
+    style(right, "Loss", "communication round", "cross-entropy (nats per example)")
+    if not evaluated.empty:
+        _draw_accuracies(left, evaluated)
+    _draw_losses(right, history, evaluated)
+    pad = max(0.5, 0.02 * len(history))
+    for axes in (left, right):
+        axes.set_xlim(history["round"].min() - pad, history["round"].max() + pad)
+        axes.locator_params("x", nbins=7, integer=True)
+        axes.xaxis.set_major_formatter(THOUSANDS)
+    return figure
+
+
+def _draw_accuracies(axes: Axes, evaluated: pd.DataFrame) -> None:
+    """Accuracy over all examples, mean of the clients +- one standard deviation, and the worst decile."""
+    rounds = evaluated["round"]
+    mean, std = 100 * evaluated["test_client_mean"], 100 * evaluated["test_client_std"]
+    low, high = (mean - std).clip(0, 100), (mean + std).clip(0, 100)
+    if len(evaluated) == 1:  # a band of one round has no width
+        axes.errorbar(rounds, mean, [mean - low, high - mean], fmt="none", ecolor=ORANGE, capsize=5)
+    else:
+        axes.fill_between(rounds, low, high, color=ORANGE, alpha=0.18, linewidth=0)
+    few = len(evaluated) <= MOST_MARKERS
+    for column, name, colour, marker in (
+        ("test_accuracy", "all examples", BLUE, "o"),
+        ("test_client_mean", "mean of clients ± std", ORANGE, "s"),
+        ("test_worst_decile", "worst tenth of clients", VERMILION, "v"),
+    ):
+        values = 100 * evaluated[column]
+        label = f"{name}: {values.iloc[-1]:.1f} %"
+        axes.plot(rounds, values, marker=marker if few else "", color=colour, label=label, **CURVE)
+    axes.set_ylim(max(axes.get_ylim()[0], -2), min(axes.get_ylim()[1], 102))
+    axes.legend(**LEGEND)
+
+
+def _draw_losses(axes: Axes, history: pd.DataFrame, evaluated: pd.DataFrame) -> None:
+    """Train loss of every round's cohort (with a running mean if there are many) and test loss."""
+    rounds, train, label = history["round"], history["train_loss"], "train"
+    window = len(history) // 30
+    if window > 1:  # a small cohort's loss jumps from round to round; the mean shows where it goes
+        axes.plot(rounds, train, color=GREEN, alpha=0.3, linewidth=0.8, label="train, each round")
+        train = train.rolling(window, center=True, min_periods=1).mean()
+        label = f"train, mean over {window} rounds"
+    axes.plot(rounds, train, "-" if len(rounds) > 1 else "o", color=GREEN, label=label, **CURVE)
+    if not evaluated.empty:
+        shape = "o-" if len(evaluated) <= MOST_MARKERS else "-"
+        axes.plot(evaluated["round"], evaluated["test_loss"], shape, color=BLUE, label="test", **CURVE)
+    axes.legend(**LEGEND)
+
+
+def compared_curves(
+    panels: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str], ylabel: str, what: str
+) -> Figure:
+    """Learning curves beside each other: a panel for each key, in it a curve for each of `names` it has.
+
+    Args:
+      panels: {panel: {name: a row per evaluation: round, mean, std}}, fractions; std is NaN of a single run.
+      what: what the names are, over the legend.
+    """
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = Picture(figsize=(max(5.5, 4.2 * columns), 3.4 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    colours = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, INK)
+    drawn: dict[str, Line2D] = {}
+    for place, (panel, title) in enumerate(zip(axes.flat, panels, strict=False)):
+        style(panel, fill(title, 40), "communication round", "" if place % columns else fill(ylabel, 36))
+        for k, name in enumerate(names):
+            if name in panels[title]:
+                look = {"color": colours[k % 7], "linestyle": ("-", "--", ":", "-.")[k // 7 % 4]}
+                drawn[name] = _draw_band(panel, panels[title][name], look)
+        panel.locator_params("x", nbins=6, integer=True)
+        panel.xaxis.set_major_formatter(THOUSANDS)
+    for panel in axes.flat[len(panels) :]:
+        panel.set_visible(False)
+    kept = [name for name in names if name in drawn]
+    handles, ncols = [drawn[name] for name in kept], min(len(kept), 2 * columns)
+    widest = max(map(len, kept), default=0) + 9  # the line, and the space between columns
+    ncols = max(1, min(ncols, int(figure.get_figwidth() * LETTERS // widest)))
+    legend: dict[str, Any] = {"ncols": ncols, "title": what or None, "handlelength": 2.8, **LEGEND}
+    figure.legend(handles, kept, loc="outside lower center", **legend)
+    return figure
+
+
+def _draw_band(axes: Axes, curve: pd.DataFrame, look: Mapping[str, Any]) -> Line2D:
+    """A curve of means, one standard deviation around it shaded."""
+    mean, std = 100 * curve["mean"], 100 * curve["std"].fillna(0)
+    low, high = (mean - std).clip(0, 100), (mean + std).clip(0, 100)
+    axes.fill_between(curve["round"], low, high, color=look["color"], alpha=0.18, linewidth=0)
+    marker = "o" if len(curve) <= MOST_MARKERS else ""
+    (line,) = axes.plot(curve["round"], mean, marker=marker, **CURVE, **look)
+    return line

@@ -1,0 +1,92 @@
+"""Novel clients from the user's side: run the modes, and what came of them as tables."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedtp_jax.core import tree
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.evaluation.metrics import Accuracy, summarize
+from fedtp_jax.evaluation.novel_clients import Adaptation, Adapted, NovelClients, modes_to_run
+from fedtp_jax.learning.method import EMBEDDING
+
+
+@dataclasses.dataclass(frozen=True)
+class Personalized:
+    """What novel clients reach, by mode (novel.MODES).
+
+    Attributes:
+      clients: a row per novel client: client (0 to M - 1, or its id in the run), train_examples,
+        test_examples, and per mode its test accuracy (a fraction, NaN without test examples).
+      accuracy: mode -> statistics over the clients.
+      trained_parameters: mode -> how many numbers a client trains.
+    """
+
+    clients: pd.DataFrame
+    accuracy: Mapping[str, Accuracy]
+    trained_parameters: Mapping[str, int]
+    _adapted: Mapping[str, Adapted] = dataclasses.field(repr=False)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per mode: trained_parameters, and the statistics of accuracy over the clients."""
+        return pd.DataFrame(
+            [
+                {
+                    "mode": mode,
+                    "trained_parameters": self.trained_parameters[mode],
+                    "test_accuracy": a.pooled,
+                    "client_mean": a.client_mean,
+                    "client_std": a.client_std,
+                    "worst_decile": a.worst_decile,
+                    "test_loss": a.loss,
+                }
+                for mode, a in self.accuracy.items()
+            ]
+        )
+
+    def variables(self, client: int, mode: str = "fit") -> dict[str, Any]:
+        """The Flax variables of the novel client in row `client` of `clients`, as `mode` leaves it."""
+        if mode not in self._adapted:
+            raise UserError(f"mode: got {mode!r}, expected one of {', '.join(self._adapted)}")
+        if not isinstance(client, int | np.integer) or not 0 <= client < len(self.clients):
+            raise UserError(
+                f"client: got {client!r}, expected a whole number from 0 to {len(self.clients) - 1}"
+            )
+        return tree.unflatten(self._adapted[mode].leaves(int(client)))
+
+    def __repr__(self) -> str:
+        reached = ", ".join(f"{mode} {a.pooled:.3f}" for mode, a in self.accuracy.items())
+        return f"Personalized({len(self.clients)} novel clients: {reached})"
+
+
+def personalize(
+    novel: NovelClients, method: str, modes: Sequence[str] | None, settings: Adaptation
+) -> Personalized:
+    """Run `modes` (None: all that `method` has) for the novel clients."""
+    starts = novel.starts()
+    if settings.embedding_learning_rate and EMBEDDING not in starts["zero_shot"].trained:
+        raise UserError(
+            f"embedding_learning_rate: {settings.embedding_learning_rate}, but {method} has no embeddings; "
+            "leave it out"
+        )
+    adapted = {
+        mode: novel.adapt(mode, starts[mode], settings) for mode in modes_to_run(modes, starts, method)
+    }
+    train, test = (part.sizes[novel.clients] for part in novel.bench.partition[:2])
+    tested = np.where(test > 0, test, np.nan)
+    clients = {
+        "client": novel.clients,
+        "train_examples": train,
+        "test_examples": test,
+        **{mode: one.sums.correct / tested for mode, one in adapted.items()},
+    }
+    return Personalized(
+        pd.DataFrame(clients),
+        {mode: summarize(one.sums) for mode, one in adapted.items()},
+        {mode: one.trained_parameters for mode, one in adapted.items()},
+        adapted,
+    )

@@ -1,0 +1,191 @@
+"""The pictures of a result, each a Matplotlib figure: a notebook shows it, `figure.savefig(...)` keeps it."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from fedtp_jax.comparison.compare import Comparison, compare
+from fedtp_jax.config import Arrays, Cifar100, SimulationConfig, name_of
+from fedtp_jax.config.convert import show
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.data.sources import load
+from fedtp_jax.learning.method import EMBEDDING, State
+from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.partitions.superclass import SUPERCLASS_OF
+from fedtp_jax.simulation.data_spec import DataSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Pictures:
+    """How `Result` is looked at; Matplotlib is imported when the first picture is asked for."""
+
+    config: SimulationConfig
+    history: pd.DataFrame
+    clients: pd.DataFrame
+    state: State
+    partition: Partition
+    task: DataSpec
+    intermediates: Callable[[int, np.ndarray], dict[str, Any]]
+
+    def compare(
+        self,
+        *others: "Pictures",
+        metric: Literal["accuracy", "client_mean", "worst_decile"] = "accuracy",
+    ) -> Comparison:
+        """This run beside others, as `fedtp_jax.compare` of all of them."""
+        return compare([self, *others], metric)
+
+    def plot_curves(self) -> "Figure":
+        """Accuracy and loss over the rounds."""
+        from fedtp_jax.plots.curves import learning_curves
+
+        return learning_curves(self.history)
+
+    def plot_clients(self) -> "Figure":
+        """Every client's accuracy, worst first, with the mean and the worst tenth."""
+        from fedtp_jax.plots.clients import client_accuracies
+
+        return client_accuracies(self.clients)
+
+    def plot_gains(self, other: "Pictures", name: str | None = None, than: str | None = None) -> "Figure":
+        """Who gains and who loses against another run on the same clients, such as one of `local`.
+
+        `name` and `than` are what the runs are called; default: their methods' names, if these differ.
+        """
+        from fedtp_jax.plots.clients import gains
+
+        if self.task.partition != other.task.partition:
+            raise UserError(
+                "other: has another partition, so its clients are not these; run both with the same data, "
+                "partition and seed"
+            )
+        own, others = (run.clients["test_accuracy"].to_numpy(float) for run in (self, other))
+        names = name_of(self.config.method), name_of(other.config.method)
+        if names[0] == names[1]:
+            names = "this run", "the other"
+        return gains(own, others, name or names[0], than or names[1])
+
+    def plot_partition(self, data: Dataset | None = None) -> "Figure":
+        """Who holds which classes; `data`: the run's own, needed where no configuration names them."""
+        from fedtp_jax.plots.partition import partition_bubbles
+
+        return partition_bubbles(self._class_counts(data))
+
+    def plot_embeddings(
+        self,
+        data: Dataset | None = None,
+        projection: Literal["pca", "tsne"] = "pca",
+        superclass: Sequence[int] | None = None,
+    ) -> "Figure":
+        """Clients by their embeddings in two dimensions, by the class that they hold most of.
+
+        Args:
+          data: the run's own, needed where no configuration names them.
+          projection: "pca" keeps distances, "tsne" neighbours.
+          superclass: the superclass of each class, by which to colour instead; CIFAR-100's by default.
+        """
+        if projection not in ("pca", "tsne"):
+            raise UserError(f"projection: got {projection!r}; choose pca or tsne")
+        counts = self._class_counts(data)
+        if superclass is not None and len(superclass) != counts.shape[1]:
+            raise UserError(f"superclass: got {len(superclass)} numbers, expected {counts.shape[1]}")
+        if EMBEDDING not in self.state.rows.paths:
+            raise UserError("method: has no embeddings to draw; choose fedtp, fedtp_per, fedtp_rod or pfedhn")
+        drawn = embedding_figure(self, counts, projection, superclass)
+        if drawn is None:
+            shape = f"{self.task.num_clients} clients of {self.config.method.hypernetwork.embedding} numbers"
+            raise UserError(f"embeddings: {shape}; a picture needs at least 3 clients and 3 numbers")
+        return drawn
+
+    def plot_attention(self, client: int, *others: "Pictures", images: np.ndarray | None = None) -> "Figure":
+        """What `client`'s ViT looks at in images [B, H, W, C], here and in other runs.
+
+        `images`: default: three of the client's own test images.
+        """
+        from fedtp_jax.plots.attention import attention_maps, attention_weights, rollout
+
+        images = self._test_images(client, 3) if images is None else images
+        runs: dict[str, Pictures] = {}
+        for run in (self, *others):
+            name = name_of(run.config.method)
+            runs[name if name not in runs else f"{name} ({len(runs) + 1})"] = run
+        sown = {name: run.intermediates(client, images) for name, run in runs.items()}
+        looks = {name: rollout(attention_weights(found)) for name, found in sown.items()}
+        return attention_maps(images, looks)
+
+    def plot_attention_distances(self, clients: Sequence[int], images: np.ndarray | None = None) -> "Figure":
+        """How differently clients' ViTs look at the same images [B, H, W, C].
+
+        `images`: default: three test images of the first of `clients`.
+        """
+        from fedtp_jax.plots.attention import attention_distances, attention_weights, distance_matrix
+
+        if not len(clients):
+            raise UserError("clients: got none, expected ids of clients, such as [0, 1, 2]")
+        images = self._test_images(clients[0], 3) if images is None else images
+        weights = [attention_weights(self.intermediates(client, images)) for client in clients]
+        title = f"Distance between clients' attention on {len(images)} images"
+        return distance_matrix(attention_distances(weights), [str(client) for client in clients], title)
+
+    def _check_client(self, client: int) -> None:
+        """Raise UserError unless it is one of the run's."""
+        whole = isinstance(client, int | np.integer) and not isinstance(client, bool)
+        if not whole or not 0 <= client < self.task.num_clients:
+            last = self.task.num_clients - 1
+            raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
+
+    def _test_images(self, client: int, count: int) -> np.ndarray:
+        self._check_client(client)
+        data = self._own_data(None)
+        if not isinstance(data.test, Examples):
+            raise UserError("data: is text, which has no images to draw")
+        held = self.partition.test[client][:count]
+        if not len(held):
+            raise UserError(f"images: client {client} has no test examples; give images=...")
+        return data.test.x[held]
+
+    def _class_counts(self, data: Dataset | None) -> np.ndarray:
+        """[N, C] train examples of each class that each client holds."""
+        data = self._own_data(data)
+        return self.partition.train.class_counts(data.train.y, data.num_classes)
+
+    def _own_data(self, data: Dataset | None) -> Dataset:
+        """The data that the run was trained on."""
+        if data is None:
+            if isinstance(self.config.data, Arrays):
+                raise UserError("data: the run's were made in Python, so no file has them; give data=...")
+            data = load(self.config.data)
+        if not isinstance(data, Dataset):
+            raise UserError(
+                f"data: got {show(data)}, expected the run's own, from fedtp_jax.load_data or from_arrays"
+            )
+        if data.fingerprint() != self.task.data:
+            raise UserError("data: are not those that the run was trained on; give the run's own")
+        return data
+
+
+def embedding_figure(
+    run: Pictures,
+    counts: np.ndarray,
+    projection: Literal["pca", "tsne"] = "pca",
+    superclass: Sequence[int] | None = None,
+) -> "Figure | None":
+    """As `plot_embeddings`, given clients' counts of classes [N, C]; None if there is no picture."""
+    from fedtp_jax.plots.clients import embedding_map
+
+    if EMBEDDING not in run.state.rows.paths:
+        return None
+    embeddings = run.state.rows.take(np.arange(len(counts)), [EMBEDDING])[EMBEDDING]
+    if min(embeddings.shape) < 3:
+        return None
+    what = "class"
+    if superclass is None and isinstance(run.config.data, Cifar100):
+        superclass = SUPERCLASS_OF
+    if superclass is not None:
+        counts, what = counts @ (np.array(superclass)[:, None] == np.unique(superclass)), "superclass"
+    return embedding_map(embeddings, counts.argmax(1), projection, what)

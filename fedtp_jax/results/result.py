@@ -1,0 +1,256 @@
+"""What comes out of a simulation: tables, the final state, and every client's variables."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from fedtp_jax.config import Natural, SimulationConfig, name_of
+from fedtp_jax.core import hosts, tree
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.engine.examples import normalize
+from fedtp_jax.engine.mesh import open_mesh
+from fedtp_jax.evaluation.novel_clients import Adaptation, NovelClients
+from fedtp_jax.learning.method import Method, State
+from fedtp_jax.learning.task import Task
+from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.partitions.partition import Partition, Shards
+from fedtp_jax.results.novel_table import Personalized, personalize
+from fedtp_jax.results.pictures import Pictures
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.participation import held_out_clients
+from fedtp_jax.storage.stored_result import StoredResult, read_result, write_result
+
+
+@dataclasses.dataclass(frozen=True)
+class Result(Pictures):
+    """A finished simulation.
+
+    Attributes:
+      config: the configuration it ran with.
+      history: a row per round: round, clients that were drawn, clients that returned, stragglers among them,
+        void (1 if too few returned), excluded (how many returned what is not finite) and excluded_clients
+        (their ids), examples, bytes_down and bytes_up (of all clients), train_loss, and for evaluated rounds
+        test_accuracy (pooled over examples), test_client_mean,
+        test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test. Accuracies are
+        fractions.
+      clients: a row per client of the last evaluation (empty before the first): client, name (where the data
+        name groups), train_examples, test_examples, test_correct, test_accuracy, test_loss (NaN without test
+        examples, and for clients that are held out), excluded_rounds (whose upload was not finite).
+      state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
+      partition: who held which examples.
+      task: shapes and fingerprints of the data.
+      compiled: how many programs were compiled, for all seeds of the call until then, and the seconds that
+        took; empty for a loaded result.
+    """
+
+    config: SimulationConfig
+    history: pd.DataFrame
+    clients: pd.DataFrame
+    state: State
+    partition: Partition
+    task: DataSpec
+    compiled: dict[str, float]
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """The last evaluation, and mean and std of the pooled accuracy over the last k evaluations.
+
+        Never the best round: choosing it on test data would flatter every method.
+        """
+        evaluated = self.history.dropna(subset="test_accuracy")
+        if evaluated.empty:
+            raise UserError("result: no round was evaluated yet; let the run get further (evaluation.every)")
+        window = evaluated["test_accuracy"].tail(self.config.evaluation.last)
+        last = evaluated.iloc[-1]
+        return {
+            "round": int(last["round"]),
+            "last": float(last["test_accuracy"]),
+            "mean": float(window.mean()),
+            "std": float(window.std(ddof=0)),
+            "evaluations": len(window),
+            "client_mean": float(last["test_client_mean"]),
+            "client_std": float(last["test_client_std"]),
+            "worst_decile": float(last["test_worst_decile"]),
+            "loss": float(last["test_loss"]),
+        }
+
+    @functools.cached_property
+    def _built(self) -> tuple[Task, Method]:
+        return self.task.build(self.config)
+
+    @property
+    def model(self) -> Any:
+        """The Flax module that `variables` belong to."""
+        return self._built[0].model
+
+    def variables(self, client: int) -> dict[str, Any]:
+        """The Flax variables that `client` would run now, for `result.model.apply(variables, inputs)`.
+
+        The model takes normalised inputs; `predict` takes them as they are, and heeds what a method has
+        beside the model (FedRod's personal head, FedProto's prototypes).
+        """
+        return tree.unflatten(self._leaves(client))
+
+    def predict(self, client: int, x: np.ndarray) -> jax.Array:
+        """Logits [B, classes] by `client`'s own leaves for inputs [B, ...] as the data set holds them.
+
+        For text x [B, T] are codes of characters and logits are [B, T, classes]. Nearest neighbours, which
+        need the client's examples, take no part.
+        """
+        return self._built[1].predict(self._leaves(client), self._inputs(x)).logits
+
+    def intermediates(self, client: int, x: np.ndarray) -> dict[str, Any]:
+        """What `client`'s model sows into the collection "intermediates" on inputs as `predict` takes them.
+
+        {layer: {..., name: (array,)}}: features [B, F], and of the ViT attention weights of each block.
+        """
+        inputs = self._inputs(x)
+        _, found = self.model.apply(self.variables(client), inputs, mutable=["intermediates"])
+        return dict(found["intermediates"])
+
+    def _inputs(self, x: np.ndarray) -> jax.Array:
+        """What the model takes, of inputs as the data set holds them."""
+        task = self.task
+        try:
+            x = np.asarray(x)
+        except ValueError:
+            raise UserError("x: got a ragged list, expected inputs of one shape") from None
+        if x.shape[1:] != task.input_shape or not len(x):
+            one = ", ".join(map(str, task.input_shape))
+            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}], batch at least 1")
+        if task.is_text:
+            if x.dtype.kind not in "iu" or not (x.min() >= 0 and x.max() < task.num_classes):
+                raise UserError(
+                    f"x: got {x.dtype}, expected codes of characters, 0 to {task.num_classes - 1}"
+                )
+            return jnp.asarray(x, jnp.int32)
+        if (x.dtype == np.uint8) != (task.dtype == "uint8") or x.dtype.kind not in "uf":
+            raise UserError(f"x: got {x.dtype}, expected {task.dtype}, as the training's inputs were")
+        x = x if task.dtype == "uint8" else x.astype(np.float32)
+        return normalize(jnp.asarray(x), jnp.array(task.mean), jnp.array(task.std))
+
+    def _leaves(self, client: int) -> tree.Leaves:
+        self._check_client(client)
+        one = self.state._replace(rows=self.state.rows.take(np.array([client])))
+        shared, rows = self._built[1].variables(one)
+        return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
+
+    def personalize(
+        self,
+        data: Dataset,
+        *,
+        modes: Sequence[str] | None = None,
+        epochs: int = 10,
+        learning_rate: float | None = None,
+        embedding_learning_rate: float | None = None,
+    ) -> Personalized:
+        """What clients that never trained reach with this result: at once, by fitting, by training all.
+
+        Args:
+          data: their examples, from `from_arrays`; every group is a client, without groups all is one's.
+          modes: some of zero_shot, fit, fine_tune, local; default: all that the method has.
+          epochs: passes over a client's train examples.
+          learning_rate, embedding_learning_rate: default: those of the training and of its hypernetwork.
+
+        Raises:
+          UserError: the data do not fit the model, or the method has no such mode.
+        """
+        if not isinstance(data, Dataset):
+            raise UserError(
+                f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
+            )
+        theirs, own = DataSpec.of(data, self.partition), self.task
+        if (theirs.input_shape, theirs.dtype) != (own.input_shape, own.dtype) or (
+            theirs.num_classes > own.num_classes
+        ):
+            raise UserError(
+                f"data: {theirs.dtype} examples of shape {list(theirs.input_shape)} and {theirs.num_classes} "
+                f"classes, but the result was trained on {own.dtype}, {list(own.input_shape)} and "
+                f"{own.num_classes}; bring them to one form"
+            )
+        if data.train.group is None:
+            whole = [Shards.from_lists([np.arange(len(part))]) for part in (data.train, data.test)]
+            partition = Partition(whole[0], whole[1])
+        else:
+            partition = make_partition(Natural(), data, 0)
+        data = dataclasses.replace(data, mean=self.task.mean, std=self.task.std)
+        ids = np.arange(partition.num_clients)
+        settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
+        return self._personalize(data, partition, ids, modes, settings)
+
+    def personalize_held_out(
+        self,
+        data: Dataset,
+        clients: Sequence[int] | None = None,
+        modes: Sequence[str] | None = None,
+        settings: Adaptation | None = None,
+    ) -> Personalized:
+        """As `personalize`, for clients (default: all) that this run held out; `data` are the run's own."""
+        held_out = held_out_clients(self.config, self.partition.train.sizes)
+        if not len(held_out):
+            raise UserError(
+                "training.held_out: 0, so every client took part in training; run with training.held_out=10, "
+                "or give data of other clients to Result.personalize"
+            )
+        wanted = np.asarray(held_out if clients is None else clients)
+        if wanted.dtype.kind not in "iu" or wanted.ndim != 1 or not len(wanted):
+            raise UserError(f"clients: got {clients!r}, expected ids of held-out clients, such as [3, 7]")
+        ids = np.unique(wanted)
+        if len(strangers := np.setdiff1d(ids, held_out)):
+            raise UserError(
+                f"clients: client {strangers[0]} is not one of the held-out clients "
+                f"{', '.join(map(str, held_out))}; choose among these"
+            )
+        if data.fingerprint() != self.task.data:
+            raise UserError(
+                f"data: has fingerprint {data.fingerprint()}, but the run was trained on {self.task.data}; "
+                "give the run's own data"
+            )
+        return self._personalize(data, self.partition, ids, modes, settings or Adaptation())
+
+    def _personalize(
+        self,
+        data: Dataset,
+        partition: Partition,
+        ids: np.ndarray,
+        modes: Sequence[str] | None,
+        settings: Adaptation,
+    ) -> Personalized:
+        task, method = self._built
+        takes_part = np.setdiff1d(
+            np.flatnonzero(self.partition.train.sizes),
+            held_out_clients(self.config, self.partition.train.sizes),
+        )
+        mesh = open_mesh(self.config.engine.devices)
+        novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, ids, mesh)
+        return personalize(novel, name_of(self.config.method), modes, settings)
+
+    def save(self, path: str | Path) -> None:
+        """Write the result as a run's folder; `path` must not exist or be empty."""
+        parts = self.config, self.history, self.clients, self.state, self.partition, self.task
+        hosts.on_first(functools.partial(write_result, Path(path), StoredResult(*parts)))
+
+    @classmethod
+    def load(cls, path: str | Path, **own: Any) -> "Result":
+        """The result in a run's folder, as it stood at its newest readable checkpoint.
+
+        `own`: the parts (model, method, partition) that `simulate` was given and no file can hold.
+        """
+        return cls(*read_result(Path(path), own), {})
+
+    def __repr__(self) -> str:
+        a = self.accuracy
+        several = f" mean of the last {a['evaluations']} evaluations {a['mean']:.3f} ± {a['std']:.3f},"
+        return (
+            f"Result({name_of(self.config.method)}, {a['round']} rounds, {self.task.num_clients} clients: "
+            f"test accuracy {a['last']:.3f},{several * (a['evaluations'] > 1)} "
+            f"worst decile {a['worst_decile']:.3f})"
+        )

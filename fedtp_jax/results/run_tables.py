@@ -1,0 +1,141 @@
+"""A run's tables: the rows of metrics.csv and timing.csv, clients.csv, and the report's headline."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedtp_jax.config import name_of
+from fedtp_jax.config.plain import to_yaml
+from fedtp_jax.evaluation.metrics import Accuracy, Sums
+from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.results.pictures import embedding_figure
+from fedtp_jax.results.result import Result
+from fedtp_jax.simulation.round_result import RoundResult
+from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.environment import describe_environment
+from fedtp_jax.storage.run_folder import RunFolder
+
+MOST_EMBEDDINGS = 10_000  # clients in the report's picture of embeddings
+
+
+def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
+    """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files."""
+    a = accuracy
+    return {
+        "round": round,
+        "drawn": result.drawn,
+        "clients": result.clients,
+        "stragglers": result.stragglers,
+        "void": int(result.void),
+        "excluded": len(result.excluded),
+        "excluded_clients": " ".join(map(str, result.excluded)),
+        "examples": result.examples,
+        "bytes_down": result.bytes_down,
+        "bytes_up": result.bytes_up,
+        "train_loss": None if result.void else result.train_loss,
+        "test_accuracy": a and a.pooled,
+        "test_client_mean": a and a.client_mean,
+        "test_client_std": a and a.client_std,
+        "test_worst_decile": a and a.worst_decile,
+        "test_loss": a and a.loss,
+        "clients_tested": a and a.clients,
+        "clients_without_test": a and a.clients_without_test,
+    }
+
+
+def timing_row(round: int, result: RoundResult, train: float, evaluation: float) -> dict[str, Any]:
+    """A row of timing.csv, in seconds; `host_seconds` are spent beside the devices' work."""
+    return {
+        "round": round,
+        "train_seconds": train,
+        "host_seconds": result.host_seconds,
+        "evaluation_seconds": evaluation,
+        "examples_per_second": result.examples / train,
+        "clients_per_second": result.clients / train,
+        "occupancy": None if result.void else result.occupancy,
+    }
+
+
+def clients_table(
+    sums: Sums, partition: Partition, history: Sequence[Mapping[str, Any]], names: Sequence[str] = ()
+) -> pd.DataFrame:
+    """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
+
+    `history`: the rows of metrics.csv until now.
+    """
+    excluded = " ".join(row["excluded_clients"] for row in history).split()
+    correct, loss, examples = (np.asarray(part) for part in sums)
+    tested = np.where(examples > 0, examples, np.nan)
+    return pd.DataFrame(
+        {
+            "client": np.arange(partition.num_clients),
+            **({"name": list(names)} if names else {}),
+            "train_examples": partition.train.sizes,
+            "test_examples": partition.test.sizes,
+            # a window of text is right in part
+            "test_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
+            "test_accuracy": correct / tested,
+            "test_loss": loss / tested,
+            "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
+        }
+    )
+
+
+def participation_notes(history: pd.DataFrame) -> list[str]:
+    """What the rounds lost: clients that did not return, did less, or returned what is no number."""
+    total = history[["drawn", "clients", "stragglers", "void", "excluded"]].sum().astype(int)
+    missing, notes = total["drawn"] - total["clients"], []
+    if missing:
+        notes.append(f"{missing:,} of {total['drawn']:,} clients that were asked did not return in time.")
+    if total["stragglers"]:
+        notes.append(f"{total['stragglers']:,} of those that returned did only part of their local steps.")
+    if total["void"]:
+        notes.append(f"{total['void']:,} rounds were void: too few clients returned.")
+    if total["excluded"]:
+        notes.append(
+            f"{total['excluded']:,} uploads were not finite and were left out; clients.csv says whose."
+        )
+    return notes
+
+
+def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
+    """Write report.html; counts [N, classes] are the clients' training examples."""
+    from fedtp_jax.results.report import write_report  # matplotlib: not before it is needed
+
+    a, config = result.accuracy, result.config
+    timing = pd.DataFrame(csv_rows(folder.timing.content()))
+    headline = [
+        ("Method", name_of(config.method)),
+        ("Data", f"{name_of(config.data)}, {result.task.num_clients} clients"),
+        ("Test accuracy, last evaluation", f"{a['last']:.2%} (round {a['round']})"),
+        (f"Test accuracy, last {a['evaluations']} evaluations", f"{a['mean']:.2%} ± {a['std']:.2%}"),
+        ("Client mean ± std", f"{a['client_mean']:.2%} ± {a['client_std']:.2%}"),
+        ("Worst decile of clients", f"{a['worst_decile']:.2%}"),
+        ("Partition fingerprint", result.task.partition),
+    ]
+    if len(timing):
+        headline += [
+            ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),
+            ("Examples per second (median)", f"{timing['examples_per_second'].median():,.0f}"),
+            ("Lane occupancy (mean)", f"{timing['occupancy'].mean():.3f}"),
+        ]
+    untested = int((result.partition.test.sizes == 0).sum())
+    notes = participation_notes(result.history)
+    if untested:
+        notes.append(f"{untested} clients hold no test examples and are not part of any accuracy.")
+    if config.evaluation.clients:
+        notes.append(f"Accuracies are of {config.evaluation.clients} clients that were drawn once.")
+    write_report(
+        folder.report,
+        title=f"{name_of(config.method)} on {name_of(config.data)}",
+        config_yaml=to_yaml(config),
+        environment=describe_environment(),
+        history=result.history,
+        clients=result.clients,
+        counts=counts,
+        embeddings=embedding_figure(result, counts) if len(counts) <= MOST_EMBEDDINGS else None,
+        headline=headline,
+        notes=notes,
+    )

@@ -1,0 +1,51 @@
+"""A result as `fedtp run` prints it, in words or as JSON."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedtp_jax.config import name_of
+from fedtp_jax.results.result import Result
+
+
+def result_in_words(result: Result) -> str:
+    """Two lines: accuracy by example, and over clients."""
+    a = result.accuracy
+    several = f"; {a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
+    return (
+        f"test accuracy {a['last']:.4f} after round {a['round']}{several * (a['evaluations'] > 1)}\n"
+        f"clients: mean {a['client_mean']:.4f} ± {a['client_std']:.4f}, worst decile {a['worst_decile']:.4f}"
+    )
+
+
+def several_in_words(results: Sequence[Result]) -> str:
+    """A line for each seed, and mean ± std over the seeds (sample std, none for a single seed)."""
+    lines = [
+        f"seed {result.config.seed}: test accuracy {a['mean']:.4f} over the last "
+        f"{a['evaluations']} evaluation{'s' * (a['evaluations'] > 1)}, worst decile {a['worst_decile']:.4f}"
+        for result in results
+        for a in [result.accuracy]
+    ]
+    means = np.array([result.accuracy["mean"] for result in results])
+    spread = f" ± {means.std(ddof=1):.4f}" if len(means) > 1 else ""
+    return "\n".join([*lines, f"test accuracy {means.mean():.4f}{spread} over {len(means)} seeds"])
+
+
+def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
+    """Plain JSON values; None for what is not finite, as the loss is where a class has no prototype."""
+    accuracy = {f"test_{name}" if name != "round" else name: v for name, v in result.accuracy.items()}
+    summary = {
+        "folder": str(folder),
+        "method": name_of(result.config.method),
+        "data": name_of(result.config.data),
+        "seed": result.config.seed,
+        **accuracy,
+        **{f"compiled_{name}": value for name, value in result.compiled.items()},
+    }
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in summary.items()
+    }

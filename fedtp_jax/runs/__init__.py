@@ -1,0 +1,1 @@
+"""One simulation, from a call to its result."""

@@ -1,0 +1,203 @@
+"""One simulation from set-up to result: its rounds, its evaluations, what is told of them."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from fedtp_jax.config import Natural, SimulationConfig
+from fedtp_jax.core import hosts
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.engine.waves import Prefetch
+from fedtp_jax.evaluation.metrics import Accuracy, Sums, summarize
+from fedtp_jax.results.result import Result
+from fedtp_jax.results.run_tables import clients_table, history_row, report_run, timing_row
+from fedtp_jax.simulation.round_result import RoundResult
+from fedtp_jax.simulation.rounds import Simulator
+from fedtp_jax.simulation.setup import set_up
+from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.run_store import RunStore
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What `on_round` and `on_evaluation` hear.
+
+    Attributes:
+      seed: of the simulation.
+      round, rounds: rounds done, and of how many.
+      result: of this round.
+      accuracy: the newest evaluation of this call, None before the first.
+      evaluated: whether that evaluation is of this round.
+      seconds: this round's time without evaluation and checkpoint.
+      row: this round's row of metrics.csv and of `Result.history`.
+    """
+
+    seed: int
+    round: int
+    rounds: int
+    result: RoundResult
+    accuracy: Accuracy | None
+    evaluated: bool
+    seconds: float
+    row: Mapping[str, Any]
+
+
+OnRound = Callable[[Progress], None]
+OnEvaluation = Callable[[Progress], bool | None]
+
+
+class Run:
+    """One simulation: everything that is set up before the first round, and the loop.
+
+    `share_with`: a run of the same configuration and data but for the seed, whose programs are used.
+    """
+
+    def __init__(self, config: SimulationConfig, data: Dataset, share_with: "Run | None" = None) -> None:
+        self.config = config
+        self.simulator: Simulator
+        self.spec, self.simulator = set_up(config, data, share_with.simulator if share_with else None)
+        self.partition = self.simulator.partition
+        self._names = data.group_names if isinstance(config.partition, Natural) else ()
+        self._labels, self._classes = data.train.y, data.num_classes
+        self.done = 0
+        self.rows: list[dict[str, Any]] = []
+        self.sums: Sums | None = None
+        self.store: RunStore | None = None  # of the first process alone, and only with a folder
+
+    def open(self, out: Path | None, resume: bool) -> None:
+        """Make the folder and the initial state, or take up those of a stopped run."""
+        if out is not None and resume:
+            self._take_up(out)
+        else:
+            self._begin(out)
+        if self.store:
+            self.store.start()
+
+    def _begin(self, out: Path | None) -> None:
+        self.simulator.compile()
+        if out is not None:
+            parts = out, self.config, self.spec, self.partition
+            self.store = hosts.on_first(functools.partial(RunStore.create, *parts))
+        self.state = self.simulator.init(self._rows_folder)
+
+    def _take_up(self, out: Path) -> None:
+        """The state of a stopped run, which the first process reads."""
+        parts = out, self.config, self.spec, self.partition
+        self.store = hosts.on_first(functools.partial(RunStore.take_up, *parts))
+        initial = self.simulator.initial
+        try:
+            read = functools.partial(self.store.read, initial) if self.store else (lambda: (0, None))
+            self.done, saved = hosts.from_first(read)
+            if saved is None:
+                self.state = self.simulator.init(self._rows_folder)
+            else:
+                self.rows = csv_rows(saved.logs["metrics"])
+                population = initial.population(self.config.engine.rows, self._rows_folder)
+                self.state = self.simulator.place(saved.state(population))
+        except BaseException:
+            if self.store:
+                self.store.close()
+            raise
+
+    @property
+    def _rows_folder(self) -> Path | None:
+        """Where rows on disk lie: other processes may not have the first one's folder."""
+        return self.store.folder.path if self.store else None
+
+    def loop(self, on_round: OnRound | None = None, on_evaluation: OnEvaluation | None = None) -> Result:
+        """Do the rounds that are left, and give the result."""
+        rounds = self.config.training.rounds
+        prefetch = Prefetch(map(self.simulator.prepare, range(self.done, rounds)))
+        accuracy = None
+        try:
+            for round in range(self.done + 1, rounds + 1):
+                begin = time.perf_counter()
+                self.state, result = self.simulator.round(self.state, round - 1, prefetch.take())
+                seconds = time.perf_counter() - begin
+                evaluated = self._due(round, self.config.evaluation.every)
+                accuracy = self._evaluate() if evaluated else accuracy
+                row = self._record(round, result, accuracy if evaluated else None)
+                if self.store:
+                    evaluation = time.perf_counter() - begin - seconds
+                    self.store.append_timing(timing_row(round, result, seconds, evaluation))
+                if self._due(round, self.config.checkpoint.every):
+                    self._save(round)
+                seed = self.config.seed
+                progress = Progress(seed, round, rounds, result, accuracy, evaluated, seconds, row)
+                if self._tell(progress, on_round, on_evaluation):
+                    self._save(round)
+                    break
+            return self._finish()
+        finally:
+            prefetch.close()
+            if self.store:
+                self.store.close()
+
+    def _due(self, round: int, every: int) -> bool:
+        return round % every == 0 or round == self.config.training.rounds
+
+    def _evaluate(self) -> Accuracy:
+        self.sums = self.simulator.evaluate(self.state)
+        return summarize(self.sums, self.simulator.evaluated)
+
+    def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
+        """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
+        row = history_row(round, result, accuracy)
+        self.rows.append(row)
+        if self.store:
+            self.store.append(row)
+            if accuracy:
+                self.store.write_clients(self._clients())
+        return row
+
+    def _save(self, round: int) -> None:
+        if self.store:
+            self.store.save(round, self.state)
+
+    def _tell(self, progress: Progress, on_round: OnRound | None, on_evaluation: OnEvaluation | None) -> bool:
+        """Whether somebody asks to end the run with this round."""
+        asks = on_evaluation if progress.evaluated else None
+
+        def tell() -> bool:
+            enough = bool(asks and asks(progress))
+            if on_round:
+                on_round(progress)
+            return enough
+
+        try:
+            enough = hosts.together(tell)
+            return bool(asks and hosts.gather(np.bool_(enough)).any())
+        except KeyboardInterrupt:
+            self._save(progress.round)
+            raise
+
+    def _clients(self) -> pd.DataFrame:
+        assert self.sums is not None
+        return clients_table(self.sums, self.partition, self.rows, self._names)
+
+    def _finish(self) -> Result:
+        if self.sums is None:  # resumed after the last round
+            self._evaluate()
+            if self.store:
+                self.store.write_clients(self._clients())
+        programs = self.simulator.programs
+        result = Result(
+            config=self.config,
+            history=pd.DataFrame(self.rows),
+            clients=self._clients(),
+            state=jax.device_get(self.state._replace(rows={}))._replace(rows=self.state.rows),
+            partition=self.partition,
+            task=self.spec,
+            compiled={"programs": programs.count, "seconds": programs.seconds},
+        )
+        if self.store:
+            counts = self.partition.train.class_counts(self._labels, self._classes)
+            self.store.write_report(lambda folder: report_run(folder, result, counts))
+        return result

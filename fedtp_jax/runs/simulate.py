@@ -1,0 +1,219 @@
+"""simulate(config) -> Result, for one seed or for several."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
+
+from fedtp_jax.config import Arrays, SimulationConfig
+from fedtp_jax.config.convert import show
+from fedtp_jax.config.load import checked, load_config, replaced
+from fedtp_jax.config.plain import to_dict
+from fedtp_jax.core import hosts
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.data.sources import load
+from fedtp_jax.results.result import Result
+from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Run
+from fedtp_jax.simulation.setup import share_programs
+from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder
+
+if TYPE_CHECKING:
+    from fedtp_jax.runs.display import Display
+
+Section = str | Mapping[str, Any] | object  # a name, some fields, or a section of fedtp_jax.config
+
+
+class Settings(TypedDict, total=False):
+    """Sections and fields of a configuration, as keywords of `simulate`."""
+
+    seed: int
+    compat: Literal["none", "reference"]
+    partition: Section
+    model: Section
+    method: Section
+    training: Section
+    server: Section
+    evaluation: Section
+    engine: Section
+    checkpoint: Section
+
+
+@overload
+def simulate(
+    config: SimulationConfig | str | Path | None = None,
+    *,
+    seeds: None = None,
+    data: Dataset | Section | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_round: OnRound | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    progress: bool = False,
+    **settings: Unpack[Settings],
+) -> Result: ...
+
+
+@overload
+def simulate(
+    config: SimulationConfig | str | Path | None = None,
+    *,
+    seeds: Sequence[int],
+    data: Dataset | Section | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_round: OnRound | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    progress: bool = False,
+    **settings: Unpack[Settings],
+) -> list[Result]: ...
+
+
+def simulate(
+    config: SimulationConfig | str | Path | None = None,
+    *,
+    seeds: Sequence[int] | None = None,
+    data: Dataset | Section | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    on_round: OnRound | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    progress: bool = False,
+    **settings: Unpack[Settings],
+) -> Result | list[Result]:
+    """Run a simulation, or one for each of some seeds.
+
+    `simulate(method="fedtp", data="fashion_mnist", training={"rounds": 100})`: the keywords are the sections
+    of a configuration; each takes a name, a dict of some of its fields, or a section of `fedtp_jax.config`.
+    They replace what `config` says, as `method.name=fedtp training.rounds=100` does on the command line.
+
+    After `jax.distributed.initialize()` every process must call it with the same arguments: they run it
+    together and get the same result, the first writes the folder. What one of them raises, all raise.
+
+    Args:
+      config: a configuration, or the path of a YAML file; default: FedTP on digits.
+      seeds: run the configuration with each of these seeds, one after the other, on programs that are
+        compiled once; a Result for each, in their order, and in `out` a folder seed-0, seed-1, ... for each.
+      data: a name or section, as above, or your own examples from `from_arrays`.
+      out: folder for metrics, checkpoints and report; must not exist or be empty. None: nothing is written.
+      resume: `out` holds a run of the same configuration that was stopped; go on from its newest checkpoint.
+        Of several seeds those that had not begun are started.
+      on_round: called with a Progress after every round; raising KeyboardInterrupt there saves a checkpoint
+        first, so that the run goes on from this very round when it is resumed.
+      on_evaluation: called with a Progress after every evaluation, before `on_round`; if it returns True, the
+        run ends with this round (early stopping).
+      progress: show round, accuracy, speed and time left, in a terminal or a notebook (with ipywidgets).
+
+    Raises:
+      UserError: for a mistake in the configuration, the data or the folder, before anything is written.
+      FloatingPointError: when all clients of a round return numbers that are not finite.
+      StorageError: an OSError: metrics.csv could not be written (disk full); what was saved stays, so that
+        the run can be resumed. What it can do without (report, times, a checkpoint) is warned of.
+    """
+    _check_arguments(config, out, on_round, on_evaluation)
+    config = _configuration(config, data, settings)
+    hosts.check_same("config", config)
+    folder = _free_folder(out, resume)
+    examples = data if isinstance(data, Dataset) else hosts.together(functools.partial(load, config.data))
+    each = None if seeds is None else _checked_seeds(seeds)
+    with contextlib.ExitStack() as shown:
+        if progress and hosts.is_first():
+            on_round = _also(shown.enter_context(_display(config, each)), on_round)
+        loop = functools.partial(Run.loop, on_round=on_round, on_evaluation=on_evaluation)
+        if each is not None:
+            return _each_seed(config, each, examples, folder, resume, loop)
+        run = Run(config, examples)
+        run.open(folder, resume)
+        return loop(run)
+
+
+def _check_arguments(config: Any, out: Any, on_round: Any, on_evaluation: Any) -> None:
+    """Raise UserError for what is of no use in any configuration."""
+    if not isinstance(config, SimulationConfig | str | Path | None):
+        raise UserError(f"config: got {show(config)}, expected a SimulationConfig or a file's path")
+    if out is not None and not isinstance(out, str | Path):
+        raise UserError(f"out: got {show(out)}, expected a folder's path")
+    for name, hook in (("on_round", on_round), ("on_evaluation", on_evaluation)):
+        if hook is not None and not callable(hook):
+            raise UserError(f"{name}: got {show(hook)}, expected a function of a Progress")
+
+
+def _configuration(
+    config: SimulationConfig | str | Path | None, data: Any, settings: Mapping[str, Any]
+) -> SimulationConfig:
+    """The configuration with the sections that were given beside it."""
+    values = {**settings}
+    if isinstance(data, Dataset):
+        values["data"] = Arrays()
+    elif isinstance(data, str | Mapping) or dataclasses.is_dataclass(data):
+        values["data"] = data
+    elif data is not None:
+        raise UserError(
+            f"data: got a {type(data).__name__}, expected a name such as 'digits', or what "
+            "fedtp_jax.from_arrays(x, y) returns"
+        )
+    if isinstance(config, str | Path):
+        return hosts.together(functools.partial(load_config, config, values=values))
+    return replaced(checked(config or SimulationConfig()), values)
+
+
+def _free_folder(out: str | Path | None, resume: bool) -> Path | None:
+    """The run's folder, which must be free unless a run is resumed in it."""
+    folder = None if out is None else Path(out)
+    if resume and folder is None:
+        raise UserError("resume: needs the folder of the run to go on with; give out=...")
+    if folder is not None and not resume:
+        hosts.on_first(functools.partial(RunFolder.check_free, folder))
+    return folder
+
+
+def _display(config: SimulationConfig, seeds: Sequence[int] | None) -> "Display":
+    from rich.console import Console  # not before it is needed
+
+    from fedtp_jax.runs.display import Display
+
+    return Display(Console(stderr=True), config.training.rounds, silent=False, seeds=seeds or ())
+
+
+def _also(display: "Display", on_round: OnRound | None) -> OnRound:
+    def both(progress: Progress) -> None:
+        display.on_round(progress)
+        if on_round:
+            on_round(progress)
+
+    return both
+
+
+def _checked_seeds(seeds: Any) -> list[int]:
+    found = list(seeds) if isinstance(seeds, Iterable) else []
+    if not found or any(type(seed) is not int for seed in found) or len(set(found)) < len(found):
+        raise UserError(f"seeds: got {show(seeds)}, expected different whole numbers, such as [0, 1, 2]")
+    return found
+
+
+def _each_seed(
+    config: SimulationConfig,
+    seeds: list[int],
+    data: Dataset,
+    out: Path | None,
+    resume: bool,
+    loop: Callable[[Run], Result],
+) -> list[Result]:
+    """A run for each seed, all of which share programs and the examples on the devices."""
+    hosts.check_same("seeds", seeds)
+    configs = [checked(dataclasses.replace(config, seed=seed)) for seed in seeds]
+    folder = SeedsFolder(out) if out else None
+    first = Run(configs[0], data)
+    runs = [first, *(Run(one, data, share_with=first) for one in configs[1:])]
+    share_programs([run.simulator for run in runs])
+    if folder and not resume:
+        hosts.on_first(functools.partial(folder.create, to_dict(config), seeds))
+    results = []
+    for seed, run in zip(seeds, runs, strict=True):
+        own = folder.run(seed) if folder else None
+        begun = resume and folder and hosts.from_first(functools.partial(folder.begun, seed))
+        run.open(own, resume=bool(begun))
+        results.append(loop(run))
+    return results

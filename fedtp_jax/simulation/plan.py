@@ -1,0 +1,258 @@
+"""What a run will cost: counted in its first rounds' schedules, timed on a few ticks of its programs."""
+
+import dataclasses
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config.load import checked
+from fedtp_jax.core import tree
+from fedtp_jax.data.sources import load
+from fedtp_jax.engine.schedule import Layout, stays
+from fedtp_jax.engine.waves import Prepared
+from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.rounds import Simulator
+from fedtp_jax.simulation.setup import set_up
+
+ROUNDS, CLIENTS = 3, 10_000  # whose schedules are built: so many rounds, up to about so many clients
+LONG = 0.5  # seconds that tell the cost of a tick well enough
+FULL = 0.97  # occupancy that needs no explanation
+
+Run = Callable[[Sequence[Prepared]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """The work of a training round, or of an evaluation; means over the rounds that were looked at.
+
+    Attributes:
+      clients: that take part.
+      waves, wave_size: how many waves, and clients in each (in the last there may be fewer).
+      lanes: of each device.
+      ticks: local steps one after the other, over all waves.
+      longest_ticks: those that the longest client of each wave needs by itself.
+      useful_steps, executed_steps: local steps of all clients, and what all lanes could do meanwhile.
+      program_bytes: that the compiled program takes on each device, beside the data set.
+      host_seconds: preparation on the host, beside the devices' work.
+      device_seconds: estimated from a few ticks.
+      stays: [clients of the first wave, 5] who sits where in it: device, lane, client id, first tick, tick
+        after the last.
+    """
+
+    clients: int
+    waves: int
+    wave_size: int
+    lanes: int
+    ticks: float
+    longest_ticks: float
+    useful_steps: float
+    executed_steps: float
+    program_bytes: int
+    host_seconds: float
+    device_seconds: float
+    stays: np.ndarray = dataclasses.field(compare=False, repr=False)
+
+    @property
+    def occupancy(self) -> float:
+        """Share of the lanes' steps that work for somebody."""
+        return self.useful_steps / self.executed_steps
+
+    @property
+    def limit(self) -> Literal["longest_client", "packing"] | None:
+        """Why lanes idle, if they do: for the longest client, or as clients do not fill them evenly."""
+        if self.occupancy >= FULL:
+            return None
+        return "longest_client" if self.longest_ticks >= FULL * self.ticks else "packing"
+
+    @property
+    def seconds(self) -> float:
+        """Estimated: devices and host work side by side."""
+        return max(self.device_seconds, self.host_seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run will cost.
+
+    Attributes:
+      platform, devices: such as "cpu", and how many.
+      rounds, evaluations: of the whole run.
+      training, evaluation: the work of one of each.
+      data_bytes: of the examples, on each device and once more on the host.
+      partition_bytes: of the clients' index lists, on the host.
+      row_bytes: of what is kept of one client between rounds, on the host, once the client has trained.
+      num_clients: N, who have such a row at most.
+      bytes_down, bytes_up: sent by the server to a round's whole cohort, and back.
+      programs, compile_seconds: how many were compiled, and how long that took here.
+    """
+
+    platform: str
+    devices: int
+    rounds: int
+    evaluations: int
+    training: Load
+    evaluation: Load
+    data_bytes: int
+    partition_bytes: int
+    row_bytes: int
+    num_clients: int
+    bytes_down: int
+    bytes_up: int
+    programs: int
+    compile_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Estimated, of all rounds and evaluations; beside it only compiling, checkpoints and files."""
+        return self.rounds * self.training.seconds + self.evaluations * self.evaluation.seconds
+
+    def figures(self) -> dict[str, Any]:
+        """Every number by name, those of training and evaluation in a dictionary each."""
+        figures = dataclasses.asdict(self) | {"seconds": self.seconds}
+        for name, part in (("training", self.training), ("evaluation", self.evaluation)):
+            del figures[name]["stays"]
+            figures[name] |= {"occupancy": part.occupancy, "limit": part.limit, "seconds": part.seconds}
+        return figures
+
+
+def plan_run(config: SimulationConfig) -> Plan:
+    """Say what a run of `config` will cost, without training it: a few local steps are done and forgotten.
+
+    Raises UserError for what `simulate` would refuse.
+    """
+    config = checked(config)
+    data = load(config.data)
+    _, simulator = set_up(config, data)
+    simulator.compile()
+    training, evaluation = _loads(simulator)
+    bench, programs = simulator.bench, simulator.programs
+    rounds, every = config.training.rounds, config.evaluation.every
+    down, up = simulator.traffic
+    return Plan(
+        platform=bench.mesh.devices.flat[0].platform,
+        devices=bench.mesh.size,
+        rounds=rounds,
+        evaluations=math.ceil(rounds / every),
+        training=training,
+        evaluation=evaluation,
+        data_bytes=tree.num_bytes(bench.examples),
+        partition_bytes=_list_bytes(simulator.partition),
+        row_bytes=tree.num_bytes(simulator.initial.row),
+        num_clients=bench.num_clients,
+        bytes_down=training.clients * down,
+        bytes_up=training.clients * up,
+        programs=programs.count,
+        compile_seconds=programs.seconds,
+    )
+
+
+def _loads(simulator: Simulator) -> tuple[Load, Load]:
+    """(a round of training, an evaluation)."""
+    state = simulator.init()
+
+    def train(waves: Sequence[Prepared]) -> None:
+        nonlocal state
+        state, _ = simulator.round(state, 0, waves)
+        jax.block_until_ready(state._replace(rows=None))
+
+    def evaluate(waves: Sequence[Prepared]) -> None:
+        simulator.evaluate(state, waves)
+
+    training, evaluator = simulator.config.training, simulator.evaluator
+    rounds = map(simulator.prepare, range(min(training.rounds, ROUNDS)))
+    data = tree.num_bytes(simulator.bench.examples)
+    return (
+        _load(
+            train,
+            itertools.chain.from_iterable(rounds),
+            training.cohort_size,
+            simulator.layout,
+            simulator.program_bytes - data,
+        ),
+        _load(
+            evaluate,
+            evaluator.prepare(),
+            len(evaluator.clients),
+            evaluator.layout,
+            evaluator.program_bytes - data,
+        ),
+    )
+
+
+def _load(run: Run, prepared: Iterable[Prepared], clients: int, layout: Layout, program_bytes: int) -> Load:
+    """The work for `clients` in waves such as those `prepared`, of which `run` does any."""
+    begin = time.perf_counter()
+    first, seen, looked_at = None, [], 0
+    for wave in prepared:
+        first = first or wave  # the only one that stays on the devices
+        longest = int(np.asarray(wave.wave.tables.step).max()) + 1
+        seen.append((wave.useful_steps, wave.executed_steps, longest))
+        looked_at += wave.clients
+        if looked_at >= CLIENTS:
+            break
+    assert first is not None, "somebody trains, and somebody is tested"
+    host = time.perf_counter() - begin
+    waves = math.ceil(clients / first.clients)
+    share = waves / len(seen)
+    useful, executed, alone = (float(total) * share for total in np.sum(seen, axis=0))
+    lanes = layout.devices * layout.lanes
+    once, tick = _time(run, first, first.executed_steps // lanes)
+    again = _median(run, [_cut(first, 0)] * 2) - once if waves > 1 else 0.0
+    return Load(
+        clients=clients,
+        waves=waves,
+        wave_size=first.clients,
+        lanes=layout.lanes,
+        ticks=executed / lanes,
+        longest_ticks=alone,
+        useful_steps=useful,
+        executed_steps=executed,
+        program_bytes=program_bytes,
+        host_seconds=host * share,
+        device_seconds=once + (waves - 1) * max(again, 0.0) + executed / lanes * tick,
+        stays=stays(jax.device_get(first.wave.tables), first.ids),
+    )
+
+
+def _time(run: Run, wave: Prepared, ticks: int) -> tuple[float, float]:
+    """Seconds of all but the ticks, if there is this wave alone, and of a tick.
+
+    A wave cut short runs the very program of a whole one: where its segments end is an argument.
+    """
+    nothing = _cut(wave, 0)
+    run([nothing])  # what has to be compiled is compiled now
+    once, count = _median(run, [nothing]), 1
+    while (spent := _median(run, [_cut(wave, count)])) < LONG + once and count < ticks:
+        count = min(4 * count, ticks)
+    return once, max(spent - once, 0.0) / count
+
+
+def _cut(prepared: Prepared, ticks: int) -> Prepared:
+    """The same wave, of which every device does its first `ticks` ticks alone."""
+    tables = prepared.wave.tables
+    bounds = np.minimum(np.asarray(tables.bounds), ticks)
+    tables = tables._replace(bounds=jax.device_put(bounds, tables.bounds.sharding))  # type: ignore[attr-defined]
+    return prepared._replace(wave=prepared.wave._replace(tables=tables))
+
+
+def _median(run: Run, waves: Sequence[Prepared]) -> float:
+    """Seconds of `run(waves)`: the median of three, of fewer where they take long."""
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < LONG:
+        begin = time.perf_counter()
+        run(waves)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def _list_bytes(partition: Partition) -> int:
+    """Bytes of the clients' index lists."""
+    shards = partition.train, partition.test
+    return sum(part.indices.nbytes + part.offsets.nbytes for part in shards)

@@ -1,0 +1,77 @@
+"""What a round did, in numbers: who returned, what travelled, who was left out."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from fedtp_jax.core import tree
+from fedtp_jax.engine.lanes import Row
+from fedtp_jax.engine.workbench import make_facts
+from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.task import Task
+from fedtp_jax.simulation.participation import Participants
+
+
+class RoundResult(NamedTuple):
+    """What one round did.
+
+    drawn: clients that were asked; clients: those that returned, stragglers among them did only part of their
+    steps; excluded: ids of those whose numbers are not finite; void: whether too few returned, so that
+    nothing changed; train_loss by example, NaN if void; occupancy: share of the lanes' steps that trained
+    somebody; bytes_down, bytes_up: sent by the server to all that were asked, and back by those that
+    returned, if nothing is compressed; host_seconds: preparation of its waves, beside the devices' work.
+    """
+
+    drawn: int
+    clients: int
+    stragglers: int
+    excluded: tuple[int, ...]
+    void: bool
+    train_loss: float
+    examples: int
+    occupancy: float
+    bytes_down: int
+    bytes_up: int
+    host_seconds: float
+
+
+def void_round(asked: Participants, traffic: tuple[int, int]) -> RoundResult:
+    """Of a round to which too few clients returned; `traffic` of one client, down and up."""
+    down, up = asked.drawn * traffic[0], len(asked.ids) * traffic[1]
+    return RoundResult(
+        asked.drawn, len(asked.ids), asked.stragglers, (), True, np.nan, 0, np.nan, down, up, 0.0
+    )
+
+
+def check_excluded(
+    round: int, excluded: Sequence[int], clients: int, on_nonfinite: Literal["exclude", "stop"]
+) -> None:
+    """Raise FloatingPointError if `round` (from 0) must end the run: by the setting, or as nobody is left."""
+    if len(excluded) < clients and not (excluded and on_nonfinite == "stop"):
+        return
+    who = f"all {clients} clients" if len(excluded) == clients else f"{len(excluded)} of {clients} clients"
+    named = ", ".join(map(str, excluded[:10])) + (", ..." if len(excluded) > 10 else "")
+    go_on = ", or go on without them: training.on_nonfinite=exclude" if len(excluded) < clients else ""
+    raise FloatingPointError(
+        f"round {round + 1}: {who} of the cohort ({named}) returned numbers that are not finite; lower "
+        f"training.learning_rate, and the hypernetwork's where there is one{go_on}"
+    )
+
+
+def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
+    """Bytes that one client of a cohort receives, and that it sends: personal leaves stay with it.
+
+    `one`: shapes of a state with the rows of one client.
+    """
+    shared, rows = jax.eval_shape(method.send, one)
+    row = Row(rows, make_facts(np.zeros(1), [], classes=task.num_classes))
+
+    def a_round(shared: Any, row: Any) -> Any:
+        row = jax.tree.map(lambda leaf: leaf[0], row)
+        return method.work.finish(shared, row, method.work.start(shared, row, jax.random.key(0)))
+
+    upload, kept = jax.eval_shape(a_round, shared, row)
+    down = (shared, tree.select(rows, method.roles, "generated"))
+    return tree.num_bytes(down), tree.num_bytes((upload.shared, kept.cotangent))

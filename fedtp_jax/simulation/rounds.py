@@ -1,0 +1,264 @@
+"""The rounds of a simulation: prepare on the host, train a cohort, aggregate, evaluate everybody."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.core import rng, tree
+from fedtp_jax.core.tree import Leaves
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.engine.population import Population, Rows
+from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches, steps_of
+from fedtp_jax.engine.waves import Prepared, Wave
+from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
+from fedtp_jax.evaluation.evaluate import Evaluator, evaluated_clients
+from fedtp_jax.evaluation.metrics import Sums
+from fedtp_jax.learning.method import Method, State, Upload
+from fedtp_jax.learning.optimizers import learning_rate_factor
+from fedtp_jax.learning.task import Task
+from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
+from fedtp_jax.simulation.initial_state import InitialState
+from fedtp_jax.simulation.participation import Participation
+from fedtp_jax.simulation.round_result import RoundResult, check_excluded, traffic, void_round
+
+
+class Simulator:
+    """The rounds of one method on one partition, on one mesh.
+
+    Args:
+      config: the simulation's settings.
+      task: the model and how it is trained.
+      method: built for this task.
+      data, partition: the examples and who holds them.
+      mesh: the devices.
+      share_with: a simulator of the same configuration and data but for the seed, whose programs are used.
+    """
+
+    def __init__(
+        self,
+        config: SimulationConfig,
+        task: Task,
+        method: Method,
+        data: Dataset,
+        partition: Partition,
+        mesh: Mesh,
+        share_with: "Simulator | None" = None,
+    ) -> None:
+        self.config, self.task, self.method, self.partition = config, task, method, partition
+        self.bench: Workbench = (
+            share_with.bench.for_partition(config, partition)
+            if share_with
+            else Workbench(config, data, partition, mesh)
+        )
+        self.programs = self.bench.programs
+        self.initial = InitialState(method, partition.num_clients, config.seed, self.programs)
+        self.participation = Participation(config, partition)
+        self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
+        self.layout: Layout = self._plan(share_with.layout if share_with else None)
+        self.evaluated = evaluated_clients(config, partition, self.participation.clients)
+        self.evaluator: Evaluator = self._make_evaluator(share_with.evaluator.layout if share_with else None)
+        self.embeddings = EmbeddingSteps(method, self.initial, self.bench)
+        self.traffic = traffic(method, self.initial.one, task)
+
+    def _plan(self, like: Layout | None) -> Layout:
+        """A training layout that any cohort fits."""
+        training = self.config.training
+        sizes = self.partition.train.sizes[self.participation.candidates]
+        batch = min(training.batch_size, int(sizes.max()))
+        steps = training.local_epochs * steps_of(sizes, batch)
+        if training.local_steps is not None:
+            steps = np.full(len(sizes), training.local_steps)
+        return self.bench.plan(steps, training.cohort_size, batch, self._row_bytes, self._bytes, like)
+
+    @functools.cached_property
+    def _row_bytes(self) -> int:
+        """Of what one client brings to the devices: its rows as they are sent, or as they are evaluated."""
+        one = self.initial.one
+        return max(row_bytes(self.method.send, one), row_bytes(self.method.variables, one))
+
+    def _make_evaluator(self, like: Layout | None) -> Evaluator:
+        method = self.method
+        return Evaluator(
+            self.bench,
+            lambda server, rows: method.variables(server._replace(rows=rows)),
+            method.predict,
+            self.evaluated,
+            self.initial.server,
+            self.initial.own_row,
+            lambda: self.task.feature_size("evaluation.knn"),
+            like=like,
+        )
+
+    def _bytes(self, layout: Layout) -> int:
+        return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(2,))
+
+    def _shapes(self, layout: Layout) -> tuple[Any, ...]:
+        """The arguments of `_train_wave`, abstract as far as they are not known in advance."""
+        bench, server = self.bench, self.bench.abstract(self.initial.server)
+        totals = bench.abstract(jax.eval_shape(self._zero_totals, server))
+        rows = tree.rows_like(self.initial.own_row, layout.devices * layout.slots)
+        wave = bench.abstract_wave(layout, self._classes)
+        return server, bench.abstract_rows(rows), totals, wave, bench.examples, jax.random.key(0)
+
+    @property
+    def program_bytes(self) -> int:
+        """Bytes that training a wave takes on each device, the data set included."""
+        return self._bytes(self.layout)
+
+    def compile(self) -> None:
+        """Start to compile what the first round needs, in the order in which it does, and go on meanwhile."""
+        server, rows, totals, *others = self._shapes(self.layout)
+        self.initial.compile()
+        self.programs.start("train", self._train_wave, server, rows, totals, *others, donate=(2,))
+        self.programs.start("zeros", self._zero_totals, server)
+        self.programs.start("aggregate", self.method.aggregate, server, *totals, donate=(0,))
+        self.embeddings.compile()
+
+    def init(self, folder: Path | None = None) -> State:
+        """The state before round 0; rows that live on disk are files in `folder`."""
+        return self.place(self.initial.state(self.config.engine.rows, folder))
+
+    def place(self, state: State) -> State:
+        """The state with the server's part on the devices, as the programs expect it."""
+        return self.bench.replicate(_server(state))._replace(rows=state.rows)
+
+    # ----------------------------------------------------------------------------------- preparation
+
+    def prepare(self, round: int) -> Iterator[Prepared]:
+        """The waves of `round`, none if it is void; a function of the seed and the round alone."""
+        training = self.config.training
+        cohort, shares, *_ = self.participation.participants(round)
+        if len(cohort) < training.participation.minimum:
+            return
+        rate = learning_rate_factor(training.schedule, round, training.rounds)
+        size = self.bench.wave_size(training.cohort_size, self._row_bytes)  # whoever dropped out
+        for first in range(0, len(cohort), size):
+            part = slice(first, first + size)
+            batches = [
+                self._batches(round, int(k), share)
+                for k, share in zip(cohort[part], shares[part], strict=True)
+            ]
+            yield self.prepare_wave(cohort[part], batches, cohort, rate)
+
+    def _batches(self, round: int, client: int, share: float) -> Batches:
+        """The client's local steps in `round`, or only this share of them, but one at least."""
+        training, shard = self.config.training, self.bench.train_positions(client)
+        steps, batch = training.local_steps, self.layout.batch
+        if share < 1:
+            steps = steps or training.local_epochs * int(steps_of(len(shard), batch))
+            steps = max(1, int(share * steps))
+        order = rng.generator(self.config.seed, rng.Purpose.BATCHES, round, client)
+        return shuffled_batches(shard, training.local_epochs, batch, order, steps)
+
+    def prepare_wave(
+        self, clients: np.ndarray, batches: Sequence[Batches], cohort: np.ndarray, rate: float = 1.0
+    ) -> Prepared:
+        """The wave of `clients` [K] with these local steps and weights p_k = n_k / sum over the cohort.
+
+        `rate` is the round's factor on the clients' learning rate.
+        """
+        sizes = self.partition.train.sizes
+        facts = make_facts(
+            clients,
+            batches,
+            weight=sizes[clients] / sizes[cohort].sum(),
+            rate=rate,
+            noise=self.bench.noise(clients),
+            class_counts=self._class_counts(clients),
+        )
+        return self.bench.prepare(clients, batches, facts, self.layout)
+
+    def _class_counts(self, cohort: np.ndarray) -> np.ndarray:
+        """[K, C] train examples of each class; C = 0 where the method does not ask."""
+        if not self._classes:
+            return np.zeros((len(cohort), 0))
+        shards = self.partition.train
+        return np.stack([np.bincount(self._labels[shards[k]], minlength=self._classes) for k in cohort])
+
+    # ---------------------------------------------------------------------------------- a training round
+
+    def round(self, state: State, round: int, waves: Iterable[Prepared]) -> tuple[State, RoundResult]:
+        """Train the cohort of these waves and aggregate. `state` is consumed.
+
+        Raises FloatingPointError when no client of the cohort returned finite numbers, or one did not and
+        training.on_nonfinite is "stop".
+        """
+        server, rows = _server(state), state.rows
+        key = rng.key(self.config.seed, rng.Purpose.CLIENT, round)
+        totals = self.programs("zeros", self._zero_totals, server)
+
+        def train(own: Leaves, wave: Wave) -> Any:
+            nonlocal totals
+            totals, received = self.programs(
+                "train", self._train_wave, server, own, totals, wave, self.bench.examples, key, donate=(2,)
+            )
+            return received
+
+        done, gradients, excluded = [], [], []
+        take = self._rows_of(rows)
+        for prepared, (personal, gradient, bad) in self.bench.over_waves(train, waves, take):
+            rows.put(prepared.ids, personal)
+            gradients.append(gradient)
+            excluded += prepared.ids[bad > 0].tolist()
+            done.append(prepared[1:])
+        if not done:
+            return state, void_round(self.participation.participants(round), self.traffic)
+        ids, clients, useful, executed, host = zip(*done, strict=True)
+        total = sum(clients)
+        check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite)
+        upload = jax.device_get(totals[0]._replace(shared={}))
+        self.embeddings.step(rows, np.concatenate(ids), gradients, float(upload.weight))
+        server = self.programs("aggregate", self.method.aggregate, server, *totals, donate=(0,))
+        asked = self.participation.participants(round)
+        return server._replace(rows=rows), RoundResult(
+            drawn=asked.drawn,
+            clients=total,
+            stragglers=asked.stragglers,
+            excluded=tuple(sorted(excluded)),
+            void=False,
+            train_loss=float(upload.loss) / max(float(upload.examples), 1.0),
+            examples=int(upload.examples),
+            occupancy=sum(useful) / max(sum(executed), 1),
+            bytes_down=asked.drawn * self.traffic[0],
+            bytes_up=total * self.traffic[1],
+            host_seconds=sum(host),
+        )
+
+    def _train_wave(
+        self, server: State, rows: Leaves, totals: Any, wave: Wave, examples: Any, key: jax.Array
+    ) -> Any:
+        """(totals, (new personal rows, gradients of the embeddings, who is excluded))."""
+        state = server._replace(rows=rows)
+        shared, sent = self.method.send(state)
+        upload, kept = self.bench.run(self.method.work, wave, examples, shared, sent, key)
+        received = self.method.receive(state, kept)
+        totals = tree.add(totals, (upload, received.generator))
+        return totals, (received.rows, received.embeddings, kept.excluded)
+
+    def _zero_totals(self, server: State) -> tuple[Upload, Any]:
+        zero = jnp.zeros(())
+        upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), zero, zero, zero, zero)
+        return upload, jax.tree.map(jnp.zeros_like, server.generator)
+
+    # ---------------------------------------------------------------------------------------- evaluation
+
+    def evaluate(self, state: State, waves: Iterable[Prepared] | None = None) -> Sums:
+        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
+        return self.evaluator(_server(state), self._rows_of(state.rows), waves)
+
+    def _rows_of(self, rows: Population) -> Callable[[np.ndarray], Rows]:
+        """ids [K] -> the rows [K, ...] that these clients bring to the devices."""
+        return functools.partial(rows.take, paths=list(self.initial.own_row))
+
+
+def _server(state: State) -> State:
+    """The state without rows."""
+    return state._replace(rows={})

@@ -1,0 +1,34 @@
+"""Simulators made of a configuration and its data: alone, or beside each other on common programs."""
+
+from collections.abc import Sequence
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.core import hosts
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.engine.mesh import open_mesh
+from fedtp_jax.engine.schedule import common_layout
+from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.rounds import Simulator
+
+
+def set_up(
+    config: SimulationConfig, data: Dataset, share_with: Simulator | None = None
+) -> tuple[DataSpec, Simulator]:
+    """Open the devices, part the data among the clients, build model and method.
+
+    `share_with`: a simulator of the same configuration and data but for the seed, whose programs are used.
+    """
+    mesh = open_mesh(config.engine.devices)
+    partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
+    shape = DataSpec.of(data, partition)
+    hosts.check_same("data", shape)
+    return shape, Simulator(config, *shape.build(config), data, partition, mesh, share_with)
+
+
+def share_programs(simulators: Sequence[Simulator]) -> None:
+    """Bring simulators that were made to share programs to common layouts: the same shapes, one program."""
+    for parts in (simulators, [simulator.evaluator for simulator in simulators]):
+        layout = common_layout([part.layout for part in parts])
+        for part in parts:
+            part.layout = layout

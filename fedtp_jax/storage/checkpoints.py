@@ -1,0 +1,205 @@
+"""Checkpoints between two rounds: atomic, checked when read, restored bit for bit.
+
+A checkpoint holds all that a run goes on from: the state, and the logs as they were. Whatever else is in a
+run's folder is made from it, and made again if it is lost.
+"""
+
+import contextlib
+import json
+import logging
+import shutil
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+
+from fedtp_jax.core import hosts
+from fedtp_jax.core.errors import UserError, in_one_line
+from fedtp_jax.core.tree import num_bytes, rows_like
+from fedtp_jax.engine.population import Population, Rows
+from fedtp_jax.learning.method import State
+from fedtp_jax.simulation.initial_state import InitialState
+
+T = TypeVar("T")
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds: the state without rows, rows {path: [K, ...]} of `ids` [K], the logs."""
+
+    server: State
+    ids: np.ndarray
+    rows: Rows
+    logs: dict[str, bytes]
+
+    def state(self, population: Population) -> State:
+        """The state, its rows put into `population`."""
+        population.put(self.ids, self.rows)
+        return self.server._replace(rows=population)
+
+
+class Checkpoints:
+    """The checkpoints in one folder, written by orbax: a step is a number of finished rounds.
+
+    Orbax writes beside and renames, so a killed process leaves no half of a checkpoint; checksums find what
+    was damaged later. Each process that opens them reads or writes by itself, and waits for no other.
+    """
+
+    def __init__(self, folder: Path, keep: int, read_only: bool = False) -> None:
+        self._folder, self._keep, self._read_only = folder.resolve(), keep, read_only
+        if not read_only:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"{folder}: is no folder ({in_one_line(error)}); take it away") from None
+        self._open()
+
+    def _open(self) -> None:
+        import orbax.checkpoint as ocp  # costs a quarter second, and only runs with a folder need it
+
+        self._ocp, this = ocp, hosts.index()
+        with _quiet() if self._read_only else contextlib.nullcontext():
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=self._keep,
+                create=False,
+                cleanup_tmp_directories=not self._read_only,  # a reader must not clean up after a run at work
+                read_only=self._read_only,
+                multiprocessing_options=ocp.options.MultiprocessingOptions(this, active_processes={this}),
+            )
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def save(self, rounds: int, state: State, logs: Mapping[str, bytes], meta: dict[str, Any]) -> None:
+        """Save `state` and `logs` {name: content} after `rounds` rounds; `meta` is plain JSON values.
+
+        Of the clients' rows those that were written: the others are functions of the seed. Returns before
+        all is on disk. What the storage refuses is warned of, and the checkpoints that are there stay.
+        """
+        written = state.rows.written_ids
+        texts = {name: np.frombuffer(text, np.uint8) for name, text in logs.items()}
+        content = _pack((jax.device_get(state._replace(rows={})), written, state.rows.take(written), texts))
+        lengths = {name: len(text) for name, text in texts.items()}
+        sizes = {"rounds": rounds, "rows": len(written), "logs": lengths}
+        facts = json.dumps({**meta, **sizes, "checksum": zlib.crc32(content.data)})
+        args = self._ocp.args.Composite(
+            state=self._ocp.args.StandardSave({"leaves": content}),
+            meta=self._ocp.args.JsonSave({"facts": facts, "checksum": zlib.crc32(facts.encode())}),
+        )
+        self.settle()
+        self._attempt(lambda: self._manager.save(rounds, args=args))
+
+    def settle(self) -> None:
+        """Wait until what was saved is on disk."""
+        self._attempt(self._manager.wait_until_finished)
+
+    def _attempt(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except Exception as error:  # orbax and its storage raise many kinds for a full or lost disk
+            warnings.warn(
+                f"{self._folder}: a checkpoint could not be written ({_reason(error)}); the run goes on, and "
+                "what was saved before is kept",
+                stacklevel=4,
+            )
+            with contextlib.suppress(Exception):  # the same once more
+                self._manager.close()
+            for half in self._folder.glob("*orbax-checkpoint-tmp*"):
+                shutil.rmtree(half, ignore_errors=True)  # it may be what fills the disk
+            self._open()  # an orbax manager that has failed loses count of what there is
+
+    def steps(self) -> list[int]:
+        """Numbers of finished rounds of which a checkpoint exists, newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def meta(self, rounds: int) -> dict[str, Any]:
+        """What was saved beside the state. Raises ValueError, or what orbax raises, when it is damaged."""
+        saved = self._manager.restore(
+            rounds, args=self._ocp.args.Composite(meta=self._ocp.args.JsonRestore())
+        ).meta
+        if set(saved) != {"facts", "checksum"}:
+            raise ValueError("it was written by another version of fedtp_jax")
+        if zlib.crc32(saved["facts"].encode()) != saved["checksum"]:
+            raise ValueError("its checksum does not fit its contents")
+        return dict(json.loads(saved["facts"]))
+
+    def saved(self, rounds: int, initial: InitialState) -> Saved:
+        """What was saved; ValueError, or what orbax raises, when it is damaged."""
+        meta = self.meta(rounds)
+        ids, rows = np.zeros(meta["rows"], np.int64), rows_like(initial.row, meta["rows"])
+        texts = {name: np.zeros(length, np.uint8) for name, length in meta["logs"].items()}
+        like = initial.server, ids, rows, texts
+        wanted = {"leaves": np.zeros(num_bytes(like), np.uint8)}
+        content = self._manager.restore(
+            rounds, args=self._ocp.args.Composite(state=self._ocp.args.StandardRestore(wanted))
+        ).state["leaves"]
+        if zlib.crc32(content.data) != meta["checksum"]:
+            raise ValueError("its checksum does not fit its contents")
+        server, ids, rows, texts = _unpack(content, like)
+        return Saved(server, ids, rows, {name: text.tobytes() for name, text in texts.items()})
+
+    def newest(self, initial: InitialState) -> tuple[int, Saved] | None:
+        """(finished rounds, state) of the newest checkpoint that can be read; a damaged one is warned of."""
+        return self._first_readable(lambda rounds: (rounds, self.saved(rounds, initial)))
+
+    def newest_meta(self) -> dict[str, Any] | None:
+        """What the newest readable checkpoint carries beside the state."""
+        return self._first_readable(self.meta)
+
+    def _first_readable(self, read: Callable[[int], T]) -> T | None:
+        for rounds in self.steps():
+            try:
+                return read(rounds)
+            except Exception as error:  # orbax and its storage raise many kinds for a damaged file
+                warnings.warn(
+                    f"the checkpoint of round {rounds} is damaged and skipped ({_reason(error)})",
+                    stacklevel=3,
+                )
+        return None
+
+    def forget_after(self, rounds: int) -> None:
+        """Delete checkpoints of later rounds: damaged ones that a resumed run will write anew."""
+        for step in self.steps():
+            if step > rounds:
+                self._manager.delete(step)
+
+    def close(self) -> None:
+        """Wait until everything is on disk, and end."""
+        self.settle()
+        self._manager.close()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without orbax's word to every reader that it only reads."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    """The error in at most a line."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= 160 else f"...{line[-157:]}"  # storage says at the end what it was
+
+
+def _pack(content: Any) -> np.ndarray:
+    """All leaves' bytes in one array: one read at restoring, which succeeds or fails as a whole."""
+    parts = [np.ascontiguousarray(leaf).reshape(-1).view(np.uint8) for leaf in jax.tree.leaves(content)]
+    return np.concatenate(parts)
+
+
+def _unpack(content: np.ndarray, like: Any) -> Any:
+    """The inverse of `_pack`, given the shapes and dtypes."""
+    shapes, structure = jax.tree.flatten(like)
+    ends = np.cumsum([shape.size * shape.dtype.itemsize for shape in shapes])
+    if ends[-1] != len(content):
+        raise ValueError(f"it holds {len(content)} bytes where {ends[-1]} are expected")
+    parts = np.split(content, ends[:-1])
+    leaves = [part.view(s.dtype).reshape(s.shape) for part, s in zip(parts, shapes, strict=True)]
+    return jax.tree.unflatten(structure, leaves)

@@ -1,0 +1,170 @@
+"""The folder of a run: its files, written so that a killed run can go on as if it had never stopped.
+
+config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothing that depends on the clock),
+timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedtp_jax.core.errors import UserError, in_one_line
+from fedtp_jax.storage.csv_log import CsvLog
+from fedtp_jax.storage.files import write_json
+
+# by a process that was killed before config.yaml, the last of the header, made a run of the folder
+LEFT_BEHIND = {"environment.json", "partition.npz"} | {
+    f"{name}.part" for name in ("environment.json", "partition.npz", "config.yaml", "seeds.json")
+}
+
+
+class RunFolder:
+    """Paths and files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.environment = path / "environment.json"
+        self.partition = path / "partition.npz"
+        self.clients = path / "clients.csv"
+        self.checkpoints = path / "checkpoints"
+        self.report = path / "report.html"
+        self.metrics = CsvLog(path / "metrics.csv")
+        self.timing = CsvLog(path / "timing.csv")
+        self._held: int | None = None
+
+    def logs(self) -> dict[str, bytes]:
+        """The two logs as they are now."""
+        return {"metrics": self.metrics.content(), "timing": self.timing.content()}
+
+    def restore_logs(self, logs: Mapping[str, bytes]) -> None:
+        """Make the two logs what they were."""
+        self.metrics.restore(logs["metrics"])
+        self.timing.restore(logs["timing"])
+
+    @classmethod
+    def create(cls, path: Path, write_header: Callable[["RunFolder"], None]) -> "RunFolder":
+        """A new folder, held by this process, or none at all; an existing one must be empty.
+
+        `write_header` writes the first files in it.
+        """
+        cls.check_free(path)
+        found, folder = path.exists(), cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            folder.hold()
+            cls.check_free(path)  # another process may have been quicker
+            write_header(folder)
+        except OSError as error:
+            if folder._held is not None:
+                folder.release()
+                for file in path.iterdir():
+                    file.unlink()
+                if not found:
+                    path.rmdir()
+            raise UserError(
+                f"{path}: cannot be written ({error.strerror}); free space, or choose another folder"
+            ) from None
+        except BaseException:
+            folder.release()
+            raise
+        return folder
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raise UserError unless `path` can become a new run's folder."""
+        try:
+            path.lstat()
+            found = {file.name for file in path.iterdir()} if path.is_dir() else {""}
+            taken = bool(found - LEFT_BEHIND) or found == {"partition.npz"}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: cannot be created ({in_one_line(error)}); choose another folder"
+            ) from None
+        if taken:
+            hint = (
+                f" (to go on with the run in it: fedtp resume {path})"
+                if (path / "config.yaml").exists()
+                else ""
+            )
+            raise UserError(f"{path}: exists and is not an empty folder; choose another{hint}")
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The folder of a run that was started before."""
+        if not (path / "config.yaml").is_file():
+            raise UserError(
+                f"{path}: is not the folder of a run (it has no config.yaml); give the folder itself"
+            )
+        return cls(path)
+
+    def hold(self) -> None:
+        """Keep the folder for this process until `release`; UserError if another one has it.
+
+        The lock is on the folder itself and ends with the process, however it ends.
+        """
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(folder)
+            raise UserError(
+                f"{self.path}: another process is at work on this run; wait for its end, or stop it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        self._held = folder
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    @classmethod
+    def fresh(cls, stem: str, root: Path = Path("runs")) -> Path:
+        """runs/stem, or runs/stem-2, runs/stem-3 ... : the first that is free."""
+        number = 1
+        while (path := root / (stem if number == 1 else f"{stem}-{number}")).exists():
+            number += 1
+        return path
+
+
+class SeedsFolder:
+    """The folder of the runs with several seeds: one run in each of its folders seed-0, seed-1, ..."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._content = path, path / "seeds.json"
+
+    def create(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
+        """Make the folder, which must be free, and note what is run in it."""
+        RunFolder.create(self.path, lambda folder: self.note(config, seeds)).release()
+
+    def note(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
+        """Say what is run in the folder, which may hold some of it already."""
+        write_json(self._content, {"seeds": list(seeds), "config": dict(config)})
+
+    def run(self, seed: int) -> Path:
+        """The folder of one run."""
+        return self.path / f"seed-{seed}"
+
+    def begun(self, seed: int) -> bool:
+        """Whether there is a run to go on with."""
+        return (self.run(seed) / "config.yaml").exists()
+
+    def read(self) -> tuple[dict[str, Any], list[int]] | None:
+        """(configuration, seeds), or None if it is not such a folder."""
+        if not self._content.is_file():
+            return None
+        try:
+            content = json.loads(self._content.read_text("utf-8"))
+            return dict(content["config"]), list(content["seeds"])
+        except (OSError, ValueError, LookupError, TypeError):
+            raise UserError(
+                f"{self._content}: is damaged, so the runs cannot be continued; start anew"
+            ) from None

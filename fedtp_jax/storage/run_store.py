@@ -1,0 +1,127 @@
+"""A run's folder while the run is at work: what is appended round by round, and taken up after a stop."""
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.learning.method import State
+from fedtp_jax.partitions.files import save_partition
+from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.initial_state import InitialState
+from fedtp_jax.storage.checkpoints import Checkpoints, Saved
+from fedtp_jax.storage.csv_log import write_csv
+from fedtp_jax.storage.files import go_on_without, storage_error
+from fedtp_jax.storage.run_folder import RunFolder
+from fedtp_jax.storage.run_identity import (
+    check_same_run,
+    checkpoint_meta,
+    read_meta,
+    read_newest,
+    write_header,
+)
+
+
+class RunStore:
+    """Held by this process until `close`; of several processes the first alone has it.
+
+    What a run cannot do without (metrics.csv) raises StorageError where it cannot be written; of anything
+    else a warning says so, and the run goes on.
+    """
+
+    def __init__(
+        self, folder: RunFolder, config: SimulationConfig, spec: DataSpec, partition: Partition
+    ) -> None:
+        self.folder, self._config, self._spec, self._partition = folder, config, spec, partition
+        self._checkpoints: Checkpoints | None = None
+
+    @classmethod
+    def create(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
+        """That of a new run."""
+        folder = RunFolder.create(out, lambda folder: write_header(folder, config, partition))
+        return cls(folder, config, spec, partition)
+
+    @classmethod
+    def take_up(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
+        """That of a run that was stopped."""
+        folder = RunFolder.open(out)
+        folder.hold()
+        return cls(folder, config, spec, partition)
+
+    def read(self, initial: InitialState) -> tuple[int, Saved | None]:
+        """(rounds done, the newest checkpoint); the folder's files are made what they were then.
+
+        Raises UserError for a run of another configuration or data, StorageError where files cannot be
+        written.
+        """
+        folder = self.folder
+        checkpoints = self._open_checkpoints()
+        try:
+            done, saved = 0, None
+            if checkpoints.steps():
+                check_same_run(read_meta(checkpoints, folder.path), self._config, self._spec, folder.path)
+                done, saved = read_newest(checkpoints, initial, folder.path)
+            else:
+                warnings.warn(
+                    f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=6
+                )
+            # last, and each from what the checkpoint says: what refuses to resume must change nothing
+            folder.restore_logs(saved.logs if saved else {"metrics": b"", "timing": b""})
+            go_on_without(folder.partition, functools.partial(self._restore_partition, folder.partition))
+            checkpoints.forget_after(done)
+        except OSError as error:
+            raise storage_error(error, error.filename or folder.path, folder.path) from None
+        finally:
+            checkpoints.close()
+        return done, saved
+
+    def _restore_partition(self, path: Path) -> None:
+        before = path.read_bytes() if path.is_file() else b""
+        save_partition(self._partition, path)
+        if path.read_bytes() != before:
+            warnings.warn(f"{path}: was changed or lost; it is written anew", stacklevel=2)
+
+    def _open_checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder.checkpoints, self._config.checkpoint.keep)
+
+    def start(self) -> None:
+        """Be ready for checkpoints."""
+        self._checkpoints = self._open_checkpoints()
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row to metrics.csv."""
+        try:
+            self.folder.metrics.append(row)
+        except OSError as error:
+            raise storage_error(error, self.folder.metrics.path, self.folder.path) from None
+
+    def append_timing(self, row: Mapping[str, Any]) -> None:
+        """Add a row to timing.csv."""
+        go_on_without(self.folder.timing.path, lambda: self.folder.timing.append(row))
+
+    def write_clients(self, table: pd.DataFrame) -> None:
+        """Write clients.csv."""
+        go_on_without(self.folder.clients, lambda: write_csv(self.folder.clients, table))
+
+    def write_report(self, write: Callable[[RunFolder], None]) -> None:
+        """Let `write` write report.html."""
+        go_on_without(self.folder.report, lambda: write(self.folder))
+
+    def save(self, round: int, state: State) -> None:
+        """Make a checkpoint, if there is none of this round."""
+        if self._checkpoints and round not in self._checkpoints.steps():
+            meta = checkpoint_meta(self._config, self._spec)
+            self._checkpoints.save(round, state, self.folder.logs(), meta)
+
+    def close(self) -> None:
+        """Wait for what is being written, and let others have the folder."""
+        self.folder.metrics.close()
+        self.folder.timing.close()
+        if self._checkpoints:
+            self._checkpoints.close()
+        self.folder.release()

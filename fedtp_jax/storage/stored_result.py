@@ -1,0 +1,100 @@
+"""A result as a run's folder: written whole, read back as it stood at the newest checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config.load import load_config
+from fedtp_jax.engine.programs import Programs
+from fedtp_jax.learning.method import State
+from fedtp_jax.partitions.files import load_partition
+from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.initial_state import InitialState
+from fedtp_jax.storage.checkpoints import Checkpoints
+from fedtp_jax.storage.csv_log import csv_rows, read_rows, write_csv
+from fedtp_jax.storage.run_folder import RunFolder
+from fedtp_jax.storage.run_identity import (
+    check_config,
+    checkpoint_meta,
+    read_meta,
+    read_newest,
+    spec_of,
+    write_header,
+)
+
+WHOLE_NUMBERS = {
+    "round",
+    "drawn",
+    "clients",
+    "stragglers",
+    "void",
+    "excluded",
+    "examples",
+    "bytes_down",
+    "bytes_up",
+    "clients_tested",
+    "clients_without_test",
+}
+
+
+class StoredResult(NamedTuple):
+    """What a folder holds of a result; `history` and `clients` are its tables."""
+
+    config: SimulationConfig
+    history: pd.DataFrame
+    clients: pd.DataFrame
+    state: State
+    partition: Partition
+    spec: DataSpec
+
+
+def write_result(path: Path, result: StoredResult) -> None:
+    """Make the folder; `path` must not exist or be empty."""
+    run = RunFolder.create(path, lambda folder: write_header(folder, result.config, result.partition))
+    try:
+        for row in result.history.to_dict("records"):
+            run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})
+        run.metrics.close()
+        write_csv(run.clients, result.clients)
+        checkpoints = Checkpoints(run.checkpoints, keep=1)
+        meta = checkpoint_meta(result.config, result.spec)
+        checkpoints.save(len(result.history), result.state, run.logs(), meta)
+        checkpoints.close()
+    finally:
+        run.release()
+
+
+def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
+    """What the folder holds; `own`: the parts (model, method, partition) that no file can hold."""
+    run = RunFolder.open(path)
+    config = load_config(run.config, values=own)
+    checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
+    try:
+        meta = read_meta(checkpoints, run.path)
+        check_config(meta, config, run.path)
+        spec = spec_of(meta)
+        initial = InitialState(spec.build(config)[1], spec.num_clients, config.seed, Programs())
+        _, saved = read_newest(checkpoints, initial, run.path)
+    finally:
+        checkpoints.close()
+    return StoredResult(
+        config=config,
+        history=pd.DataFrame(csv_rows(saved.logs["metrics"])),
+        clients=pd.DataFrame(read_rows(run.clients)),
+        state=saved.state(initial.population(config.engine.rows)),
+        partition=load_partition(run.partition),
+        spec=spec,
+    )
+
+
+def _plain(column: str, value: Any) -> int | float | str | None:
+    """A cell of the history as it was recorded: pandas keeps whole numbers beside gaps as floats."""
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return None
+    return int(value) if column in WHOLE_NUMBERS else float(value)

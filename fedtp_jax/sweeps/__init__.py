@@ -1,0 +1,1 @@
+"""Many simulations: what a file asks for, and running it."""

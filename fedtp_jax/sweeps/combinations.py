@@ -1,0 +1,220 @@
+"""What a sweep's file asks for: combinations of settings, each checked, named, and given its folder."""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedtp_jax.comparison.differing_fields import DifferingFields
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config.convert import show
+from fedtp_jax.config.load import load_config
+from fedtp_jax.config.plain import differences, to_dict
+from fedtp_jax.config.yaml_files import read_yaml
+from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.data.sources import load
+from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder
+
+FIELDS = ("base", "seeds", "grid", "list")
+LONGEST = 120  # letters of a folder's name; file systems allow 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+    """One configuration of a sweep; in `folder` a run for each of the seeds, seed-0, seed-1, ..."""
+
+    name: str
+    config: SimulationConfig
+    folder: Path
+    seeds: tuple[int, ...]
+
+    def run(self, seed: int) -> Path:
+        return SeedsFolder(self.folder).run(seed)
+
+    def is_done(self, seed: int) -> bool:
+        """Whether the run is finished: its report is the last thing that it writes."""
+        return RunFolder(self.run(seed)).report.is_file()
+
+    @property
+    def left(self) -> list[int]:
+        """Seeds whose runs are not finished."""
+        return [seed for seed in self.seeds if not self.is_done(seed)]
+
+    def begin(self) -> list[int]:
+        """Make the folder, note which seeds are run together in it, as `fedtp resume` will, and return them.
+
+        If some were stopped these are the ones that they were begun with, finished ones too: their common
+        layout stays, and with it every bit. If others have come these go with what is left, and what is
+        finished is not touched: another layout would change the last digits of its evaluation.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        folder = SeedsFolder(self.folder)
+        _, begun = folder.read() or ({}, [])
+        open_seeds = [seed for seed in begun if not self.is_done(seed)]
+        seeds = begun if set(open_seeds) == set(self.left) else self.left
+        folder.note(to_dict(self.config), seeds)
+        return seeds
+
+
+def read_sweep(file: Path) -> tuple[list[SimulationConfig], tuple[int, ...]]:
+    """(the configuration of each combination, seeds), all of them checked.
+
+    Raises UserError naming the file, the field or the combination, what came and what is allowed.
+    """
+    values = read_yaml(file, "base:")
+    for name in values:
+        if name not in FIELDS:
+            raise UserError(
+                f"{file}: {name}: unknown field{nearest(str(name), FIELDS)}; the fields of a sweep are: "
+                f"{', '.join(FIELDS)}"
+            )
+    if not isinstance(values.get("base"), str):
+        raise UserError(
+            f"{file}: base: got {show(values.get('base'))}, expected the path of a configuration file, from "
+            "this file's folder, such as quickstart.yaml"
+        )
+    path = file.parent / values["base"]
+    base = _loaded(path, {}, f"{file}: base")
+    entries = _entries(file, values)
+    configs = [_loaded(path, entry, f"{file}: {_words(entry)}") for entry in entries]
+    for k, config in enumerate(configs):
+        if config in configs[:k]:
+            first = entries[configs.index(config)]
+            raise UserError(
+                f"{file}: {_words(first)} and {_words(entries[k])} are one configuration; keep one of them"
+            )
+    seeds = values.get("seeds", [base.seed])
+    if not isinstance(seeds, list) or not seeds or len({*map(repr, seeds)}) < len(seeds):
+        raise UserError(
+            f"{file}: seeds: got {show(seeds)}, expected a list of different whole numbers, such as [0, 1, 2]"
+        )
+    for seed in seeds:
+        _loaded(path, {"seed": seed}, f"{file}: seeds")
+    return configs, tuple(seeds)
+
+
+def _loaded(path: Path, fields: Mapping[str, Any], where: str) -> SimulationConfig:
+    try:
+        return load_config(path, fields)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _words(entry: Mapping[str, Any]) -> str:
+    return ", ".join(f"{field}={show(value)}" for field, value in entry.items())
+
+
+def _entries(file: Path, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """{field: value} of each combination."""
+    if ("grid" in values) == ("list" in values):
+        raise UserError(
+            f"{file}: expected one of 'grid:' (every combination of {{field: [values]}}) and 'list:' "
+            f"(entries {{field: value}}), got {'both; make two files' if 'grid' in values else 'neither'}"
+        )
+    kind = "grid" if "grid" in values else "list"
+    given = values[kind]
+    if kind == "grid":
+        if not isinstance(given, dict) or not given:
+            raise UserError(
+                f"{file}: grid: got {show(given)}, expected fields with the values of each, such as "
+                "method.name: [fedtp, fedavg]"
+            )
+        for field, choices in given.items():
+            if not isinstance(choices, list) or not choices:
+                raise UserError(
+                    f"{file}: grid: {field}: got {show(choices)}, expected a list of values, such as [1, 5]"
+                )
+        entries = [dict(zip(given, choice, strict=True)) for choice in itertools.product(*given.values())]
+    else:
+        if not isinstance(given, list) or not given or not all(isinstance(e, dict) and e for e in given):
+            raise UserError(
+                f"{file}: list: got {show(given)}, expected entries such as "
+                "{method.name: fedtp, training.local_epochs: 5}"
+            )
+        entries = given
+    for field in itertools.chain(*entries):
+        if not isinstance(field, str) or field == "seed":
+            raise UserError(
+                f"{file}: {kind}: {field}: is not a field to vary here; "
+                + ("give seeds: [0, 1, 2] beside it" if field == "seed" else "expected section.field")
+            )
+    return entries
+
+
+def place(
+    file: Path, configs: Sequence[SimulationConfig], seeds: tuple[int, ...], out: Path
+) -> list[Combination]:
+    """Give each configuration the folder that holds it already, or a new one named by what varies.
+
+    Raises UserError where a folder that would be new is taken.
+    """
+    if out.exists() and (not out.is_dir() or (out / "config.yaml").exists() or (out / "seeds.json").exists()):
+        raise UserError(f"{out}: is not the folder of a sweep; choose another with --out")
+    there = {path.parent: _config_of(path.parent) for path in sorted(out.glob("*/seeds.json"))}
+    placed, names = [], _names(configs)
+    for name, config in zip(names, configs, strict=True):
+        same = [folder for folder, other in there.items() if not _differences(other, config)]
+        folder = same[0] if same else out / name
+        if folder in there and not same:
+            raise UserError(
+                f"{folder}: was run with another configuration "
+                f"({'; '.join(_differences(there[folder], config))}); put {file} back as it was, or choose "
+                "another folder with --out"
+            )
+        if not same:
+            RunFolder.check_free(folder)
+        placed.append(Combination(folder.name, config, folder, seeds))
+    return placed
+
+
+def make_folder(out: Path) -> None:
+    """The sweep's folder, if it is not there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be created ({error.strerror}); choose another folder with --out"
+        ) from None
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    """The configuration, as to_dict gives it, of a combination that was begun."""
+    content = SeedsFolder(folder).read()
+    assert content
+    return content[0]
+
+
+def _differences(there: Mapping[str, Any], config: SimulationConfig) -> list[str]:
+    return differences({**there, "seed": 0}, {**to_dict(config), "seed": 0})
+
+
+def _names(configs: Sequence[SimulationConfig]) -> list[str]:
+    """A readable name for each that a file system, a shell and a URL take as it is."""
+    plain, names = [to_dict(config) for config in configs], list[str]()
+    differing = DifferingFields(plain)
+    for config in plain:
+        values = sorted(differing.of(config).items(), key=lambda pair: not pair[0].startswith("method."))
+        words = ",".join(differing.words(dict(values))) or f"method={config['method']['name']}"
+        name = re.sub(r"[^A-Za-z0-9.,=+-]+", "_", words)[:LONGEST]
+        same = sum(other == name or other.startswith(f"{name}~") for other in names)
+        names.append(f"{name}~{same + 1}" if same else name)
+    return names
+
+
+def check(file: Path, combinations: Sequence[Combination]) -> None:
+    """Raise UserError for one whose partition or model does not fit its data, before anything runs."""
+    data: dict[Any, Dataset] = {}
+    for combination in sorted(combinations, key=lambda one: repr(one.config.data)):
+        config = dataclasses.replace(combination.config, seed=combination.seeds[0])
+        try:
+            if config.data not in data:
+                data = {config.data: load(config.data)}  # one at a time: they may be large
+            held = data[config.data]
+            DataSpec.of(held, make_partition(config.partition, held, config.seed)).build(config)
+        except UserError as error:
+            raise UserError(f"{file}: {combination.name}: {error}") from None

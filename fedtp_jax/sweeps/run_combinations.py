@@ -1,0 +1,180 @@
+"""Running a sweep's combinations: one after the other here, or several at once in processes of their own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import IO, Any
+
+import numpy as np
+from rich.console import Console
+
+from fedtp_jax.comparison.compared_run import ComparedRun
+from fedtp_jax.core.errors import StorageError, UserError
+from fedtp_jax.runs.display import RunDisplay, Stop
+from fedtp_jax.runs.run import Progress
+from fedtp_jax.runs.simulate import simulate
+from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.run_folder import RunFolder
+from fedtp_jax.sweeps.combinations import Combination
+
+PAUSE = 0.1  # seconds between two looks at the processes
+
+
+class Board:
+    """Says which run is finished, how many are left, and keeps what failed: {combination's name: message}."""
+
+    def __init__(self, combinations: Sequence[Combination], console: Console) -> None:
+        self.console = console
+        self.failed: dict[str, str] = {}
+        self._all = sum(len(c.seeds) for c in combinations)
+        self.left = {(c.name, seed) for c in combinations for seed in c.left}
+        if done := self._all - len(self.left):
+            self.say(f"{done} of {self._all} runs are finished already")
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def finished(self, combination: Combination, seed: int) -> None:
+        """A run has come to its end."""
+        self.left.discard((combination.name, seed))
+        path = combination.run(seed)
+        accuracy = ComparedRun.read(path).measure("accuracy")
+        timing = csv_rows(RunFolder(path).timing.content())
+        seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
+        left = f"{len(self.left)} of {self._all} left"
+        self.say(f"{combination.name}, seed {seed}: accuracy {accuracy:.4f}, {seconds:.1f} s; {left}")
+
+    def fail(self, combination: Combination, message: str) -> None:
+        """A combination has failed; the others go on."""
+        self.failed[combination.name] = message
+        self.left -= {(combination.name, seed) for seed in combination.seeds}
+        self.say(f"{combination.name}: failed: {message}")
+
+
+def run_here(combinations: Sequence[Combination], board: Board) -> None:
+    """Run what is not finished. KeyboardInterrupt when a signal has stopped it, everything saved."""
+    for combination in combinations:
+        if not combination.left:
+            continue
+        try:
+            _run(combination, board)
+        except Exception as error:  # whatever it is, it must not end the others
+            known = isinstance(error, UserError | StorageError | FloatingPointError)
+            board.fail(combination, str(error) if known else f"{type(error).__name__}: {error}")
+
+
+def _run(combination: Combination, board: Board) -> None:
+    seeds, console, rounds = combination.begin(), board.console, combination.config.training.rounds
+    display = RunDisplay(console, rounds, silent=console.quiet or not console.is_terminal, seeds=seeds)
+
+    def on_round(progress: Progress) -> None:
+        if progress.round == rounds:
+            board.finished(combination, progress.seed)
+        display.on_round(progress)
+
+    with display:
+        simulate(combination.config, seeds=seeds, out=combination.folder, resume=True, on_round=on_round)
+    for seed in seeds:
+        if (combination.name, seed) in board.left:  # it was stopped between its last round and its report
+            board.finished(combination, seed)
+
+
+def run_beside(combinations: Sequence[Combination], board: Board, processes: int) -> None:
+    """As `run_here`, so many combinations at once, each by a process with its share of the CPU cores."""
+    waiting = [combination for combination in combinations if combination.left]
+    shares = core_shares(max(min(processes, len(waiting)), 1))
+    running: dict[int, _Child] = {}
+
+    def say(asked: int) -> None:
+        if asked == 1:
+            board.say("stopping each run after its round; once more to leave at once")
+
+    with Stop(say) as stop:
+        try:
+            while running or (waiting and not stop.asked):
+                for slot, share in enumerate(shares):
+                    if slot not in running and waiting and not stop.asked:
+                        running[slot] = _Child(waiting.pop(0), share, len(shares))
+                for slot, child in [*running.items()]:
+                    if not child.goes_on(board, stop.asked):
+                        del running[slot]
+                time.sleep(PAUSE)
+        finally:
+            for child in running.values():
+                child.process.terminate()
+    if stop.asked:
+        raise KeyboardInterrupt
+
+
+class _Child:
+    """`fedtp resume FOLDER` in a process group of its own, which the terminal's Ctrl-C does not reach."""
+
+    def __init__(self, combination: Combination, cores: set[int], processes: int) -> None:
+        self.combination, self._told = combination, 0
+        self._left = combination.left
+        combination.begin()
+        self._errors: IO[Any] = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open while the child is)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fedtp_jax", "resume", str(combination.folder), "--quiet"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            process_group=0,
+            env=child_environment(len(cores), processes),
+        )
+        if hasattr(os, "sched_setaffinity"):  # XLA sizes its pool of threads by it
+            with contextlib.suppress(OSError):  # it has ended already, or may not be told
+                os.sched_setaffinity(self.process.pid, cores)
+
+    def goes_on(self, board: Board, asked: int) -> bool:
+        """Pass signals on, tell of finished runs; False when the process has ended."""
+        while self._told < min(asked, 2):
+            self._told += 1
+            self.process.terminate()
+        code = self.process.poll()  # before the look at the files: what it wrote last is seen too
+        for seed in self._left:
+            if self.combination.is_done(seed):
+                board.finished(self.combination, seed)
+        self._left = self.combination.left
+        if code is None:
+            return True
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        self._errors.close()
+        if code and not asked:
+            board.fail(self.combination, _reason(code, lines))
+        elif not code:
+            for line in lines:
+                board.say(f"{self.combination.name}: {line}")
+        return False
+
+
+def _reason(code: int, lines: Sequence[str]) -> str:
+    """Why a child has failed, by its exit code and its standard error."""
+    if code < 0 or not lines:
+        return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+    told = [line for line in lines if line.startswith(("error: ", "failed: "))]
+    return told[-1].partition(": ")[2] if told else lines[-1]
+
+
+def child_environment(cores: int, processes: int) -> dict[str, str]:
+    """The shares that a child takes of the cores, and of a GPU's memory, where the user has said nothing."""
+    shares = {"JAX_NUM_CPU_DEVICES": str(cores), "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / processes:.3f}"}
+    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        del shares["JAX_NUM_CPU_DEVICES"]
+    return {**shares, **os.environ}
+
+
+def core_shares(processes: int) -> list[set[int]]:
+    """The cores of this process dealt out, neighbours together; where there are too few some share one."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+    else:
+        cores = [*range(os.cpu_count() or 1)]
+    if processes > len(cores):
+        return [{cores[k % len(cores)]} for k in range(processes)]
+    return [{int(core) for core in part} for part in np.array_split(cores, processes)]

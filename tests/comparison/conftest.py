@@ -1,0 +1,11 @@
+"""The runs that several tests of a comparison look at."""
+
+import pytest
+from compared import THREE
+
+from fedtp_jax import compare
+
+
+@pytest.fixture(scope="module")
+def three():
+    return compare(THREE)

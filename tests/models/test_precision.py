@@ -1,0 +1,80 @@
+"""engine.precision=bfloat16: what the model computes is coarser, what is kept and summed stays float32."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_models import MODELS, example, some_variables
+
+from fedtp_jax import config, simulate
+from fedtp_jax.core import tree
+from fedtp_jax.engine.lanes import Batch, Facts, Row
+from fedtp_jax.learning.local_training import local_training
+from fedtp_jax.learning.task import Task
+
+
+def one_step(name, precision):
+    """(leaves after a step of Adam, optimizer's state, loss, output of the step) of a model."""
+    x = example(name, batch=16)
+    y = x if x.ndim == 2 else jnp.arange(len(x)) % 10
+    task = Task(
+        MODELS[name].clone(**({"dropout": 0.0} if hasattr(MODELS[name], "dropout") else {})),
+        jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype),
+        20 if x.ndim == 2 else 10,
+        1,
+        config.Training(learning_rate=0.01, optimizer=config.Optimizer("adam")),
+        precision=jnp.dtype(precision),
+    )
+    leaves = tree.flatten(some_variables(task.model, x))
+    steps = local_training(task, dict.fromkeys(leaves, "shared"))
+    row = Row({}, Facts(*(jnp.ones(()) for _ in Facts._fields)))
+    batch = Batch(x, y, jnp.ones(len(x)).at[-1].set(0.0), jnp.zeros((), jnp.int32))
+    carry, output = jax.jit(steps.step)(leaves, row, steps.start(leaves, row, None), batch, jax.random.key(0))
+    return carry.leaves, carry.opt, carry.loss, output
+
+
+def near(a, b):
+    """Whether two trees differ by less than a tenth: batch norm of few examples enlarges what is rounded."""
+    a, b = (np.concatenate([np.zeros(1), *map(np.ravel, jax.tree.leaves(each))]) for each in (a, b))
+    return np.linalg.norm(a - b) <= 0.1 * np.linalg.norm(a)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_is_near_that_of_float32_and_all_that_is_kept_is_float32(name):
+    exact, coarse = one_step(name, "float32"), one_step(name, "bfloat16")
+    for a, b in zip(jax.tree.leaves(exact), jax.tree.leaves(coarse), strict=True):
+        assert a.dtype == b.dtype
+        assert a.dtype in (jnp.float32, jnp.int32)
+    assert tree.all_finite(coarse)
+    assert not np.array_equal(exact[3].logits, coarse[3].logits)
+    assert near(exact[3].logits[:-1], coarse[3].logits[:-1])  # of real examples
+    assert near(exact[2], coarse[2])
+    assert near(exact[3].statistics, coarse[3].statistics)
+    assert near(exact[1], coarse[1])  # Adam's moments: the gradients
+
+
+def test_digits_are_learned_as_well():
+    """Four clients of all classes: the accuracies differ by less than three points."""
+    settings = config.SimulationConfig(
+        partition=config.Iid(clients=4),
+        model=config.Vit(patch_size=2, dim=16, depth=1, heads=2, dim_head=8, mlp_dim=16, dropout=0.0),
+        method=config.FedAvg(),
+        training=config.Training(
+            rounds=8,
+            cohort_size=4,
+            local_epochs=4,
+            batch_size=32,
+            learning_rate=0.005,
+            optimizer=config.Optimizer("adam"),
+        ),
+    )
+    accuracies = {}
+    for precision in ("float32", "bfloat16"):
+        result = simulate(dataclasses.replace(settings, engine=config.Engine(precision=precision)))
+        accuracies[precision] = result.accuracy["last"]
+        leaves = jax.tree.leaves((result.state._replace(rows={}), result.state.rows.take(np.array([0]))))
+        assert {str(leaf.dtype) for leaf in leaves} == {"float32"}
+    assert accuracies["float32"] > 0.8
+    assert abs(accuracies["float32"] - accuracies["bfloat16"]) < 0.03, accuracies

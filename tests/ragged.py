@@ -1,0 +1,133 @@
+"""Ragged clients, and simulators of every method on them."""
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+
+from fedtp_jax import config
+from fedtp_jax.data.dataset import Dataset, Examples, Windows
+from fedtp_jax.engine.mesh import make_mesh
+from fedtp_jax.partitions.partition import Partition, Shards
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.rounds import Simulator
+
+SIZES = (1, 9, 16, 3, 24, 7, 12)  # with batches of 4: single examples, full and ragged last batches
+CLIENTS, CLASSES, ROUNDS, SEED = len(SIZES), 4, 2, 5
+TRAINING = config.Training(
+    rounds=ROUNDS,
+    cohort_size=5,
+    local_epochs=2,
+    batch_size=4,
+    learning_rate=0.05,
+    weight_decay=1e-3,
+)
+VIT = config.Vit(patch_size=2, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, dropout=0.2)
+TRANSFORMER = config.Transformer(dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, dropout=0.2)
+CNN_BN = config.CnnBn(kernels=1)
+LSTM = config.Lstm(embedding=3, hidden=4, layers=1)
+HYPER = config.Hypernetwork(embedding=6, hidden=10, layers=2)
+ADAM, MOMENTUM = config.Optimizer("adam", {"eps": 1e-3}), config.Optimizer("sgd", {"momentum": 0.7})
+PLAIN = config.Evaluation()
+KNN = config.Evaluation(batch_size=24, knn=config.Knn(weight=0.6, neighbors=3, capacity=0.7))
+
+
+def case(method, model=VIT, server=config.Server(), evaluation=PLAIN, **training):
+    training = dataclasses.replace(TRAINING, **training)
+    return config.SimulationConfig(
+        seed=SEED, model=model, method=method, training=training, server=server, evaluation=evaluation
+    )
+
+
+CASES = {
+    "fedavg": case(config.FedAvg()),
+    "fedprox": case(config.FedProx(mu=0.5)),
+    "local": case(config.Local()),
+    "fedper, noise": case(config.FedPer(), evaluation=KNN),
+    "vanilla": case(config.Vanilla(), evaluation=KNN),
+    "fedrod": case(
+        config.FedRod(), role_learning_rates=config.RoleRates(personal=0.2), schedule=config.Step(every=1)
+    ),
+    "fedproto": case(config.FedProto(weight=0.7), local_steps=5),
+    "pfedme": case(
+        config.PFedMe(inner_steps=3, penalty=4.0, outer_learning_rate=0.1), schedule=config.Exponential(0.5)
+    ),
+    "fedtp": case(config.FedTP(hypernetwork=HYPER)),
+    "fedtp, sparse": case(
+        config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))
+    ),
+    "fedtp_per": case(
+        config.FedTPPer(hypernetwork=dataclasses.replace(HYPER, learning_rate=0.3)),
+        role_learning_rates=config.RoleRates(shared=0.02, personal=0.1, generated=0.2),
+        schedule=config.Exponential(0.5),
+        local_steps=3,
+    ),
+    "fedtp_rod": case(config.FedTPRod(hypernetwork=HYPER)),
+    # Few small steps: batch norm over four examples multiplies rounding errors, and one that takes a ReLU's
+    # input across 0 makes another gradient. With these settings no input comes nearer to 0 than 4e-5.
+    "fedbn": case(config.FedBN(), CNN_BN, local_epochs=1, learning_rate=0.005),
+    "fedbn, shared statistics": case(
+        config.FedBN(statistics="aggregate"),
+        CNN_BN,
+        config.Server(0.5, MOMENTUM),
+        local_epochs=1,
+        learning_rate=0.005,
+    ),
+    "fedavg, adam": case(
+        config.FedAvg(),
+        server=config.Server(0.01, ADAM),
+        optimizer=ADAM,
+        clip_norm=0.5,
+        schedule=config.Cosine(0.1),
+        learning_rate=0.01,
+    ),
+    "fedtp on text": case(config.FedTP(hypernetwork=HYPER), TRANSFORMER),
+    "fedper on text": case(config.FedPer(), LSTM),
+    "pfedhn on text": case(config.PFedHN(hypernetwork=HYPER), LSTM),
+}
+
+
+@functools.cache
+def federation(side=None):
+    """Random images [M, side, side, 1] uint8, or a text, of which client k trains on SIZES[k] and tests k.
+
+    The last class of the images is client 2's alone, which is in round 0's cohort and not in round 1's.
+    """
+    random = np.random.default_rng(0)
+
+    def split(sizes):
+        count = sum(sizes)
+        if side is None:
+            text = random.integers(0, CLASSES, count + 5).astype(np.uint8)
+            examples = Windows(text, np.arange(count, dtype=np.int32), length=5)
+        else:
+            x = random.integers(0, 256, (count, side, side, 1)).astype(np.uint8)
+            examples = Examples(x, random.integers(0, CLASSES - 1, count).astype(np.int32))
+        order, ends = random.permutation(count), np.cumsum([0, *sizes])
+        return examples, Shards.from_lists([order[a:b] for a, b in itertools.pairwise(ends)])
+
+    train, train_shards = split(SIZES)
+    test, test_shards = split(range(CLIENTS))  # client 0 has no test examples
+    if side is not None:
+        train.y[train_shards[2][:8]] = CLASSES - 1
+    weights = (0.5, 3.0, 8.0, 1.0) if side is None else None
+    data = Dataset("random", train, test, CLASSES, (0.5,), (0.25,), class_weights=weights)
+    return data, Partition(train_shards, test_shards)
+
+
+def federation_of(name):
+    """(data, partition) of a case."""
+    if "text" in name:
+        return federation()
+    data, partition = federation(16 if isinstance(CASES[name].model, config.CnnBn) else 4)
+    noise = np.linspace(0, 0.5, CLIENTS, dtype=np.float32) if "noise" in name else None
+    return data, partition._replace(noise=noise)
+
+
+def make_simulator(name, data=None, devices=1, seed=SEED, **layout):
+    settings = dataclasses.replace(CASES[name], seed=seed, engine=config.Engine(**layout))
+    own, partition = federation_of(name)
+    data = data or own
+    task, method = DataSpec.of(data, partition).build(settings)
+    return Simulator(settings, task, method, data, partition, make_mesh(devices))
