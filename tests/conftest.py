@@ -1,9 +1,8 @@
 """Four CPU devices, so that every test may use as many; promotion between dtypes must be spelt out.
 
-What makes the suite quick without changing what it looks at stands here too: see `shared_programs`.
+What makes the suite quick without changing what it looks at stands here too: see `Sharing`.
 """
 
-import dataclasses
 import os
 from importlib.metadata import version
 
@@ -13,6 +12,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_backend_optimization_level=0",
+        "--xla_cpu_parallel_codegen_split_count=1",  # two processes share the cores already
         "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "",
     ]
 )
@@ -24,8 +24,6 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-PROGRAMS = {}  # simulators whose programs later ones may use
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,51 +39,78 @@ def compilation_cache(tmp_path_factory):
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(root / "jax_cache")
 
 
-@pytest.fixture(autouse=True)
-def shared_programs(request, monkeypatch):
-    """Runs of one configuration share programs, as seeds do, and reports are written without their pictures.
+class Sharing:
+    """Lets runs of one configuration share programs, as seeds do, and writes reports without their pictures.
 
-    Tracing the same program again for every test takes as long as all the rest. A test marked `alone` traces
-    its own, and draws what it shows.
+    Tracing and compiling the same programs again for every test takes longer than all the rest. A test
+    that is marked `alone` has its own, and draws what it shows.
     """
-    if request.node.get_closest_marker("alone"):
-        return
-    from fedtp_jax.results import report
+
+    def __init__(self):
+        self.on, self._simulators = True, {}
+
+    def set_up(self, real):
+        def set_up(config, data, share_with=None):
+            if not self.on or share_with or self._has_own_parts(config):
+                return real(config, data, share_with)
+            key = repr(_what_programs_know(config)), data.fingerprint()
+            made = real(config, data, self._simulators.get(key))
+            self._simulators.setdefault(key, made[1])
+            return made
+
+        return set_up
+
+    def to_png(self, real):
+        return lambda figure: b"no picture" if self.on else real(figure)
+
+    @staticmethod
+    def _has_own_parts(config):
+        from fedtp_jax.config import Own
+
+        optimizers = [part.optimizer for part in (config.training, config.server)]
+        optimizers.append(getattr(getattr(config.method, "hypernetwork", None), "optimizer", None))
+        return any(
+            isinstance(part, Own) for part in (config.model, config.method, config.partition, *optimizers)
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sharing(compilation_cache):
+    from fedtp_jax.results import report  # not before JAX is set up
     from fedtp_jax.runs import run
 
-    set_up = run.set_up
-
-    def with_programs(config, data, share_with=None):
-        own = [name for name in ("partition", "model", "method") if isinstance(getattr(config, name), Own)]
-        if share_with or own or callable(getattr(config.training.optimizer, "value", None)):
-            return set_up(config, data, share_with)
-        key = repr(_without_what_no_program_knows(config)), data.fingerprint()
-        made = set_up(config, data, PROGRAMS.get(key))
-        PROGRAMS.setdefault(key, made[1])
-        return made
-
-    from fedtp_jax.config import Own
-
-    monkeypatch.setattr(run, "set_up", with_programs)
-    monkeypatch.setattr(report, "to_png", lambda figure: b"no picture")
+    made = Sharing()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "set_up", made.set_up(run.set_up))
+        patch.setattr(report, "to_png", made.to_png(report.to_png))
+        yield made
 
 
-def _without_what_no_program_knows(config):
-    from fedtp_jax.config import Checkpoint
+@pytest.fixture(autouse=True)
+def alone_if_asked_for(request, sharing, monkeypatch):
+    if request.node.get_closest_marker("alone"):
+        monkeypatch.setattr(sharing, "on", False)
 
-    training = dataclasses.replace(config.training, rounds=1)
-    evaluation = dataclasses.replace(config.evaluation, every=1, last=1)
-    return dataclasses.replace(
-        config, seed=0, training=training, evaluation=evaluation, checkpoint=Checkpoint()
-    )
+
+def _what_programs_know(config):
+    """The sections, and fields of sections, that programs are made of; who holds what is an argument."""
+    from fedtp_jax.config import FeatureNoise
+
+    host = ("rounds", "participation", "held_out", "on_nonfinite", "schedule")
+    training = {name: value for name, value in vars(config.training).items() if name not in host}
+    measured = config.evaluation.batch_size, config.evaluation.knn
+    noisy = isinstance(config.partition, FeatureNoise)
+    return config.model, config.method, training, config.server, measured, config.engine, config.compat, noisy
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory):
+def whole(sharing, tmp_path_factory):
     """The tiny run, never stopped: (result, folder). Whoever changes files does so in a copy."""
-    from tiny import TINY  # not before JAX is set up
+    from tiny import TINY
 
     from fedtp_jax import simulate
 
     path = tmp_path_factory.mktemp("whole") / "run"
-    return simulate(TINY, out=path), path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharing, "on", False)  # its programs are counted
+        return simulate(TINY, out=path), path

@@ -16,17 +16,17 @@ import sys
 from paths import ROOT
 
 from fedtp_jax import load_config
-from fedtp_jax.cli import before, results, runs
+from fedtp_jax.cli import planning, results, runs
 from fedtp_jax.cli.arguments import parse
 from fedtp_jax.sweeps.combinations import read_sweep
 
 COMMANDS = {
     "run": runs.run,
     "resume": runs.resume,
-    "plan": before.plan,
-    "list": before.list_,
-    "partition": before.partition,
-    "prepare": before.prepare,
+    "plan": planning.plan,
+    "list": planning.list_,
+    "partition": planning.partition,
+    "prepare": planning.prepare,
     "sweep": runs.sweep,
     "compare": results.compare,
     "novel": results.novel,

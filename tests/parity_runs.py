@@ -17,6 +17,7 @@ from torch_names import (
 )
 
 from fedtp_jax import config
+from fedtp_jax.core.tree import rows_like
 from fedtp_jax.data.dataset import Dataset, Examples, Windows
 from fedtp_jax.engine.mesh import make_mesh
 from fedtp_jax.engine.schedule import Batches
@@ -130,7 +131,12 @@ class Fixture:
         return Windows(np.concatenate(texts), start.astype(np.int32), self.c["chunk_len"]), shards
 
     def init(self):
-        npz, state = self.npz, self.simulator.init()
+        """The state before the first round: the authors' leaves, fresh optimizers."""
+        npz, initial = self.npz, self.simulator.initial
+        state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), initial.server)
+        state = state._replace(rows=initial.population())
+        nothing = rows_like(initial.row, self.n)
+        state.rows.put(np.arange(self.n), {p: np.zeros(row.shape, row.dtype) for p, row in nothing.items()})
         common = self.convert(under(npz, "init/global/"))
         rows = [
             {**common, **personal_leaves(self.convert, under(npz, f"init/personal/{k}/"))}

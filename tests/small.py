@@ -45,7 +45,7 @@ def federation(model):
     return Dataset("random", train, test, CLASSES, (0.5,), (0.25,)), Partition(train_shards, test_shards)
 
 
-def simulator(method, model, data=None, noise=None, **settings):
+def simulator(method, model, data=None, noise=None, share_with=None, **settings):
     """A simulator of `method` (a name or its settings) on `model`, perhaps on another model's data."""
     data, partition = federation(data or model)
     partition = partition._replace(noise=noise)
@@ -53,4 +53,4 @@ def simulator(method, model, data=None, noise=None, **settings):
     settings = {"seed": SEED, "training": TRAINING, **settings}
     settings = config.SimulationConfig(model=MODELS[model], method=method, **settings)
     task, built = DataSpec.of(data, partition).build(settings)
-    return Simulator(settings, task, built, data, partition, make_mesh(1))
+    return Simulator(settings, task, built, data, partition, make_mesh(1), share_with)

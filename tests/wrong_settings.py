@@ -9,7 +9,7 @@ TINY = """\
 partition: {name: pathological, clients: 6, classes_per_client: 2}
 model: {name: vit, patch_size: 4, dim: 8, depth: 1, heads: 2, dim_head: 4, mlp_dim: 8}
 method: {name: fedtp, hypernetwork: {embedding: 4, hidden: 6, layers: 1}}
-training: {rounds: 2, cohort_size: 3}
+training: {rounds: 2, cohort_size: 3, learning_rate: 0.1}
 checkpoint: {every: 1}
 """
 

@@ -33,29 +33,29 @@ class DistributedFlags:
 ALONE = DistributedFlags()
 
 
-def join(cluster: DistributedFlags) -> None:
+def join(flags: DistributedFlags) -> None:
     """Meet the other processes, if there are any; UserError for flags that do not say where."""
     told = {
-        "--coordinator": cluster.coordinator,
-        "--processes": cluster.processes,
-        "--process-id": cluster.process_id,
+        "--coordinator": flags.coordinator,
+        "--processes": flags.processes,
+        "--process-id": flags.process_id,
     }
     missing = [flag for flag, value in told.items() if value is None]
-    if len(missing) == len(told) and not cluster.distributed:
+    if len(missing) == len(told) and not flags.distributed:
         return
     if missing and len(missing) < len(told):
         raise UserError(
             f"{missing[0]}: is missing; give all of {', '.join(told)}, or --distributed alone "
             f"where {ENVIRONMENTS} tells"
         )
-    _check(cluster)
+    _check(flags)
     _keep_stdout()
     watch = threading.Timer(TIMEOUT, _give_up)
     watch.daemon = True
     watch.start()
     try:
         jax.distributed.initialize(
-            cluster.coordinator, cluster.processes, cluster.process_id, initialization_timeout=2 * TIMEOUT
+            flags.coordinator, flags.processes, flags.process_id, initialization_timeout=2 * TIMEOUT
         )
     except ValueError:
         raise UserError(
@@ -74,8 +74,8 @@ def leave() -> None:
     jax.distributed.shutdown()
 
 
-def _check(cluster: DistributedFlags) -> None:
-    coordinator, processes, process_id = cluster.coordinator, cluster.processes, cluster.process_id
+def _check(flags: DistributedFlags) -> None:
+    coordinator, processes, process_id = flags.coordinator, flags.processes, flags.process_id
     if coordinator is None or processes is None or process_id is None:
         return
     host, _, port = coordinator.rpartition(":")

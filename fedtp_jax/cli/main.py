@@ -12,8 +12,8 @@ from importlib import metadata
 from rich.console import Console
 
 from fedtp_jax.cli.arguments import parse
-from fedtp_jax.cli.before import list_, partition, plan, prepare
 from fedtp_jax.cli.distributed import leave
+from fedtp_jax.cli.planning import list_, partition, plan, prepare
 from fedtp_jax.cli.results import compare, doctor, export, novel
 from fedtp_jax.cli.runs import resume, run, sweep
 from fedtp_jax.config.describe import describe_fields

@@ -16,6 +16,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.engine.compilation_cache import keep_programs
 
 if TYPE_CHECKING:
+    from fedtp_jax.results.result import Result
     from fedtp_jax.runs.run import Progress
 
 Overrides = Annotated[
@@ -89,7 +90,7 @@ def sweep(
     """Run every combination of settings in a file, or what is not finished of them, and compare them."""
     from fedtp_jax.comparison.compare import compare as compare_runs
     from fedtp_jax.sweeps.combinations import check, make_folder, place, read_sweep
-    from fedtp_jax.sweeps.run_combinations import Board, run_beside, run_here
+    from fedtp_jax.sweeps.run_combinations import Board, run_here, run_in_processes
 
     if processes < 1:
         raise UserError(f"--processes: got {processes}, expected a whole number of at least 1")
@@ -103,7 +104,7 @@ def sweep(
         if processes == 1:
             run_here(combinations, board)
         else:
-            run_beside(combinations, board, processes)
+            run_in_processes(combinations, board, processes)
     except KeyboardInterrupt:
         again = f"{file} --out {out}" + (f" --processes {processes}" if processes > 1 else "")
         _tell(f"interrupted; go on with: fedtp sweep {again}")
@@ -127,7 +128,6 @@ def _simulate(
     tensorboard: bool,
 ) -> int:
     """Run with a progress display; an interrupt ends after the round with the command that goes on."""
-    from fedtp_jax.results.summary import result_as_json, result_in_words, several_in_words
     from fedtp_jax.runs.display import RunDisplay
     from fedtp_jax.runs.simulate import simulate
     from fedtp_jax.trackers import TensorBoard
@@ -156,19 +156,35 @@ def _simulate(
         return 0
     results = found if isinstance(found, list) else [found]
     if json:
-        folders = [out / f"seed-{seed}" for seed in seeds] if seeds else [out]
-        summaries = [result_as_json(*pair) for pair in zip(results, folders, strict=True)]
-        print(jsonlib.dumps({"seeds": summaries} if seeds else summaries[0]))
-        return 0
+        _print_json(results, seeds, out)
+    else:
+        _print_words(results, seeds, out, quiet, already=resume and not heard)
+    return 0
+
+
+def _print_json(results: "list[Result]", seeds: list[int] | None, out: Path) -> None:
+    from fedtp_jax.results.summary import result_as_json
+
+    folders = [out / f"seed-{seed}" for seed in seeds] if seeds else [out]
+    summaries = [result_as_json(*pair) for pair in zip(results, folders, strict=True)]
+    print(jsonlib.dumps({"seeds": summaries} if seeds else summaries[0]))
+
+
+def _print_words(
+    results: "list[Result]", seeds: list[int] | None, out: Path, quiet: bool, already: bool
+) -> None:
+    """The results, and unless `quiet` where they are; `already`: no round was left to do."""
+    from fedtp_jax.results.summary import result_in_words, several_in_words
+
     console = Console(highlight=False, soft_wrap=True)
     console.print(several_in_words(results) if seeds else result_in_words(results[0]))
-    if resume and not heard and not quiet:
+    if quiet:
+        return
+    if already:
         console.print("it was finished already")
-    if not quiet:
-        c = results[-1].compiled
-        reports = out / ("seed-*/report.html" if seeds else "report.html")
-        console.print(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {reports}")
-    return 0
+    c = results[-1].compiled
+    reports = out / ("seed-*/report.html" if seeds else "report.html")
+    console.print(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {reports}")
 
 
 def _tell(line: str) -> None:

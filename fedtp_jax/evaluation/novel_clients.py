@@ -144,13 +144,13 @@ class NovelClients:
         at_once = Start("own", fixed, mean, own_variables, method.predict)
         zero_shot = at_once.leaves(fixed, mean)
         everything = {p: w for p, w in zero_shot.items() if p in method.roles}
-        beside = {p: w for p, w in zero_shot.items() if p not in method.roles}
+        others = {p: w for p, w in zero_shot.items() if p not in method.roles}
         key = rng.key(self.config.seed, rng.Purpose.MODEL)
         fresh = tree.flatten(task.model.init(key, jnp.zeros(task.example.shape, task.example.dtype)))
         starts = {
             "zero_shot": at_once,
             "fit": at_once,
-            "fine_tune": Start("fine_tune", beside, everything, all_variables, method.predict),
+            "fine_tune": Start("fine_tune", others, everything, all_variables, method.predict),
             "local": Start("local", {}, fresh, all_variables, task.forward),
         }
         if not mean:

@@ -43,24 +43,8 @@ def role_method(
     `objective` and `after` are local_training's; `extra` maps paths of personal leaves beside the model's to
     how one client's is initialised from a key.
     """
-    for role, _ in rules:
-        if role not in ROLES:
-            raise UserError(f"rules: got the role {role!r}{nearest(role, ROLES)}; choose {', '.join(ROLES)}")
     shapes, extra = task.leaf_shapes(), extra or {}
-    roles = tree.assign_roles(list(shapes), rules)
-    for path, role in roles.items():
-        if role == "generated" and path.startswith(STATISTICS):
-            raise UserError(
-                f"method.generated: matches {path!r}, a running statistic, which cannot be generated; "
-                "write an expression that starts with ^params/"
-            )
-    for role in ROLES:
-        rate = getattr(task.training.role_learning_rates, role)
-        if rate is not None and role not in {*roles.values(), *("personal" for _ in extra)}:
-            raise UserError(
-                f"training.role_learning_rates.{role}: {rate}, but this method has no {role} leaves; leave "
-                "it out, or choose a method that has"
-            )
+    roles = _checked_roles(task, list(shapes), rules, extra)
     generator = Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
     server = _Server(task.server, {path for path, role in roles.items() if role == "shared"})
 
@@ -99,6 +83,30 @@ def role_method(
     return Method(
         roles, init, realize, send, work, receive, aggregate, step, task.forward, hypernetwork=hypernetwork
     )
+
+
+def _checked_roles(
+    task: Task, paths: list[str], rules: list[Rule], extra: Mapping[str, Any]
+) -> dict[str, Role]:
+    """The role of each of the model's leaves; UserError for rules that the model or the training belies."""
+    for role, _ in rules:
+        if role not in ROLES:
+            raise UserError(f"rules: got the role {role!r}{nearest(role, ROLES)}; choose {', '.join(ROLES)}")
+    roles = tree.assign_roles(paths, rules)
+    for path, role in roles.items():
+        if role == "generated" and path.startswith(STATISTICS):
+            raise UserError(
+                f"method.generated: matches {path!r}, a running statistic, which cannot be generated; "
+                "write an expression that starts with ^params/"
+            )
+    for role in ROLES:
+        rate = getattr(task.training.role_learning_rates, role)
+        if rate is not None and role not in {*roles.values(), *("personal" for _ in extra)}:
+            raise UserError(
+                f"training.role_learning_rates.{role}: {rate}, but this method has no {role} leaves; leave "
+                "it out, or choose a method that has"
+            )
+    return roles
 
 
 class _Server:

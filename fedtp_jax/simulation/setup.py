@@ -1,4 +1,4 @@
-"""Simulators made of a configuration and its data: alone, or beside each other on common programs."""
+"""Simulators made of a configuration and its data: alone, or with common programs."""
 
 from collections.abc import Sequence
 

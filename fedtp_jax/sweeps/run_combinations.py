@@ -83,7 +83,7 @@ def _run(combination: Combination, board: Board) -> None:
             board.finished(combination, seed)
 
 
-def run_beside(combinations: Sequence[Combination], board: Board, processes: int) -> None:
+def run_in_processes(combinations: Sequence[Combination], board: Board, processes: int) -> None:
     """As `run_here`, so many combinations at once, each by a process with its share of the CPU cores."""
     waiting = [combination for combination in combinations if combination.left]
     shares = core_shares(max(min(processes, len(waiting)), 1))

@@ -32,6 +32,7 @@ def ours():
     return RepeatedRound(SETTINGS, random_images(100), devices=1)
 
 
+@pytest.mark.slow
 def test_plain_rounds_are_the_engine_s(ours):
     plain = PlainFedAvg(ours.simulator.task.model, random_images(100), SETTINGS.training)
     _, batches = cohort_batches(SETTINGS, ours.simulator.partition, 0)
@@ -68,6 +69,7 @@ def test_growth_is_a_slope_over_the_second_half():
     assert table.loc["threads"].tolist() == [7.0, 7.0, 0.0]
 
 
+@pytest.mark.slow
 def test_soak_looks_at_a_run():
     samples = soak.soak(rounds=6, every=2)
     assert [sample["round"] for sample in samples] == [2, 4, 6]
@@ -86,6 +88,7 @@ def test_killed_runs_lose_nothing(name, tmp_path, monkeypatch):
     assert table["lost"].tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_what_differs_is_found(tmp_path):
     """The comparison that the torture rests on is not blind."""
     runs = [tmp_path / "one", tmp_path / "other"]

@@ -31,6 +31,7 @@ def test_every_item_has_its_sweep():
         assert {(c.training.rounds, c.evaluation.every, c.seed) for c in quick} == {(10, 5, 0)}
 
 
+@pytest.mark.slow
 def test_results_are_of_the_sweeps_beside_them():
     store = Store(HERE / "results")
     asked = {
@@ -98,6 +99,7 @@ def test_what_another_process_is_at_is_left_to_it(tmp_path, capsys):
     assert store.has(other) and store.has(TINY)
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, capsys):
     wild = dataclasses.replace(TINY.training, learning_rate=1e30, on_nonfinite="stop")
     configs = [dataclasses.replace(TINY, training=wild), TINY]

@@ -13,7 +13,7 @@ TINY = """\
 partition: {name: pathological, clients: 6, classes_per_client: 2}
 model: {name: vit, patch_size: 4, dim: 8, depth: 1, heads: 2, dim_head: 4, mlp_dim: 8}
 method: {name: fedtp, hypernetwork: {embedding: 4, hidden: 6, layers: 1}}
-training: {rounds: 120, cohort_size: 3}
+training: {rounds: 120, cohort_size: 3, learning_rate: 0.1}
 evaluation: {every: 20}
 checkpoint: {every: 20}
 """
@@ -102,6 +102,7 @@ def test_partition_shows_a_table_and_saves_lists_and_picture(file, tmp_path, cap
     assert again.split("fingerprint ")[1].split()[0] == out.split("fingerprint ")[1].split()[0]
 
 
+@pytest.mark.slow
 def test_own_npz(file, capsys, tmp_path):
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (60, 8, 8)).astype(np.uint8), random.integers(0, 3, 60)

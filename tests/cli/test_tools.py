@@ -1,6 +1,7 @@
 """Export, doctor, TensorBoard, pictures of attention: what surrounds a run."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -76,6 +77,7 @@ def test_tensorboard_drops_what_came_after_the_checkpoint(tmp_path):
     with pytest.raises(RuntimeError):
         simulate(TINY, **settings, on_round=stop)
     tracker.close()
+    time.sleep(1.1)  # files are named by the second
     (first,) = (tmp_path / "events" / "seed-0").iterdir()
     simulate(TINY, **settings, on_round=TensorBoard(tmp_path / "events"), resume=True)
     (second,) = {*(tmp_path / "events" / "seed-0").iterdir()} - {first}
@@ -95,6 +97,7 @@ def test_a_run_goes_on_without_tensorboard(tmp_path):
     assert len(result.history) == 2
 
 
+@pytest.mark.slow
 def test_the_command_writes_for_tensorboard_too(tmp_path, capsys):
     words = "partition.clients=20", "training.rounds=2", "training.cohort_size=2", "method=fedavg"
     (tmp_path / "tiny.yaml").write_text(to_yaml(TINY))
@@ -155,6 +158,7 @@ def test_embeddings_are_coloured_by_superclass(whole):
         result.plot_attention_distances([], data.test.x[:2])
 
 
+@pytest.mark.slow
 def test_pictures_know_the_run_s_own_data_where_a_configuration_names_them(whole):
     result, _ = whole
     assert result.plot_partition().axes

@@ -78,7 +78,9 @@ def test_the_header_has_the_time_and_the_figure(file):
 
 @each_file
 def test_the_readme_lists_it(file):
-    assert f"`{file.relative_to(ROOT / 'configs').as_posix()}`" in (ROOT / "docs" / "presets.md").read_text("utf-8")
+    assert f"`{file.relative_to(ROOT / 'configs').as_posix()}`" in (ROOT / "docs" / "presets.md").read_text(
+        "utf-8"
+    )
 
 
 # ------------------------------------------------------------------- whether they fit data of full size
@@ -131,7 +133,15 @@ def task_shape(data):
     return DataSpec.of(made, make_partition(partition, made, seed=0))
 
 
-@each_file
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(
+            file, id=file.stem, marks=() if file.stem in ("cifar10", "million") else pytest.mark.slow
+        )
+        for file in FILES
+    ],
+)
 def test_the_method_fits_the_model_in_its_full_size(file):
     """Shapes alone: one of the paper's hypernetworks takes 1.2 GB."""
     parts = {(one.model, one.method): one for one in configurations(file)}
@@ -186,23 +196,20 @@ def runs():
     """The first configuration of each file, and of the rest those with a part that no other had before.
 
     A partition does not ask which method trains on it, nor a method which model it is (test_contract.py has
-    every pair). The first of each data set is quick enough for every day, CI runs the others.
+    every pair).
     """
-    seen, shown = set(), set()
+    seen = set()
     for file in FILES:
         for k, one in enumerate(configurations(file)):
             cut = small(one)
             settings = one.compat, one.evaluation.knn, one.training.held_out
             news = {type(one.model), cut.method, settings, (one.data, one.partition)} - seen
             seen |= news
-            everyday = not one.training.held_out and one.data not in shown
-            if everyday:
-                shown.add(one.data)
-            if everyday or k == 0 or news:
-                marks = () if everyday else pytest.mark.slow
-                yield pytest.param(cut, id=f"{file.stem}-{k}-{cfg.name_of(one.method)}", marks=marks)
+            if k == 0 or news:
+                yield pytest.param(cut, id=f"{file.stem}-{k}-{cfg.name_of(one.method)}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one", [*runs()])
 def test_it_plans_and_runs_two_rounds(one, monkeypatch):
     data = stand_in(one.data)

@@ -30,6 +30,7 @@ def run(tmp_path, out, **environment):
     return done.stderr
 
 
+@pytest.mark.slow
 def test_the_second_run_reads_its_programs_and_gives_the_same_bits(tmp_path):
     folder = tmp_path / "fedtp_jax" / "xla"
     run(tmp_path, "without", JAX_ENABLE_COMPILATION_CACHE="false")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from marks import every_day
 from ragged import CLIENTS, SEED, make_simulator
 
 from fedtp_jax.core import rng
@@ -20,6 +21,7 @@ LAYOUTS = [
     for devices in (1, 2, 4)
     for wave_size in ("auto", 2)
 ]
+HOW = [{"ahead": False}, {"stops": (0,)}, {"stops": (0, 1), "ahead": False}]
 
 
 def named(layout):
@@ -61,16 +63,14 @@ RUN = [
 ]
 
 
-@pytest.mark.parametrize("layout", RUN, ids=named)
+@pytest.mark.parametrize("layout", every_day(RUN, RUN[1:2]), ids=named)
 def test_states_are_those_of_one_lane(layout):
     for a, b in zip(jax.tree.leaves(outcome(**layout)), jax.tree.leaves(outcome(**BASE)), strict=True):
         np.testing.assert_allclose(a, b, **TOLERANCE)
 
 
 @pytest.mark.parametrize("layout", [BASE, RUN[1]], ids=named)
-@pytest.mark.parametrize(
-    "how", [{"ahead": False}, {"stops": (0,)}, {"stops": (0, 1), "ahead": False}], ids=str
-)
+@pytest.mark.parametrize("how", every_day(HOW, HOW[::2]), ids=str)
 def test_on_one_layout_every_bit_is_the_same(layout, how):
     jax.tree.map(np.testing.assert_array_equal, outcome(**how, **layout), outcome(**layout))
 
@@ -109,7 +109,7 @@ def base_traces(round):
     return traces(BASE, round)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=named)
+@pytest.mark.parametrize("layout", every_day(LAYOUTS, LAYOUTS[::5]), ids=named)
 def test_cohorts_batches_and_masks_are_the_same(layout, monkeypatch):
     for round in range(2):
         assert traces(layout, round) == base_traces(round)

@@ -12,6 +12,8 @@ from rows import ROW, initial
 from fedtp_jax import SimulationConfig, config, simulate
 from fedtp_jax.engine.population import Population
 
+METHODS = [config.FedTPPer(hypernetwork=config.Hypernetwork(4, hidden=6)), config.Vanilla()]
+
 
 @pytest.fixture(params=["memory", "disk"])
 def population(request, tmp_path):
@@ -55,9 +57,8 @@ def test_untouched_rows_take_no_memory(where):
     assert megabytes() - before < 100  # four gigabytes, were all of them there
 
 
-@pytest.mark.parametrize(
-    "method", [config.Vanilla(), config.FedTPPer(hypernetwork=config.Hypernetwork(4, hidden=6))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_rows_on_disk_change_no_bit(method, tmp_path):
     settings = SimulationConfig(
         partition=config.Iid(clients=6),

@@ -125,6 +125,7 @@ def test_a_client_reaches_the_same_whoever_comes_along(run, reached):
         np.testing.assert_allclose(leaves(alone.variables(0, "fit"))[path], leaf, atol=1e-6, err_msg=path)
 
 
+@pytest.mark.slow
 def test_a_method_that_leaves_nothing_to_clients_has_no_fit():
     result = simulate(dataclasses.replace(SETTINGS, method=config.FedAvg()))
     reached = result.personalize_held_out(DATA, modes=["zero_shot"])

@@ -6,6 +6,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from marks import every_day
 from oracle import World
 from oracle_methods import METHODS
 from ragged import CASES, CLASSES, CLIENTS, ROUNDS, SEED, SIZES, TRAINING, VIT, federation_of, make_simulator
@@ -85,7 +86,16 @@ def expected_leaves(oracle):
     return shared, rows, getattr(oracle, "phi", {})
 
 
-@pytest.mark.parametrize(("name", "layout"), [*[(name, "one-lane") for name in CASES], *ELSEWHERE])
+RUNS = [*((name, "one-lane") for name in CASES), *ELSEWHERE]
+SELDOM = [  # other cases have their parts
+    *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
+    *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
+    *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text")),
+    *(pair for pair in ELSEWHERE if pair not in (ELSEWHERE[2], ELSEWHERE[-1])),
+]
+
+
+@pytest.mark.parametrize(("name", "layout"), every_day(RUNS, [run for run in RUNS if run not in SELDOM]))
 def test_engine_equals_plain_loop(name, layout):
     sim, state, result = run_engine(name, **LAYOUTS[layout])
     world, oracle = run_oracle(name)
@@ -122,7 +132,7 @@ def test_same_seed_same_bits_and_other_seed_other_result():
     assert any(not np.array_equal(a, c) for a, c in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize("name", ["fedtp", "fedproto", "pfedme"])
+@pytest.mark.parametrize("name", every_day(["fedtp", "fedproto", "pfedme"], ["fedtp"]))
 def test_client_with_numbers_not_finite_is_left_out(name):
     cohort = sample_cohort(SEED, 0, np.arange(CLIENTS), TRAINING.cohort_size)
     bad = int(cohort[1])
@@ -172,6 +182,7 @@ def _batches(sim, cohort):
     ]
 
 
+@pytest.mark.slow
 def test_auto_lanes_on_an_accelerator_fill_the_work_and_fit_the_memory(monkeypatch):
     monkeypatch.setattr(Workbench, "on_accelerator", True)
     sim = make_simulator("fedtp")

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from marks import every_day
 from parity import LOGITS, LOSSES, load
 from parity_runs import RUNS, Fixture
 
@@ -13,15 +14,18 @@ from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES, prototype_distances
 from fedtp_jax.methods.fedrod import balanced_objective
 
-LAYOUTS = [pytest.param(name, {}, id=name) for name in RUNS] + [
-    pytest.param("fedtp_vit", {"devices": 2}, id="fedtp_vit-2-devices"),
-    pytest.param("fedtp_rod_vit", {"lanes": 2}, id="fedtp_rod_vit-2-lanes"),
-    pytest.param("fedproto_vit", {"wave_size": 2}, id="fedproto_vit-waves"),
-    pytest.param("pfedme_vit", {"devices": 2, "wave_size": 2}, id="pfedme_vit-waves"),
+WEIGHTED = [name for name in RUNS if "local" not in name and "proto" not in name]
+EVERY_DAY = "fedtp_vit", "fedtp_transformer"
+LAYOUTS = [
+    *((name, {}) for name in RUNS),
+    ("fedtp_vit", {"devices": 2}),
+    ("fedtp_rod_vit", {"lanes": 2}),
+    ("fedproto_vit", {"wave_size": 2}),
+    ("pfedme_vit", {"devices": 2, "wave_size": 2}),
 ]
 
 
-@pytest.mark.parametrize(("name", "layout"), LAYOUTS)
+@pytest.mark.parametrize(("name", "layout"), every_day(LAYOUTS, [(name, {}) for name in EVERY_DAY]), ids=str)
 def test_parity_run(name, layout):
     run = Fixture(name, **layout)
     npz, n = run.npz, run.n
@@ -67,7 +71,7 @@ def mean_loss(run, round, cohort, batches):
     return np.average(np.concatenate(losses), weights=np.concatenate(counts))
 
 
-@pytest.mark.parametrize("name", [name for name in RUNS if "local" not in name and "proto" not in name])
+@pytest.mark.parametrize("name", every_day(WEIGHTED, EVERY_DAY))
 def test_parity_weights(name):
     run = Fixture(name)
     for round, cohort in enumerate(run.cohorts):
@@ -78,7 +82,7 @@ def test_parity_weights(name):
         np.testing.assert_allclose([weight[k] for k in cohort], run.npz["expect/p"][round], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("case", ["official128", "own_dim", "k5", "half"])
+@pytest.mark.parametrize("case", every_day(["official128", "own_dim", "k5", "half"], ["official128", "half"]))
 def test_parity_knn(case):
     c = load("fedtp_knn_vit")[1]["cases"][case]
     knn = config.Knn(weight=c["knn_weight"], neighbors=c["k_value"], capacity=c["capacity_ratio"])

@@ -62,6 +62,7 @@ def report(tmp_path, **changes):
     return Page(text), text
 
 
+@pytest.mark.alone
 def test_report_holds_all_parts_and_loads_nothing(tmp_path):
     page, text = report(tmp_path, notes=["one client was excluded"])
     assert page.tags.count("img") == 3

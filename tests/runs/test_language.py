@@ -67,6 +67,7 @@ def test_attention_is_generated_for_each_role_and_the_rest_shared(run):
     np.testing.assert_array_equal(a["embedding"], b["embedding"])
 
 
+@pytest.mark.slow
 def test_a_later_character_changes_no_earlier_prediction_unless_asked_for(run, settings):
     one = np.full((1, 5), ALPHABET.index("a"))
     other = one.copy()

@@ -57,6 +57,8 @@ def test_every_seed_is_the_run_that_it_would_be_alone(together):
     assert len({result.history["train_loss"].iloc[0] for result in results}) == len(SEEDS)
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_programs_are_compiled_once(together):
     results, _ = together
     one = alone(SEEDS[0]).compiled["programs"]

@@ -109,6 +109,7 @@ def test_resume_refuses_another_configuration_even_an_edited_file(whole, tmp_pat
         simulate(TINY, resume=True)
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_data_and_another_partition(tmp_path):
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (60, 4, 4, 1)).astype(np.uint8)
@@ -137,6 +138,7 @@ def test_resume_refuses_other_data_and_another_partition(tmp_path):
     assert after == before  # a refused resume changes nothing
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_normalisation(tmp_path):
     random = np.random.default_rng(0)
     x, y = random.integers(0, 256, (60, 4, 4, 1)).astype(np.uint8), np.arange(60) % 3
@@ -153,6 +155,7 @@ def test_resume_refuses_other_normalisation(tmp_path):
         simulate(settings, data=data, out=tmp_path / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_personal_rows_resume_on_two_devices(tmp_path):
     """Six clients on two devices: rows that could be split must come back whole."""
     settings = dataclasses.replace(
@@ -217,6 +220,7 @@ def test_a_run_never_overwrites_a_folder(whole, tmp_path):
         simulate(TINY, out=tmp_path)
 
 
+@pytest.mark.slow
 def test_own_arrays_with_clients_of_unequal_data():
     random = np.random.default_rng(0)
     x = random.normal(size=(90, 4, 4, 1)).astype(np.float32)
@@ -233,6 +237,7 @@ def test_own_arrays_with_clients_of_unequal_data():
         simulate(TINY, data=data)
 
 
+@pytest.mark.slow
 def test_clients_without_test_data_are_counted_and_left_out():
     random = np.random.default_rng(0)
     x = random.normal(size=(40, 4, 4, 1)).astype(np.float32)
@@ -250,6 +255,7 @@ def test_clients_without_test_data_are_counted_and_left_out():
     assert result.accuracy["client_mean"] == pytest.approx(result.clients["test_accuracy"][:3].mean())
 
 
+@pytest.mark.slow
 def test_learning_happens():
     """Four rounds of FedAvg on digits beat chance by far: the whole chain carries a signal."""
     settings = dataclasses.replace(
@@ -268,7 +274,8 @@ def test_a_sample_of_clients_is_evaluated_as_all_of_them_would_be(whole):
     sampled = simulate(sample)
     tested = sampled.clients["test_accuracy"].notna()
     assert tested.sum() == 2
-    np.testing.assert_array_equal(sampled.clients[tested], result.clients[tested])
+    # fewer clients may be tested in other batches: sums in another order
+    pd.testing.assert_frame_equal(sampled.clients[tested], result.clients[tested], rtol=1e-6)
     assert sampled.history["clients_tested"].dropna().eq(2).all()
     assert sampled.history["clients_without_test"].dropna().eq(0).all()
     with pytest.raises(UserError, match=r"evaluation\.clients: 7 is more than the 6 clients"):

@@ -95,6 +95,7 @@ def test_a_straggler_does_the_first_of_its_steps():
     )
 
 
+@pytest.mark.slow
 def test_who_drops_out_is_as_if_never_drawn():
     sim = simulator("fedtp_per", "vit", training=participating(dropout=0.5))
     round = next(r for r in range(20) if len(sim.participation.participants(r).ids) == 2)

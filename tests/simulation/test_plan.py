@@ -64,6 +64,7 @@ def test_the_estimate_is_positive_and_adds_up(plan):
     assert plan.seconds == pytest.approx(plan.training.seconds + plan.evaluation.seconds)
 
 
+@pytest.mark.slow
 def test_a_wave_cut_short_runs_the_same_program_on_fewer_ticks():
     _, simulator = set_up(TINY, load(TINY.data))
     state, whole = simulator.init(), list(simulator.prepare(0))
@@ -96,6 +97,7 @@ def test_idle_lanes_are_explained(plan):
     assert "do not share out evenly over 2 devices" in uneven(waves=1)
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(to_yaml(TINY))

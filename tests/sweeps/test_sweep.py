@@ -7,27 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from commands import fedtp, start
 from sweep_files import BASE, snapshot
 
 from fedtp_jax import Result, load_config, simulate
 from fedtp_jax.sweeps import run_combinations as sweeping
-
-
-@pytest.fixture
-def file(tmp_path, monkeypatch):
-    """Writes a sweep's file and says where."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "base.yaml").write_text(BASE)
-
-    def write(name="tiny.yaml", **values):
-        content = {"base": "base.yaml", **values}
-        Path(name).write_text(yaml.safe_dump(content, sort_keys=False))
-        return name
-
-    return write
-
 
 # -------------------------------------------------------------------------------------- what is run
 
@@ -131,6 +115,7 @@ def check_one_failed(code, out, err):
     assert "Left out" not in out and "±" not in out  # one run of one seed
 
 
+@pytest.mark.slow
 def test_one_that_fails_does_not_end_the_others(file, capsys, monkeypatch):
     check_one_failed(*fedtp(capsys, "sweep", file(grid=BAD, seeds=[0])))
 
