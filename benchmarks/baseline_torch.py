@@ -34,7 +34,8 @@ The same rounds by fedtp_jax and by a plain PyTorch simulator (benchmarks/torch_
 client after the other: the same models, cohorts, batches and optimizers, dropout 0.1, random images.
 PyTorch is given what speeds it up: examples lie in memory as normalised float32 tensors, small last batches
 are not padded, projections and optimizer are fused, and it runs on one thread or on all cores, whichever is
-faster in a trial. With dropout 0 both simulators reach the same weights (tests/test_baseline_torch.py).
+faster in a trial. With dropout 0 both simulators reach the same weights
+(tests/benchmarks/test_baseline_torch.py).
 
 Workloads: FedAvg, 72,000-parameter ViT, 64 clients with Dirichlet(0.3) sizes, 16,000 examples, batch 32;
 FedTP on 50 clients of 1,200 examples and 2 classes, as `{CONFIG}`; FedAvg, 2-million-parameter ViT on

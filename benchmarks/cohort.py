@@ -88,7 +88,7 @@ def _serve(cohort: int) -> None:
         alone.append((rounds * train, rounds * aggregate))
     train, aggregate = (statistics.median(times) for times in zip(*alone, strict=True))
     found = {
-        "waves": -(-cohort // simulator.bench.wave_size(cohort, simulator._row_bytes)),
+        "waves": -(-cohort // simulator.bench.wave_size(cohort, simulator.row_bytes)),
         "seconds a round": total / rounds,
         "ms a step": 1e3 * total / (rounds * cohort * STEPS),
         "peak MB": peak,

@@ -28,7 +28,7 @@ tracing and compiling (or reading) the programs, and a round (the second; the fi
 PARTS = """
 import json, sys, time
 began, config, out = float(sys.argv[1]), sys.argv[2], sys.argv[3]
-import fedtp_jax.cli.main
+import fedtp_jax.cli
 from fedtp_jax import load_config, simulate
 from fedtp_jax.data.sources import load
 from fedtp_jax.engine.compilation_cache import keep_programs

@@ -1,5 +1,5 @@
 """python -m fedtp_jax: the same as the `fedtp` command."""
 
-from fedtp_jax.cli.main import main
+from fedtp_jax.cli import main
 
 main()

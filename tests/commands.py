@@ -7,7 +7,7 @@ import sys
 import pytest
 from paths import ROOT
 
-from fedtp_jax.cli.main import main
+from fedtp_jax.cli import main
 
 
 def fedtp(capsys, *arguments):

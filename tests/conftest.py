@@ -3,6 +3,7 @@
 What makes the suite quick without changing what it looks at stands here too: see `Sharing`.
 """
 
+import contextlib
 import os
 from importlib.metadata import version
 
@@ -49,11 +50,19 @@ class Sharing:
     def __init__(self):
         self.on, self._simulators = True, {}
 
+    @contextlib.contextmanager
+    def off(self):
+        """For fixtures that live longer than a test, which no mark of one reaches."""
+        before, self.on = self.on, False
+        yield
+        self.on = before
+
     def set_up(self, real):
         def set_up(config, data, share_with=None):
             if not self.on or share_with or self._has_own_parts(config):
                 return real(config, data, share_with)
-            key = repr(_what_programs_know(config)), data.fingerprint()
+            facts = data.num_classes, data.mean, data.std, data.class_weights
+            key = repr((_what_programs_know(config), facts)), data.fingerprint()
             made = real(config, data, self._simulators.get(key))
             self._simulators.setdefault(key, made[1])
             return made
@@ -87,30 +96,29 @@ def sharing(compilation_cache):
 
 
 @pytest.fixture(autouse=True)
-def alone_if_asked_for(request, sharing, monkeypatch):
-    if request.node.get_closest_marker("alone"):
-        monkeypatch.setattr(sharing, "on", False)
+def alone_if_asked_for(request, sharing):
+    with sharing.off() if request.node.get_closest_marker("alone") else contextlib.nullcontext():
+        yield
 
 
 def _what_programs_know(config):
     """The sections, and fields of sections, that programs are made of; who holds what is an argument."""
-    from fedtp_jax.config import FeatureNoise
+    from fedtp_jax.config import FeatureNoise, PartitionFile
 
     host = ("rounds", "participation", "held_out", "on_nonfinite", "schedule")
     training = {name: value for name, value in vars(config.training).items() if name not in host}
     measured = config.evaluation.batch_size, config.evaluation.knn
-    noisy = isinstance(config.partition, FeatureNoise)
+    noisy = isinstance(config.partition, FeatureNoise | PartitionFile) and config.partition
     return config.model, config.method, training, config.server, measured, config.engine, config.compat, noisy
 
 
 @pytest.fixture(scope="session")
 def whole(sharing, tmp_path_factory):
     """The tiny run, never stopped: (result, folder). Whoever changes files does so in a copy."""
-    from tiny import TINY
+    from tiny_run import TINY
 
     from fedtp_jax import simulate
 
     path = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing, "on", False)  # its programs are counted
+    with sharing.off():  # its programs are counted
         return simulate(TINY, out=path), path

@@ -2,8 +2,6 @@
 
 import http.server
 
-# ---------------------------------------------------------------------------------------- download
-
 
 class Server(http.server.ThreadingHTTPServer):
     """Serves `files`, knows ranges, and notes the range that each request asked for."""

@@ -11,8 +11,6 @@ import numpy as np
 
 from fedtp_jax import config as cfg
 
-# ------------------------------------------------------------------------------- made-up archives
-
 
 def idx_bytes(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()

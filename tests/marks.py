@@ -5,6 +5,7 @@ import pytest
 
 def every_day(cases, quick):
     """All `cases` in their order, those that are not among `quick` marked `slow`; a tuple is one case."""
+    assert all(case in cases for case in quick)
     return [
         case
         if case in quick

@@ -1,4 +1,4 @@
-"""What the plain loops of oracle_methods.py stand on: network, clients' examples, optimizers in NumPy.
+"""What the plain loops of all methods stand on: network, clients' examples, optimizers in NumPy.
 
 Nothing here knows lanes, waves, vmap or a batch of clients. Shared with the package are only the Flax modules
 and the random streams.

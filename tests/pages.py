@@ -114,8 +114,7 @@ def with_command(folder):
         (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {arguments}"$@"\n')
         (programs / name).chmod(0o755)
     ours = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    # conftest's flags compile quickly what hardly runs: these commands run for a while
-    return {**{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}, **ours}
+    return {**os.environ, **ours}
 
 
 def shell(text, folder, environment):

@@ -170,7 +170,7 @@ class Fixture:
     def waves(self, cohort, batches):
         """The round's waves, of as many clients as the engine takes at once."""
         sim = self.simulator
-        size = sim.bench.wave_size(len(cohort), sim._row_bytes)
+        size = sim.bench.wave_size(len(cohort), sim.row_bytes)
         for first in range(0, len(cohort), size):
             part = slice(first, first + size)
             yield sim.prepare_wave(cohort[part], batches[part], cohort)

@@ -16,7 +16,7 @@ import numpy as np
 from wrong_settings import TINY, write
 
 from fedtp_jax import Result, SimulationConfig, UserError, config, from_arrays, load_config, simulate
-from fedtp_jax.cli.main import main
+from fedtp_jax.cli import main
 
 SETTINGS = TINY.replace("fedtp, hypernetwork: {embedding: 4, hidden: 6, layers: 1}", "fedavg")
 DIGITS = np.zeros((200, 8, 8, 1), np.uint8)

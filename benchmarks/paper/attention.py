@@ -17,7 +17,7 @@ from fedtp_jax import Result
 from fedtp_jax.config import name_of
 from fedtp_jax.data.dataset import Examples
 from fedtp_jax.data.sources import load
-from fedtp_jax.plots.attention import attention_distances, attention_weights
+from fedtp_jax.evaluation.attention import attention_distances, attention_weights
 from fedtp_jax.plots.style import INK, Picture
 
 CLIENTS, IMAGES = 10, 32

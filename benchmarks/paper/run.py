@@ -183,7 +183,7 @@ def report(item: Item, configs: list[SimulationConfig], store: Store, out: Path)
     finished = [config for config in configs if store.has(config)]
     if not finished:
         return
-    outcomes = [store.outcome(config) for config in finished]
+    outcomes = [store.compared_run(config) for config in finished]
     compared = compare(outcomes)
     parts = [f"# {item.title}"]
     found = store.measured(item.name, groups_of(item, finished))

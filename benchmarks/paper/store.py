@@ -6,6 +6,7 @@ Several processes may add to them.
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -57,6 +58,7 @@ def told_of(config: SimulationConfig) -> str:
     return json.dumps(told, sort_keys=True)
 
 
+@functools.cache
 def key_of(*configs: SimulationConfig) -> str:
     """12 hex digits that tell a run, or runs that are measured together, by their settings."""
     told = "\n".join(map(told_of, configs))
@@ -145,7 +147,7 @@ class Store:
         """Keep a picture."""
         write_atomically(self._folder / name, to_png(figure))
 
-    def outcome(self, config: SimulationConfig) -> ComparedRun:
+    def compared_run(self, config: SimulationConfig) -> ComparedRun:
         """A finished run as `fedtp_jax.compare` takes it."""
         (about,) = self._rows("runs", config).to_dict("records")
         return ComparedRun(

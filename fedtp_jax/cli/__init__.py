@@ -1,1 +1,5 @@
 """The `fedtp` command."""
+
+from fedtp_jax.cli.command import main
+
+__all__ = ["main"]

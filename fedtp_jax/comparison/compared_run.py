@@ -99,7 +99,7 @@ class ComparedRun:
         """Whether there is anything to compare, and nothing more to come."""
         return self.ended and not self.evaluated.empty
 
-    @property
+    @functools.cached_property
     def evaluated(self) -> pd.DataFrame:
         """The evaluated rounds of the history."""
         return self.history.dropna(subset="test_accuracy")

@@ -20,7 +20,7 @@ class State(NamedTuple):
     Attributes:
       shared: {path: leaf} one copy.
       rows: what there is of every client: its personal leaves, its embedding and that one's optimizer state.
-        Between rounds those of the whole population (`engine.population`); inside a method's functions
+        Between rounds those of the whole population (`Population`); inside a method's functions
         {path: [K, ...]} of K clients.
       generator: the hypernetwork's parameters, {} where nothing is generated.
       generator_opt, server_opt: states of its optimizer and of the server's.

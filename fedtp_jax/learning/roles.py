@@ -43,8 +43,9 @@ def role_method(
     `objective` and `after` are local_training's; `extra` maps paths of personal leaves beside the model's to
     how one client's is initialised from a key.
     """
+    _check_names(rules)
     shapes, extra = task.leaf_shapes(), extra or {}
-    roles = _checked_roles(task, list(shapes), rules, extra)
+    roles = _roles_of(task, list(shapes), rules, extra)
     generator = Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
     server = _Server(task.server, {path for path, role in roles.items() if role == "shared"})
 
@@ -85,13 +86,14 @@ def role_method(
     )
 
 
-def _checked_roles(
-    task: Task, paths: list[str], rules: list[Rule], extra: Mapping[str, Any]
-) -> dict[str, Role]:
-    """The role of each of the model's leaves; UserError for rules that the model or the training belies."""
+def _check_names(rules: list[Rule]) -> None:
     for role, _ in rules:
         if role not in ROLES:
             raise UserError(f"rules: got the role {role!r}{nearest(role, ROLES)}; choose {', '.join(ROLES)}")
+
+
+def _roles_of(task: Task, paths: list[str], rules: list[Rule], extra: Mapping[str, Any]) -> dict[str, Role]:
+    """The role of each of the model's leaves; UserError for rules that the model or the training belies."""
     roles = tree.assign_roles(paths, rules)
     for path, role in roles.items():
         if role == "generated" and path.startswith(STATISTICS):

@@ -16,7 +16,7 @@ from fedtp_jax.learning.method import EMBEDDING
 
 @dataclasses.dataclass(frozen=True)
 class Personalized:
-    """What novel clients reach, by mode (novel.MODES).
+    """What novel clients reach, by mode (evaluation.novel_clients.MODES).
 
     Attributes:
       clients: a row per novel client: client (0 to M - 1, or its id in the run), train_examples,

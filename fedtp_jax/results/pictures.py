@@ -107,7 +107,8 @@ class Pictures:
 
         `images`: default: three of the client's own test images.
         """
-        from fedtp_jax.plots.attention import attention_maps, attention_weights, rollout
+        from fedtp_jax.evaluation.attention import attention_weights, rollout
+        from fedtp_jax.plots.attention import attention_maps
 
         images = self._test_images(client, 3) if images is None else images
         runs: dict[str, Pictures] = {}
@@ -123,7 +124,8 @@ class Pictures:
 
         `images`: default: three test images of the first of `clients`.
         """
-        from fedtp_jax.plots.attention import attention_distances, attention_weights, distance_matrix
+        from fedtp_jax.evaluation.attention import attention_distances, attention_weights
+        from fedtp_jax.plots.attention import distance_matrix
 
         if not len(clients):
             raise UserError("clients: got none, expected ids of clients, such as [0, 1, 2]")

@@ -1,9 +1,10 @@
 """One simulation from set-up to result: its rounds, its evaluations, what is told of them."""
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,22 +78,21 @@ class Run:
             self._take_up(out)
         else:
             self._begin(out)
-        if self.store:
-            self.store.start()
 
     def _begin(self, out: Path | None) -> None:
         self.simulator.compile()
         if out is not None:
             parts = out, self.config, self.spec, self.partition
             self.store = hosts.on_first(functools.partial(RunStore.create, *parts))
-        self.state = self.simulator.init(self._rows_folder)
+        with self._let_go_if_it_fails():
+            self.state = self.simulator.init(self._rows_folder)
 
     def _take_up(self, out: Path) -> None:
         """The state of a stopped run, which the first process reads."""
         parts = out, self.config, self.spec, self.partition
         self.store = hosts.on_first(functools.partial(RunStore.take_up, *parts))
         initial = self.simulator.initial
-        try:
+        with self._let_go_if_it_fails():
             read = functools.partial(self.store.read, initial) if self.store else (lambda: (0, None))
             self.done, saved = hosts.from_first(read)
             if saved is None:
@@ -101,6 +101,12 @@ class Run:
                 self.rows = csv_rows(saved.logs["metrics"])
                 population = initial.population(self.config.engine.rows, self._rows_folder)
                 self.state = self.simulator.place(saved.state(population))
+
+    @contextlib.contextmanager
+    def _let_go_if_it_fails(self) -> Iterator[None]:
+        """Others may have the folder when what happens in it fails."""
+        try:
+            yield
         except BaseException:
             if self.store:
                 self.store.close()
@@ -152,7 +158,7 @@ class Run:
         row = history_row(round, result, accuracy)
         self.rows.append(row)
         if self.store:
-            self.store.append(row)
+            self.store.append_metrics(row)
             if accuracy:
                 self.store.write_clients(self._clients())
         return row

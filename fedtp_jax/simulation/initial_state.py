@@ -26,8 +26,9 @@ class InitialState:
 
     Attributes:
       server: shapes of the state without rows.
-      row: {path: shape and dtype} of one client's row; own_row: of what of it belongs to the client itself.
-      one: shapes of the state with the row of one client that is its own.
+      row: {path: shape and dtype} of one client's row.
+      own_row: the part of `row` that is the client's own, without the server's optimizer of its embedding.
+      one_client: shapes of the state with one such row.
     """
 
     def __init__(self, method: Method, num_clients: int, seed: int, programs: Programs) -> None:
@@ -39,7 +40,7 @@ class InitialState:
             p: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for p, leaf in one.rows.items()
         }
         self.own_row = own(self.row)
-        self.one = self.server._replace(rows=tree.rows_like(self.own_row, 1))
+        self.one_client = self.server._replace(rows=tree.rows_like(self.own_row, 1))
         fit = CHUNK_BYTES // max(tree.num_bytes(self.row), 1)
         self.chunk = max(1, min(num_clients, CHUNK, fit))
 

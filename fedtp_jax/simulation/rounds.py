@@ -66,7 +66,7 @@ class Simulator:
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
         self.evaluator: Evaluator = self._make_evaluator(share_with.evaluator.layout if share_with else None)
         self.embeddings = EmbeddingSteps(method, self.initial, self.bench)
-        self.traffic = traffic(method, self.initial.one, task)
+        self.traffic = traffic(method, self.initial.one_client, task)
 
     def _plan(self, like: Layout | None) -> Layout:
         """A training layout that any cohort fits."""
@@ -76,12 +76,12 @@ class Simulator:
         steps = training.local_epochs * steps_of(sizes, batch)
         if training.local_steps is not None:
             steps = np.full(len(sizes), training.local_steps)
-        return self.bench.plan(steps, training.cohort_size, batch, self._row_bytes, self._bytes, like)
+        return self.bench.plan(steps, training.cohort_size, batch, self.row_bytes, self._bytes, like)
 
     @functools.cached_property
-    def _row_bytes(self) -> int:
+    def row_bytes(self) -> int:
         """Of what one client brings to the devices: its rows as they are sent, or as they are evaluated."""
-        one = self.initial.one
+        one = self.initial.one_client
         return max(row_bytes(self.method.send, one), row_bytes(self.method.variables, one))
 
     def _make_evaluator(self, like: Layout | None) -> Evaluator:
@@ -139,7 +139,7 @@ class Simulator:
         if len(cohort) < training.participation.minimum:
             return
         rate = learning_rate_factor(training.schedule, round, training.rounds)
-        size = self.bench.wave_size(training.cohort_size, self._row_bytes)  # whoever dropped out
+        size = self.bench.wave_size(training.cohort_size, self.row_bytes)  # whoever dropped out
         for first in range(0, len(cohort), size):
             part = slice(first, first + size)
             batches = [

@@ -21,9 +21,9 @@ def set_up(
     """
     mesh = open_mesh(config.engine.devices)
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
-    shape = DataSpec.of(data, partition)
-    hosts.check_same("data", shape)
-    return shape, Simulator(config, *shape.build(config), data, partition, mesh, share_with)
+    spec = DataSpec.of(data, partition)
+    hosts.check_same("data", spec)
+    return spec, Simulator(config, *spec.build(config), data, partition, mesh, share_with)
 
 
 def share_programs(simulators: Sequence[Simulator]) -> None:

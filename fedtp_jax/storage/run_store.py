@@ -38,13 +38,21 @@ class RunStore:
         self, folder: RunFolder, config: SimulationConfig, spec: DataSpec, partition: Partition
     ) -> None:
         self.folder, self._config, self._spec, self._partition = folder, config, spec, partition
-        self._checkpoints: Checkpoints | None = None
+        self._checkpoints: Checkpoints | None = None  # open while there may be something to save
 
     @classmethod
     def create(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
         """That of a new run."""
-        folder = RunFolder.create(out, lambda folder: write_header(folder, config, partition))
-        return cls(folder, config, spec, partition)
+        store = cls(
+            RunFolder.create(out, lambda folder: write_header(folder, config, partition)),
+            *(config, spec, partition),
+        )
+        try:
+            store._checkpoints = store._open_checkpoints()
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     @classmethod
     def take_up(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
@@ -78,6 +86,7 @@ class RunStore:
             raise storage_error(error, error.filename or folder.path, folder.path) from None
         finally:
             checkpoints.close()
+        self._checkpoints = self._open_checkpoints()
         return done, saved
 
     def _restore_partition(self, path: Path) -> None:
@@ -89,11 +98,7 @@ class RunStore:
     def _open_checkpoints(self) -> Checkpoints:
         return Checkpoints(self.folder.checkpoints, self._config.checkpoint.keep)
 
-    def start(self) -> None:
-        """Be ready for checkpoints."""
-        self._checkpoints = self._open_checkpoints()
-
-    def append(self, row: Mapping[str, Any]) -> None:
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add a row to metrics.csv."""
         try:
             self.folder.metrics.append(row)

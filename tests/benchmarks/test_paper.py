@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import TINY
+from tiny_run import TINY
 
 from benchmarks.paper import attention, novel, summaries
 from benchmarks.paper.items import ITEMS, Item
@@ -44,7 +44,7 @@ def test_results_are_of_the_sweeps_beside_them():
         assert {*zip(table["run"], table["seed"], strict=True)} == asked
     for item in ITEMS.values():
         configs = configs_of(item, quick=False)
-        compared = compare([store.outcome(config) for config in configs])
+        compared = compare([store.compared_run(config) for config in configs])
         assert compared.to_csv() == (HERE / "results" / f"{item.name}.csv").read_text()
         if item.measured:
             groups = groups_of(item, configs)
@@ -76,7 +76,7 @@ def test_what_is_in_the_store_is_not_run_again(tmp_path, monkeypatch, capsys):
     assert run_left(ITEM, configs, again, runs) == []
     monkeypatch.undo()
     results = [simulate(config) for config in configs]
-    stored = compare([again.outcome(config) for config in configs])
+    stored = compare([again.compared_run(config) for config in configs])
     direct = compare(results)
     assert stored.sheet.rows == direct.sheet.rows
     np.testing.assert_allclose(stored.table["mean"], direct.table["mean"], atol=1e-5)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from commands import fedtp
 from tensorboardX.proto import event_pb2
-from tiny import TINY
+from tiny_run import TINY
 
 from fedtp_jax import UserError, compare, config, from_arrays, simulate
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.data.sources import load
+from fedtp_jax.evaluation.attention import attention_distances, attention_weights, rollout
 from fedtp_jax.export.safetensors_file import export_client
-from fedtp_jax.plots.attention import attention_distances, attention_weights, rollout
 from fedtp_jax.trackers.tensorboard import TensorBoard
 
 

@@ -1,7 +1,7 @@
 """The runs that several tests of a comparison look at."""
 
 import pytest
-from compared import THREE
+from made_up_results import THREE
 
 from fedtp_jax import compare
 

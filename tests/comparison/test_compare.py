@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from compared import BEST, TEST, THREE
+from made_up_results import BEST, TEST, THREE
 
 from fedtp_jax import compare
 

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from compared import BASE, FEDAVG, FEDTP, THREE, flat
+from made_up_results import BASE, FEDAVG, FEDTP, THREE, flat
 from matplotlib.collections import FillBetweenPolyCollection
 
 from fedtp_jax import UserError, compare, config

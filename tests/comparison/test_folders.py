@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from commands import fedtp
-from compared import BASE, FEDAVG, FEDTP
+from made_up_results import BASE, FEDAVG, FEDTP
 
 from fedtp_jax import UserError, compare, config, simulate
 

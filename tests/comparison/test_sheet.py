@@ -3,7 +3,7 @@
 import csv
 import io
 
-from compared import THREE
+from made_up_results import THREE
 from rich.console import Console
 
 from fedtp_jax import compare

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from compared import BELOW, BEST, FEDAVG, FEDTP, MIXED, flat
+from made_up_results import BELOW, BEST, FEDAVG, FEDTP, MIXED, flat
 
 from fedtp_jax import compare
 

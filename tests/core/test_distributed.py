@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from fedtp_jax import Result
-from fedtp_jax.cli.main import main
+from fedtp_jax.cli import main
 from fedtp_jax.data.sources import load
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +51,8 @@ AGREED = """
 import dataclasses, sys, jax, numpy as np
 process, coordinator = int(sys.argv[1]), sys.argv[2]
 jax.distributed.initialize(coordinator, 2, process)
-from fedtp_jax import SimulationConfig, UserError, config, hosts, simulate
+from fedtp_jax import SimulationConfig, UserError, config, simulate
+from fedtp_jax.core import hosts
 
 def raised(kind, call):
     try:
@@ -211,8 +212,7 @@ def test_a_folder_that_exists_ends_both_with_one_message(file, tmp_path):
 )
 def test_nobody_else_is_there(flags, message):
     code = (
-        "import sys; from fedtp_jax.cli import distributed, main; "
-        "distributed.TIMEOUT = 1; main.main(sys.argv[1:])"
+        "import sys; from fedtp_jax.cli import distributed, main; distributed.TIMEOUT = 1; main(sys.argv[1:])"
     )
     flags = [flag.format(port=free_port()) for flag in flags]
     [(code, out, err)] = ends(start("-c", code, "run", "some.yaml", *flags))

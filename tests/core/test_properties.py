@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from population_rows import ROW, initial
 from replay import replay
-from rows import ROW, initial
 
 from fedtp_jax import UserError, config
 from fedtp_jax.core import tree

@@ -17,7 +17,7 @@ from fedtp_jax import Result
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 README = ROOT / "README.md"
-SHORTER = {"gallery": ('"rounds": 60', '"rounds": 10')}
+SHORTER = {"gallery": ('"rounds": 60', '"rounds": 10'), "tutorial": ("rounds: 40", "rounds: 20")}
 RUN = [page for page in PAGES if blocks(page, "bash", "python")]
 
 

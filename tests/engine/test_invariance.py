@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from marks import every_day
-from ragged import CLIENTS, SEED, make_simulator
+from ragged_clients import CLIENTS, SEED, make_simulator
 
 from fedtp_jax.core import rng
 from fedtp_jax.engine.lanes import ClientWork

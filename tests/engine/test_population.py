@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from rows import ROW, initial
+from population_rows import ROW, initial
 
 from fedtp_jax import SimulationConfig, config, simulate
 from fedtp_jax.engine.population import Population

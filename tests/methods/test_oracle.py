@@ -9,7 +9,18 @@ import pytest
 from marks import every_day
 from oracle import World
 from oracle_methods import METHODS
-from ragged import CASES, CLASSES, CLIENTS, ROUNDS, SEED, SIZES, TRAINING, VIT, federation_of, make_simulator
+from ragged_clients import (
+    CASES,
+    CLASSES,
+    CLIENTS,
+    ROUNDS,
+    SEED,
+    SIZES,
+    TRAINING,
+    VIT,
+    federation_of,
+    make_simulator,
+)
 
 from fedtp_jax import config
 from fedtp_jax.core import rng

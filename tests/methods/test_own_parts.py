@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from tiny import Stopped, same_files, same_state, stop_after
+from tiny_run import Stopped, same_files, same_state, stop_after
 
 from fedtp_jax import Partition, Result, SimulationConfig, UserError, config, from_nnx, simulate
 from fedtp_jax.config import Own, name_of

@@ -14,7 +14,7 @@ from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES, prototype_distances
 from fedtp_jax.methods.fedrod import balanced_objective
 
-WEIGHTED = [name for name in RUNS if "local" not in name and "proto" not in name]
+WEIGHTED = "fedtp_vit", "fedtp_transformer", "pfedme_vit", "fedbn_cnnb"  # one rule for all methods
 EVERY_DAY = "fedtp_vit", "fedtp_transformer"
 LAYOUTS = [
     *((name, {}) for name in RUNS),

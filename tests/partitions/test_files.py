@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from labelled import OWN, assert_refuses, balanced, lists
+from partition_cases import OWN, assert_refuses, balanced, lists
 
 from fedtp_jax import config as cfg
 from fedtp_jax.partitions.files import load_partition, save_partition

@@ -1,17 +1,14 @@
-"""Partitions: the authors' recipes against golden values of their program, our own by their properties."""
+"""Partitions: our own recipes by their properties, groups as clients, and what is refused."""
 
 import numpy as np
 import pytest
-from labelled import OWN, assert_covers, assert_refuses, balanced, dataset, lists
+from partition_cases import OWN, assert_covers, assert_refuses, balanced, dataset, lists
 
 from fedtp_jax import config as cfg
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.partitions.make import make_partition
 
 HUNDRED = ("superclass", "pachinko")  # recipes for CIFAR-100's classes
-
-
-# -------------------------------------------------------------------------------------- own recipes
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -156,9 +153,6 @@ def test_unlawful_noise_is_refused(noise, pattern):
     partition = make_partition(cfg.Iid(clients=2), data, seed=0)
     with pytest.raises(UserError, match=pattern):
         partition._replace(noise=np.array(noise, np.float32)).check(data)
-
-
-# ------------------------------------------------------------------------------------ natural, errors
 
 
 def test_natural_follows_the_groups():

@@ -7,7 +7,7 @@ import random
 
 import numpy as np
 import pytest
-from labelled import FASHION_MNIST, GOLDEN, assert_refuses, balanced, dataset, lists
+from partition_cases import FASHION_MNIST, GOLDEN, assert_refuses, balanced, dataset, lists
 from paths import FIXTURES, PARITY
 
 from fedtp_jax import config as cfg

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from labelled import balanced, dataset, lists
+from partition_cases import balanced, dataset, lists
 
 from fedtp_jax import config as cfg
 from fedtp_jax.partitions.files import load_partition, save_partition

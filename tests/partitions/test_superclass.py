@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from labelled import assert_covers, balanced, dataset
+from partition_cases import assert_covers, balanced, dataset
 
 from fedtp_jax import config as cfg
 from fedtp_jax.partitions.make import make_partition

@@ -1,4 +1,4 @@
-"""Pictures, report and terminal table: what they show, looked up in the artists and in the parsed page."""
+"""The report: what it shows, looked up in the parsed page."""
 
 from html.parser import HTMLParser
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import TINY, Stopped, same_files, same_state, stop_after
+from tiny_run import TINY, Stopped, same_files, same_state, stop_after
 
 from fedtp_jax import Result, UserError, config, from_arrays, load_config, simulate
 from fedtp_jax.config.plain import to_yaml
@@ -255,7 +255,6 @@ def test_clients_without_test_data_are_counted_and_left_out():
     assert result.accuracy["client_mean"] == pytest.approx(result.clients["test_accuracy"][:3].mean())
 
 
-@pytest.mark.slow
 def test_learning_happens():
     """Four rounds of FedAvg on digits beat chance by far: the whole chain carries a signal."""
     settings = dataclasses.replace(

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from small import CLIENTS, SEED, TRAINING, federation, simulator
-from tiny import TINY, Stopped, same_files, stop_after
+from method_cases import CLIENTS, SEED, TRAINING, federation, simulator
+from tiny_run import TINY, Stopped, same_files, stop_after
 
 from fedtp_jax import UserError, config, simulate
 from fedtp_jax.data.dataset import Dataset, Examples

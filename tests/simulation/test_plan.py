@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedtp_jax import SimulationConfig, UserError, config, simulate
-from fedtp_jax.cli.main import main
+from fedtp_jax.cli import main
 from fedtp_jax.cli.tables import _bytes, _duration, plan_table
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.data.sources import load
@@ -36,6 +36,7 @@ def words(plan):
     return " ".join(cell for column in plan_table(plan).columns for cell in column.cells)
 
 
+@pytest.mark.alone
 def test_the_numbers_are_those_of_the_run(plan):
     rounds = []
     result = simulate(TINY, on_round=lambda progress: rounds.append(progress.result))

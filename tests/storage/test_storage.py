@@ -8,7 +8,7 @@ import warnings
 import zlib
 
 import pytest
-from tiny import TINY, Stopped, same_files, same_state, stop_after
+from tiny_run import TINY, Stopped, same_files, same_state, stop_after
 
 from fedtp_jax import Result, UserError, config, simulate
 from fedtp_jax.core.errors import StorageError

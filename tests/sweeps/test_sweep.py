@@ -1,4 +1,4 @@
-"""Sweeps: what a file asks for, what is run and what is not run again, stops, failures, mistakes."""
+"""Sweeps: what is run and what is not run again, stops, failures, mistakes."""
 
 import json
 import os
