@@ -13,6 +13,7 @@ from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch
+from fedtp_jax.models.precision import layers_at
 
 STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that no gradient reaches
 
@@ -87,12 +88,11 @@ class Task(NamedTuple):
         parameters = {p: w.astype(self.precision) for p, w in leaves.items() if p.startswith("params/")}
         statistics = {p: w for p, w in leaves.items() if p.startswith(STATISTICS)}
         variables = tree.unflatten({**parameters, **statistics})
-        if jnp.issubdtype(x.dtype, jnp.floating):
-            x = x.astype(self.precision)
         options: dict[str, Any] = {"mask": mask} if self._takes_mask else {}
         rngs = {} if key is None else {"dropout": key}
         mutable = ["intermediates", "batch_stats"] if key is not None else ["intermediates"]
-        with jax.numpy_dtype_promotion("standard"):  # layer norms of lower precision rely on it
+        # layer norms of lower precision rely on the promotion
+        with jax.numpy_dtype_promotion("standard"), layers_at(self.precision):
             logits, new = self.model.apply(
                 variables, x, train=key is not None, rngs=rngs, mutable=mutable, **options
             )

@@ -43,10 +43,14 @@ def _check_inputs(settings: Any, input_shape: tuple[int, ...], is_text: bool) ->
     takes = "images [height, width, channels]" if for_images else "text windows [length]"
     given = "windows of a text, " * is_text + f"examples of shape {list(input_shape)}"
     fits = [name for name, kind in config.MODELS.items() if (kind in IMAGE_MODELS) != is_text]
-    advice = f"choose {', '.join(fits)}" if is_text or len(input_shape) == 3 else "reshape them to images"
+    if is_text or len(input_shape) == 3:
+        advice = f"choose {', '.join(fits)}, or other data"
+    else:
+        advice = (
+            "give a model of your own from Python (docs/own_parts.md): none of the built-in ones takes them"
+        )
     raise UserError(
-        f"model.name: {config.name_of(settings)} takes {takes}, but the data gives {given}; {advice}, or "
-        "other data"
+        f"model.name: {config.name_of(settings)} takes {takes}, but the data gives {given}; {advice}"
     )
 
 

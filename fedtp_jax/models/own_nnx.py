@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from fedtp_jax.core.errors import UserError
 
@@ -56,11 +57,17 @@ class NnxModel:
 
         # what it initialises here is replaced at once, so that XLA never computes it
         module = self._module((rngs or {}).get("dropout", jax.random.key(0)))
+        dtype: Any = jnp.float32
         for path, variable in _parameters(module).items():
             leaf: Any = variables["params"]
             for word in path:
                 leaf = leaf[str(word)]
             variable[...] = leaf
+            dtype = leaf.dtype
+        if dtype != jnp.float32:  # layers that were not told otherwise compute at the parameters' precision
+            for _, part in nnx.iter_graph(module):
+                if isinstance(part, nnx.Module) and getattr(part, "dtype", part) is None:
+                    setattr(part, "dtype", dtype)  # noqa: B010 (not every module has one)
         module.train() if train else module.eval()
         logits, sown = nnx.capture(module, nnx.Intermediate)(x)
         features = {str(path[-1]): v.get_value() for path, v in nnx.to_flat_state(sown)}

@@ -180,9 +180,9 @@ def test_initial_values_are_those_of_pytorch():
             r"model.name: transformer takes text windows \[length\], but the data gives examples of shape "
             r"\[8, 8, 1\]; choose vit, cnn, cnn_bn, or other data",
         ),
-        (config.Lstm(), (8, 8), r"model.name: lstm .* shape \[8, 8\]; reshape them to images"),
-        (config.Vit(), (80,), r"model.name: vit takes images .*; reshape them to images"),
-        (config.Cnn(), (28, 28), r"model.name: cnn .*; reshape them to images"),
+        (config.Lstm(), (8, 8), r"model.name: lstm .* shape \[8, 8\]; give a model of your own"),
+        (config.Vit(), (80,), r"model.name: vit takes images .*; give a model of your own"),
+        (config.Cnn(), (28, 28), r"model.name: cnn .*; give a model of your own"),
         (config.CnnBn(), (16, 15, 3), r"model.name: cnn_bn .* at least 16 pixels, .* 16x15; choose vit or"),
     ],
 )

@@ -6,14 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax import nnx
 from marks import every_day
 from test_models import MODELS, example, some_variables
 
-from fedtp_jax import config, simulate
+from fedtp_jax import config, from_nnx, simulate
 from fedtp_jax.core import tree
 from fedtp_jax.engine.lanes import Batch, Facts, Row
 from fedtp_jax.learning.local_training import local_training
 from fedtp_jax.learning.task import Task
+from fedtp_jax.models.precision import layers_at
 
 
 def one_step(name, precision):
@@ -80,3 +83,47 @@ def test_digits_are_learned_as_well():
         assert {str(leaf.dtype) for leaf in leaves} == {"float32"}
     assert accuracies["float32"] > 0.8
     assert abs(accuracies["float32"] - accuracies["bfloat16"]) < 0.03, accuracies
+
+
+class Seen(nn.Module):
+    """Gives its inputs back, and has layers."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        hidden = nn.Dense(4, name="layer")(x)
+        self.sow("intermediates", "features", hidden)
+        self.sow("intermediates", "dtype_bits", jnp.finfo(hidden.dtype).bits)
+        return x
+
+
+class SeenNnx(nnx.Module):
+    def __init__(self, rngs):
+        self.layer = nnx.Linear(5, 5, rngs=rngs)
+
+    def __call__(self, x):
+        return x + 0 * self.layer(x).sum()
+
+
+@pytest.mark.parametrize("model", [Seen(), from_nnx(SeenNnx)], ids=["linen", "nnx"])
+def test_inputs_reach_the_model_as_they_are(model):
+    ids = jnp.array([[0.0, 257, 1001, 3999, 16_777_215]])
+    task = Task(
+        model,
+        jax.ShapeDtypeStruct(ids.shape, ids.dtype),
+        5,
+        1,
+        config.Training(),
+        precision=jnp.dtype("bfloat16"),
+    )
+    leaves = tree.flatten(model.init(jax.random.key(0), ids))
+    np.testing.assert_array_equal(task.forward(leaves, ids).logits, ids)
+
+
+def test_layers_compute_at_the_precision():
+    x = jnp.ones((1, 3))
+    for precision, bits in (("float32", 32), ("bfloat16", 16)):
+        leaves = tree.unflatten(tree.flatten(Seen().init(jax.random.key(0), x)))
+        lower = jax.tree.map(lambda leaf, to=precision: leaf.astype(to), leaves)
+        with jax.numpy_dtype_promotion("standard"), layers_at(jnp.dtype(precision)):
+            _, sown = Seen().apply(lower, x, mutable=["intermediates"])
+        assert sown["intermediates"]["dtype_bits"][0] == bits
