@@ -58,6 +58,7 @@ class Dataset:
     last axis. Text enters it as codes, [length] int32.
 
     group_names: the groups' names as text, in the order of their numbers; empty where the data names none.
+    class_names: the classes' names as text, in the order of their numbers; empty where these are their names.
     class_weights: [num_classes] weights of the classes in the training loss, or None for 1.
     """
 
@@ -70,6 +71,7 @@ class Dataset:
     source: str = ""
     group_names: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     class_weights: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def is_text(self) -> bool:

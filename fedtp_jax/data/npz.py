@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from fedtp_jax.core.errors import UserError, in_one_line, nearest
+from fedtp_jax.core.errors import UserError, in_one_line, nearest, user_path
 from fedtp_jax.data.arrays import from_arrays
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.unpack import load_npz
@@ -21,7 +21,7 @@ def read_npz(file: str | None) -> Dataset:
     """
     if file is None:
         raise UserError("data.file: missing; give the path of an .npz file with x and y")
-    path = Path(file).expanduser()
+    path = user_path(file)
     if not path.is_file():
         raise UserError(f"data.file: {path} is no file; give the path of an .npz file with x and y")
     arrays = _load_npz(path)

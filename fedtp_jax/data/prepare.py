@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.core.errors import UserError, nearest, user_path
 from fedtp_jax.data.archives import Originals, Split
 from fedtp_jax.data.sources import IMAGE_SETS, find_originals, missing
 from fedtp_jax.data.tfds import default_root, has_other_format, is_prepared
@@ -52,14 +52,14 @@ def prepare(
             f"prepare: {name!r} is no data set to prepare{nearest(name, IMAGE_SETS)}; "
             f"choose one of {', '.join(IMAGE_SETS)}"
         )
-    root = Path(data_dir).expanduser() if data_dir is not None else default_root()
+    root = user_path(data_dir) if data_dir is not None else default_root()
     if is_prepared(name, root):
         return max((root / name).glob("*/*.array_record*")).parent
     if has_other_format(name, root):
         raise UserError(
             f"data_dir: {root / name} is there in another TFDS format; name another data_dir, or move it away"
         )
-    folder = Path(directory).expanduser() if directory is not None else None
+    folder = user_path(directory) if directory is not None else None
     originals = find_originals(name, folder)
     if originals is None and download:
         originals = find_originals(name, _download(name, root / "downloads" / "fedtp" / name))

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedtp_jax import config as cfg
 from fedtp_jax.config.load import replaced
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.data.archives import Originals, find_idx, read_idx
 from fedtp_jax.data.cifar import find_cifar, read_cifar
 from fedtp_jax.data.dataset import Dataset, Examples
@@ -155,7 +155,7 @@ def _images(config: cfg.Mnist | cfg.Cifar10) -> Dataset:
     """One of IMAGE_SETS from its original files, else from a prepared TFDS folder."""
     name = cfg.name_of(config)
     about = IMAGE_SETS[name]
-    directory = Path(config.directory).expanduser() if config.directory is not None else None
+    directory = user_path(config.directory) if config.directory is not None else None
     originals = find_originals(name, directory)
     if originals is not None:
         train, test = (
@@ -201,7 +201,7 @@ def _shakespeare(config: cfg.Shakespeare) -> Dataset:
     if config.directory is None:
         roles, source = from_package()
     else:
-        place = Path(config.directory).expanduser()
+        place = user_path(config.directory)
         roles, source = from_files(place), str(place)
     return from_roles(config, roles, source)
 

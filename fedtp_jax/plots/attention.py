@@ -1,10 +1,12 @@
 """What clients' Transformers look at, drawn on the images, and how far apart they are."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.plots.style import INK, Picture
 
 
@@ -20,7 +22,7 @@ def attention_maps(images: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure
     figure.supxlabel("the brighter, the more of a patch reaches the class token", fontsize=9)
     grid = figure.subplots(count, columns, squeeze=False)
     for row, image in zip(range(count), images, strict=True):
-        shown = image.squeeze() if image.shape[-1] == 1 else image
+        shown = _visible(image)
         for column, (name, looks) in enumerate([("image", None), *maps.items()]):
             axes = grid[row][column]
             axes.axis("off")
@@ -28,11 +30,31 @@ def attention_maps(images: np.ndarray, maps: Mapping[str, np.ndarray]) -> Figure
             if row == 0:
                 axes.set_title(name, fontsize=10)
             if looks is not None:
-                side = int(np.sqrt(looks.shape[-1]))
-                height, width = image.shape[:2]
-                heat = looks[row].reshape(side, side).repeat(height // side, 0).repeat(width // side, 1)
-                axes.imshow(heat, cmap="inferno", alpha=0.65)
+                side = patch_side(image.shape[0], image.shape[1], looks.shape[-1])
+                heat = looks[row].reshape(image.shape[0] // side, image.shape[1] // side)
+                axes.imshow(heat.repeat(side, 0).repeat(side, 1), cmap="inferno", alpha=0.65)
     return figure
+
+
+def _visible(image: np.ndarray) -> np.ndarray:
+    """[H, W] or [H, W, 3] as Matplotlib shows it, of [H, W, C]: floats from 0 to 1, other channels' mean."""
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = (image - low) / max(high - low, 1e-12)
+    if image.shape[-1] == 3:
+        return image
+    return np.asarray(image.mean(axis=-1))
+
+
+def patch_side(height: int, width: int, patches: int) -> int:
+    """Pixels of a patch's side, where so many square patches make an image; UserError where none do."""
+    side = math.isqrt(height * width // patches)
+    if side == 0 or side**2 * patches != height * width or height % side or width % side:
+        raise UserError(
+            f"images: {height} x {width} pixels are not {patches} square patches, so what the model looks at "
+            "cannot be drawn on them; Result.intermediates has the weights as numbers"
+        )
+    return side
 
 
 def distance_matrix(distances: np.ndarray, names: Sequence[str], title: str) -> Figure:

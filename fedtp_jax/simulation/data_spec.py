@@ -4,8 +4,10 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fedtp_jax.config import SimulationConfig
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.task import Task
@@ -23,6 +25,7 @@ class DataSpec:
     `data` and `partition` are fingerprints: a run is only continued on the very same examples. `mean` and
     `std` normalise inputs on their last axis, uint8 ones after division by 255; text enters as it is. `dtype`
     is that of the inputs as the data set holds them, "uint8", "float32" or "text".
+    `class_names`: as in Dataset.
     """
 
     input_shape: tuple[int, ...]
@@ -34,6 +37,7 @@ class DataSpec:
     class_weights: tuple[float, ...] | None
     data: str
     partition: str
+    class_names: tuple[str, ...] = ()  # version 0.1.0 had none
 
     @classmethod
     def of(cls, data: Dataset, partition: Partition) -> "DataSpec":
@@ -48,6 +52,7 @@ class DataSpec:
             data.class_weights,
             data.fingerprint(),
             partition.fingerprint(),
+            data.class_names,
         )
 
     @property
@@ -68,3 +73,25 @@ class DataSpec:
             jnp.dtype(config.engine.precision),
         )
         return task, make_method(config.method, task)
+
+
+def in_classes_of(spec: DataSpec, data: Dataset) -> Dataset:
+    """`data` with the numbers that its classes have in `spec`, found by their names.
+
+    Raises UserError for a class that `spec` does not have.
+    """
+    if data.is_text or (not data.class_names and not spec.class_names):
+        return data
+    ours = {name: number for number, name in enumerate(_names(spec))}
+    if strange := [name for name in _names(data) if name not in ours]:
+        raise UserError(
+            f"data: has the label {strange[0]}, which the result was not trained on; its labels are "
+            f"{', '.join(ours)}"
+        )
+    numbers = np.array([ours[name] for name in _names(data)], np.int32)
+    train, test = (dataclasses.replace(part, y=numbers[part.y]) for part in (data.train, data.test))
+    return dataclasses.replace(data, train=train, test=test, class_names=spec.class_names)
+
+
+def _names(classes: DataSpec | Dataset) -> tuple[str, ...]:
+    return classes.class_names or tuple(map(str, range(classes.num_classes)))

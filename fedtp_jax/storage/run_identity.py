@@ -48,7 +48,9 @@ def machine() -> dict[str, Any]:
 def spec_of(meta: dict[str, Any]) -> DataSpec:
     """Of the data for which a checkpoint was saved."""
     saved: dict[str, Any] = meta["task"]
-    if set(saved) != {field.name for field in dataclasses.fields(DataSpec)}:
+    known = dataclasses.fields(DataSpec)
+    needed = {field.name for field in known if field.default is dataclasses.MISSING}
+    if not needed <= set(saved) <= {field.name for field in known}:
         raise UserError("checkpoints: were written by another version of fedtp_jax; run the simulation again")
     fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items()}
     return DataSpec(**fields)

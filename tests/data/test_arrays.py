@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from fedtp_jax import UserError
 from fedtp_jax import config as cfg
 from fedtp_jax.data.arrays import from_arrays
 from fedtp_jax.data.sources import load
+from fedtp_jax.partitions.make import make_partition
 
 # -------------------------------------------------------------------------------------- own arrays
 
@@ -71,13 +73,74 @@ def test_from_arrays_keeps_the_names_of_groups(groups, groups_test, names):
 
 
 def test_from_arrays_keeps_floats_and_adds_a_channel():
-    data = from_arrays(X[..., 0].astype(np.float64) / 255, Y)
+    data = from_arrays(X[..., 0].astype(np.float64) / 255, Y, kind="image")
     assert data.train.x.shape == (32, 6, 6, 1)
     assert data.train.x.dtype == np.float32
     assert (data.mean, data.std) == ((0.0,), (1.0,))
-    assert from_arrays(np.full((10, 2, 2, 1), 255, np.uint8), np.zeros(10, int)).std == (1.0,)
+    assert from_arrays(np.full((10, 2, 2, 1), 255, np.uint8), np.arange(10) % 2).std == (1.0,)
     assert from_arrays(X, Y, mean=0.5, std=[0.1, 0.2, 0.3]).std == (0.1, 0.2, 0.3)
     assert from_arrays(X.reshape(40, -1), Y, mean=0, std=1).input_shape == (108,)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"), [((1, 2, 3), True), ((-1, 1), True), ((0, 5), True), ((0, 1, 2), False)]
+)
+def test_classes_are_the_labels_that_occur(labels, names):
+    y = np.array(labels)[np.arange(40) % len(labels)]
+    data = from_arrays(X, y)
+    assert data.num_classes == len(labels)
+    assert data.class_names == (tuple(map(str, labels)) if names else ())
+    assert data.train.y.dtype == np.int32
+    assert np.unique(data.train.y).tolist() == [*range(len(labels))]
+    back = np.array(labels)[data.train.y]
+    index = {image.tobytes(): i for i, image in enumerate(X)}
+    assert back.tolist() == [y[index[image.tobytes()]] for image in data.train.x]
+    assert from_arrays(X, Y, num_classes=7).num_classes == 7
+
+
+def test_recipes_know_no_class_that_nobody_has():
+    data = from_arrays(X, np.arange(40) % 3 + 1)
+    for partition in (cfg.Pathological(clients=3, classes_per_client=1), cfg.NoniidLabeluni(clients=3)):
+        assert make_partition(partition, data, 0).train.sizes.min() > 0
+
+
+def test_one_class_is_said():
+    with pytest.warns(UserWarning, match="y: every label is 4, so there is nothing to tell apart"):
+        from_arrays(X, np.full(40, 4))
+
+
+def test_three_axes_are_what_the_user_says():
+    series = X[..., 0].astype(np.float32)
+    assert from_arrays(series, Y, kind="series").input_shape == (6, 6)
+    assert from_arrays(series, Y, kind="series", mean=np.arange(6.0)).mean == tuple(range(6))
+    assert from_arrays(X[..., 0], Y, kind="image").input_shape == (6, 6, 1)
+    with pytest.warns(
+        UserWarning, match=r"\[40, 6, 6\] is taken for grey images of 6 x 6 pixels.*kind='series'"
+    ):
+        assert from_arrays(X[..., 0], Y).input_shape == (6, 6, 1)
+
+
+def test_floats_that_look_like_pixels_are_said():
+    with pytest.warns(UserWarning, match="look like pixels"):
+        from_arrays(X.astype(np.float32), Y)
+    from_arrays(X.astype(np.float32), Y, mean=127, std=50)
+    from_arrays(X.astype(np.float32) / 255, Y)
+
+
+@pytest.mark.parametrize(
+    ("y", "hint"),
+    [
+        (Y[:, None], r"; give y\[:, 0\]$"),
+        (np.eye(4, dtype=int)[Y], r"these are one-hot: give y.argmax\(axis=1\)$"),
+        (np.ones((40, 5), int), "several labels for an example"),
+        (Y.astype(float), r"; give y.astype\(int\)$"),
+        (Y + 0.5, "expected \\[M\\] integer labels$"),
+        (np.random.default_rng(0).random((40, 5)), "expected \\[M\\] integer labels$"),
+    ],
+)
+def test_a_hint_is_given_where_it_fits(y, hint):
+    with pytest.raises(UserError, match=hint):
+        from_arrays(X, y)
 
 
 # -------------------------------------------------------------------------------------------- .npz

@@ -167,7 +167,7 @@ def test_mistakes(run, reached):
     with pytest.raises(UserError, match="data: got a tuple"):
         result.personalize((DATA.train.x, DATA.train.y))
     with pytest.raises(UserError, match="data: float32 examples"):
-        result.personalize(from_arrays(DATA.train.x.astype(np.float32), DATA.train.y))
+        result.personalize(from_arrays(DATA.train.x.astype(np.float32) / 255, DATA.train.y))
     with pytest.raises(UserError, match="x: got int64, expected uint8"):
         result.predict(0, DATA.test.x[:1].astype(np.int64))
     with pytest.raises(UserError, match="epochs: got 0"):
