@@ -5,18 +5,24 @@ import functools
 import io
 import itertools
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
-from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.core.errors import UserError, nearest, user_path
 
 
 def parse(commands: dict[str, Callable[..., int]], arguments: list[str]) -> Callable[[], int]:
     """The command that the arguments ask for, to be called; UserError where they ask for none."""
 
     def later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
-        return functools.wraps(command)(lambda *given, **named: functools.partial(command, *given, **named))
+        def bound(*given: Any, **named: Any) -> Callable[[], int]:
+            named = {name: _at_home(value) for name, value in named.items()}
+            return functools.partial(command, *map(_at_home, given), **named)
+
+        return functools.wraps(command)(bound)
 
     name = arguments[0] if arguments else ""
     if name not in commands and not name.startswith("-"):
@@ -42,6 +48,13 @@ def parse(commands: dict[str, Callable[..., int]], arguments: list[str]) -> Call
         wrong = " ".join(itertools.takewhile(lambda line: not _is_rule(line), rest)).rstrip(".")
         raise UserError(f"{about}: {wrong}; see {about} --help") from None
     return call
+
+
+def _at_home(value: Any) -> Any:
+    """Paths with the user's home in place of ~, which no shell has put in after an equals sign."""
+    if isinstance(value, tuple):
+        return tuple(map(_at_home, value))
+    return user_path(value) if isinstance(value, Path) else value
 
 
 def _is_rule(line: str) -> bool:

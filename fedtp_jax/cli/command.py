@@ -9,10 +9,9 @@ import warnings
 from collections.abc import Callable
 from importlib import metadata
 
-from rich.console import Console
-
 from fedtp_jax.cli.arguments import parse
 from fedtp_jax.cli.distributed import leave
+from fedtp_jax.cli.output import replace_what_cannot_be_shown, tell
 from fedtp_jax.cli.planning import list_, partition, plan, prepare
 from fedtp_jax.cli.results import compare, doctor, export, novel
 from fedtp_jax.cli.runs import resume, run, sweep
@@ -23,17 +22,17 @@ from fedtp_jax.core.errors import StorageError, UserError
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `fedtp` command."""
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    replace_what_cannot_be_shown()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax says of storage the run says itself
 
     def say(message: str) -> None:
         if hosts.is_first():  # the others would say the same
-            errors.print(message, markup=False)
+            tell(message, error=True)
 
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--version"]:
-        print(metadata.version("fedtp_jax"))
+        tell(metadata.version("fedtp_jax"))
         sys.exit(0)
     if arguments[:1] == ["run"]:  # only its own help shows the whole reference
         run.__doc__ = f"{(run.__doc__ or '').splitlines()[0]}\n\n{describe_fields()}"
@@ -62,7 +61,5 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         say("interrupted; nothing was written")
         code = 130
-    except BrokenPipeError:
-        code = 1
     leave()
     sys.exit(code)

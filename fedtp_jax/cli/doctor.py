@@ -6,9 +6,6 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 import jax
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from fedtp_jax import config
 from fedtp_jax.core.errors import UserError
@@ -44,8 +41,10 @@ def _machine() -> list[Finding]:
     findings = [Finding(name, version) for name, version in versions.items()]
     kinds = {device.device_kind for device in mesh.devices.flat}
     findings.append(Finding("devices", f"{mesh.size} x {', '.join(sorted(kinds))} ({jax.default_backend()})"))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    findings.append(Finding("host", f"{os.cpu_count()} cores, {memory / 2**30:.1f} GiB memory"))
+    memory = ""
+    if hasattr(os, "sysconf"):  # not on Windows
+        memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB memory"
+    findings.append(Finding("host", f"{os.cpu_count()} cores{memory}"))
     for device in mesh.devices.flat:
         if limit := (device.memory_stats() or {}).get("bytes_limit"):
             findings.append(Finding(f"memory of {device}", f"{limit / 2**30:.1f} GiB"))
@@ -76,16 +75,11 @@ def _extras() -> list[Finding]:
     return findings
 
 
-def findings_table(findings: list[Finding]) -> Table:
-    """A row per finding, marked yes or no."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
-    table.add_column(overflow="fold")  # paths and addresses are there to be copied
-    marks = {True: Text("yes", "green"), False: Text("no", "yellow"), None: Text("")}
-    for finding in findings:
-        table.add_row(Text(finding.what), marks[finding.fine], Text(finding.found))
-    return table
+def findings_lines(findings: list[Finding]) -> str:
+    """A line per finding, marked yes or no; paths, addresses and commands stay whole, to be copied."""
+    width = max(len(finding.what) for finding in findings)
+    marks = {True: "yes", False: "no", None: ""}
+    return "\n".join(f"{f.what:{width}}  {marks[f.fine]:3}  {f.found}" for f in findings)
 
 
 def findings_json(findings: list[Finding]) -> dict[str, Any]:

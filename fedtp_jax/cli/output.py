@@ -1,8 +1,14 @@
-"""What a command gives the user beside its words: a table, a picture, a file that a flag asks for."""
+"""What a command gives the user: lines, tables, pictures, files that a flag asks for.
 
+Whatever a user named is printed as it is. What a console cannot show is replaced, and an output that is
+closed or full changes neither what was computed nor the exit code.
+"""
+
+import contextlib
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 
@@ -27,13 +33,42 @@ def write_output(flag: str, path: Path, content: str | bytes) -> None:
         raise unwritable(flag, path, error) from None
 
 
-def show(sheet: Sheet) -> None:
-    """Print a table: bold and as wide as the terminal, plain text where that is none."""
+def replace_what_cannot_be_shown() -> None:
+    """From now on a sign that the console's encoding lacks is printed as a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="replace")
+
+
+def tell(text: str, error: bool = False) -> None:
+    """Print to standard output, or error, as it stands: no markup, no line broken to the terminal's width."""
+    stream = sys.stderr if error else sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        _close(stream)
+
+
+def _close(stream: TextIO) -> None:
+    """Nobody reads it any more, or its disk is full; what is still in its buffer goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def show(table: Any) -> None:
+    """Print what rich renders, as wide as the terminal."""
     console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(sheet.terminal())
+    with console.capture() as drawn:
+        console.print(table)
+    tell(drawn.get().rstrip("\n"))
+
+
+def show_sheet(sheet: Sheet) -> None:
+    """Print a comparison: bold and as wide as the terminal, plain text where that is none."""
+    if Console().is_terminal:
+        show(sheet.terminal())
     else:
-        sys.stdout.write(sheet.text())
+        tell(sheet.text().rstrip("\n"))
 
 
 def expect_png(flag: str, path: Path | None) -> None:

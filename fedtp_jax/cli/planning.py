@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from fedtp_jax.cli.output import expect_png, write_picture
+from fedtp_jax.cli.output import expect_png, show, tell, write_picture
 from fedtp_jax.cli.runs import Overrides
 from fedtp_jax.config.describe import list_parts
 from fedtp_jax.core.errors import UserError
@@ -38,10 +38,9 @@ def plan(
         title = f"Round 1: {which}{len(load.stays):,} clients on {made.devices * load.lanes:,} lanes"
         write_picture("--picture", picture, lane_schedule(load.stays, made.devices, load.lanes, title))
     if json:
-        print(jsonlib.dumps(made.figures()))
+        tell(jsonlib.dumps(made.figures()))
         return 0
-    console = Console(highlight=False)
-    console.print(plan_table(made))
+    show(plan_table(made))
     return 0
 
 
@@ -51,7 +50,7 @@ def list_(
     ],
 ) -> int:
     """List what can be chosen by name."""
-    print(list_parts(what))
+    tell(list_parts(what))
     return 0
 
 
@@ -78,18 +77,16 @@ def partition(
         try:
             out.mkdir(parents=True, exist_ok=True)
             save_partition(made, out / "partition.npz")
-            write_atomically(out / "partition.png", to_png(partition_bubbles(counts)))
+            bubbles = partition_bubbles(counts, data.class_names or None)
+            write_atomically(out / "partition.png", to_png(bubbles))
         except OSError as error:
             raise UserError(
                 f"--out {out}: cannot be written ({error.strerror}); choose another folder"
             ) from None
-    console = Console()
-    console.print(partition_table(counts))
-    console.print(
-        f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}", highlight=False
-    )
+    show(partition_table(counts, data.class_names))
+    tell(f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}")
     if out is not None:
-        console.print(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}", highlight=False)
+        tell(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}")
     return 0
 
 
@@ -103,5 +100,5 @@ def prepare(
     from fedtp_jax.data.prepare import prepare as prepare_dataset
 
     written = prepare_dataset(dataset, directory=directory, download=download, data_dir=data_dir)
-    Console().print(f"prepared {written}", highlight=False)
+    tell(f"prepared {written}")
     return 0

@@ -1,14 +1,12 @@
 """The commands that look at runs which are there: `fedtp compare | novel | export`, and `fedtp doctor`."""
 
 import json as jsonlib
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from rich.console import Console
 from tyro.conf import Positional, arg
 
-from fedtp_jax.cli.output import expect_png, show, unwritable, write_output, write_picture
+from fedtp_jax.cli.output import expect_png, show, show_sheet, tell, unwritable, write_output, write_picture
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.engine.compilation_cache import keep_programs
 
@@ -52,11 +50,11 @@ def compare(
     if out:
         write_output("--out", out, text)
     elif form == "terminal":
-        show(made.sheet)
+        show_sheet(made.sheet)
     else:
-        sys.stdout.write(text)
+        tell(text.rstrip("\n"))
     for path in filter(None, (out, picture)):
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"wrote {path}")
+        tell(f"wrote {path}", error=True)
     return 0
 
 
@@ -83,15 +81,14 @@ def novel(
     result = Result.load(directory)
     data = load(result.config.data)
     reached = result.personalize_held_out(data, clients or None, modes or None, settings)
-    console = Console()
-    console.print(novel_table(reached))
-    console.print(f"{len(reached.clients)} clients that never trained, {epochs} epochs", highlight=False)
+    show(novel_table(reached))
+    tell(f"{len(reached.clients)} clients that never trained, {epochs} epochs")
     if out is not None:
         try:
             write_csv(out, reached.clients)
         except OSError as error:
             raise unwritable("--out", out, error) from None
-        console.print(f"wrote {out}", highlight=False)
+        tell(f"wrote {out}")
     return 0
 
 
@@ -105,17 +102,17 @@ def export(
     from fedtp_jax.results.result import Result
 
     export_client(Result.load(directory), client, out)
-    Console().print(f"wrote {out}", highlight=False)
+    tell(f"wrote {out}")
     return 0
 
 
 def doctor(json: Annotated[bool, arg(help="print it as one JSON object")] = False) -> int:
     """Say what is installed, what the machine has, which data are found, and what is missing."""
-    from fedtp_jax.cli.doctor import examine, findings_json, findings_table
+    from fedtp_jax.cli.doctor import examine, findings_json, findings_lines
 
     findings = examine()
     if json:
-        print(jsonlib.dumps(findings_json(findings)))
+        tell(jsonlib.dumps(findings_json(findings)))
     else:
-        Console().print(findings_table(findings))
+        tell(findings_lines(findings))
     return 0

@@ -9,7 +9,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from fedtp_jax.cli.distributed import ALONE, DistributedFlags, join
-from fedtp_jax.cli.output import show
+from fedtp_jax.cli.output import show_sheet, tell
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError
@@ -107,14 +107,14 @@ def sweep(
             run_in_processes(combinations, board, processes)
     except KeyboardInterrupt:
         again = f"{file} --out {out}" + (f" --processes {processes}" if processes > 1 else "")
-        _tell(f"interrupted; go on with: fedtp sweep {again}")
+        tell(f"interrupted; go on with: fedtp sweep {again}", error=True)
         return 130
     finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]
     if finished:
-        show(compare_runs(finished).sheet)
+        show_sheet(compare_runs(finished).sheet)
     for c in combinations:
         if c.name in board.failed:
-            _tell(f"failed: {c.name}: {board.failed[c.name]} (alone: fedtp resume {c.folder})")
+            tell(f"failed: {c.name}: {board.failed[c.name]} (alone: fedtp resume {c.folder})", error=True)
     return 1 if board.failed else 0
 
 
@@ -150,7 +150,8 @@ def _simulate(
     except KeyboardInterrupt:
         started = (out / "config.yaml").exists() or (out / "seeds.json").exists()
         message = f"go on with: fedtp resume {out}" if started else "nothing was written"
-        console.print(f"interrupted; {message}", markup=False, highlight=False, soft_wrap=True)
+        if hosts.is_first():
+            tell(f"interrupted; {message}", error=True)
         return 130
     if not hosts.is_first():
         return 0
@@ -167,7 +168,7 @@ def _print_json(results: "list[Result]", seeds: list[int] | None, out: Path) -> 
 
     folders = [out / f"seed-{seed}" for seed in seeds] if seeds else [out]
     summaries = [result_as_json(*pair) for pair in zip(results, folders, strict=True)]
-    print(jsonlib.dumps({"seeds": summaries} if seeds else summaries[0]))
+    tell(jsonlib.dumps({"seeds": summaries} if seeds else summaries[0]))
 
 
 def _print_words(
@@ -176,16 +177,11 @@ def _print_words(
     """The results, and unless `quiet` where they are; `already`: no round was left to do."""
     from fedtp_jax.results.summary import result_in_words, several_in_words
 
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(several_in_words(results) if seeds else result_in_words(results[0]))
+    tell(several_in_words(results) if seeds else result_in_words(results[0]))
     if quiet:
         return
     if already:
-        console.print("it was finished already")
+        tell("it was finished already")
     c = results[-1].compiled
     reports = out / ("seed-*/report.html" if seeds else "report.html")
-    console.print(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {reports}")
-
-
-def _tell(line: str) -> None:
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    tell(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {reports}")

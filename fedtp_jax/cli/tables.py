@@ -1,8 +1,11 @@
 """Tables for the terminal."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from fedtp_jax.evaluation.novel_clients import MODES
 from fedtp_jax.results.novel_table import Personalized
@@ -11,23 +14,25 @@ from fedtp_jax.simulation.plan import Load, Plan
 MOST_CLASSES = 20  # with a column each; more are summarised
 
 
-def partition_table(counts: np.ndarray, limit: int = 30) -> Table:
+def partition_table(counts: np.ndarray, names: Sequence[str] = (), limit: int = 30) -> Table:
     """Clients by classes: a column per class or, of many, how many a client holds and which is its largest.
 
     Args:
       counts: [N, C] examples of each class that each client holds.
+      names: of the classes; default: their numbers.
       limit: clients to show; a last line says how many more there are.
     """
     counts = np.asarray(counts)
     clients, classes = counts.shape
     wide = classes > MOST_CLASSES
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    names = ["client", *(["classes", "largest class"] if wide else map(str, range(classes))), "total"]
-    for name in names:
+    names = names or [*map(str, range(classes))]
+    for name in ("client", *(["classes", "largest class"] if wide else names)):
         # A narrow terminal may break a number into two lines, never cut its end off.
-        table.add_column(name, justify="right", overflow="fold", style="bold" if name == "total" else None)
+        table.add_column(Text(name), justify="right", overflow="fold")
+    table.add_column("total", justify="right", overflow="fold", style="bold")
     for client, row in enumerate(counts[:limit]):
-        cells = _summary(row) if wide else [_count(n) for n in row]
+        cells = _summary(row, names) if wide else [_count(n) for n in row]
         table.add_row(str(client), *cells, f"{row.sum():,}")
     if clients > limit:
         rest = clients - limit
@@ -41,10 +46,10 @@ def _count(examples: int) -> str:
     return f"{examples:,}" if examples else "[dim]·[/dim]"
 
 
-def _summary(row: np.ndarray) -> list[str]:
+def _summary(row: np.ndarray, names: Sequence[str]) -> list[str | Text]:
     """How many classes the client holds, and its largest class with its examples."""
     held, largest = int(np.count_nonzero(row)), int(row.argmax())
-    return [_count(held), f"{largest} ({row[largest]:,})" if held else _count(0)]
+    return [_count(held), Text(f"{names[largest]} ({row[largest]:,})") if held else _count(0)]
 
 
 def novel_table(reached: Personalized) -> Table:

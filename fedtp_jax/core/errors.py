@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -16,6 +17,14 @@ class StorageError(OSError):
 
     The command line prints the message alone and exits with code 1.
     """
+
+
+def user_path(path: str | Path) -> Path:
+    """A path as a user gives it, with their home in place of ~; UserError where nobody knows that."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: nobody knows the home folder that ~ stands for; give it in full") from None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

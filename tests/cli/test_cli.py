@@ -44,6 +44,7 @@ def test_run_writes_a_numbered_folder_and_reports(file, capsys):
     assert f"{result['test_last']:.4f}" in out
 
 
+@pytest.mark.slow
 def test_json_has_no_infinity(file, capsys):
     words = "method=fedproto", "training.rounds=1", "training.cohort_size=1", "--json"
     code, out, _ = fedtp(capsys, "run", file, *words)
