@@ -100,6 +100,13 @@ def test_importing_the_package_loads_no_heavy_optional_part():
     assert done.stdout.strip() == "[]"
 
 
+def test_nothing_that_only_unix_has_is_needed():
+    code = (
+        "import sys; sys.modules['fcntl'] = None; import os; del os.sysconf; import fedtp_jax.cli, fedtp_jax"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_public_names():
     assert sorted(fedtp_jax.__all__) == [
         "Comparison",

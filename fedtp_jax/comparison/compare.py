@@ -11,7 +11,7 @@ from fedtp_jax.comparison.compared_run import ComparedRun, Finished, run_folders
 from fedtp_jax.comparison.crosstab import CrossTab, Place
 from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, user_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,7 +127,7 @@ def _compared_runs(runs: Any) -> list[ComparedRun]:
     if isinstance(runs, Finished):
         return [ComparedRun.of(runs)]
     if isinstance(runs, str | Path):
-        return [ComparedRun.read(folder) for folder in run_folders(Path(runs))]
+        return [ComparedRun.read(folder) for folder in run_folders(user_path(runs))]
     if isinstance(runs, Iterable) and not isinstance(runs, Mapping | bytes):
         return [run for inner in runs for run in _compared_runs(inner)]
     raise UserError(

@@ -10,7 +10,7 @@ from fedtp_jax.config import Optimizer, Own, SimulationConfig, default_of, name_
 from fedtp_jax.config.convert import NAMED, build, show
 from fedtp_jax.config.plain import flat, plain_values
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, user_path
 
 # what is a part of the user's own, section by section
 OWN: dict[str, Callable[[Any], bool]] = {
@@ -42,7 +42,7 @@ def load_config(
     texts = [] if isinstance(overrides, Mapping) else overrides
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise UserError(f"overrides: got {show(overrides)}, expected a list such as ['training.rounds=200']")
-    tree = read_yaml(Path(path), "training:")
+    tree = read_yaml(user_path(path), "training:")
     pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
     for field, value in sorted(pairs, key=lambda pair: _names_first(pair[0])):
         _set(tree, field, copy.deepcopy(value))  # a later one may write into it

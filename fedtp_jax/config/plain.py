@@ -5,6 +5,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import yaml
 
 from fedtp_jax.config import Optimizer, Own, SimulationConfig, name_of
@@ -48,9 +49,13 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def plain_values(value: Any) -> Any:
-    """Nested plain values; parts of the user's own stay what they are."""
+    """Nested plain values, numbers of NumPy as Python's; parts of the user's own stay what they are."""
     if isinstance(value, Own):
         return value
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, Optimizer):
         if not isinstance(value.arguments, Mapping):
             raise UserError(

@@ -102,6 +102,8 @@ def _zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     count = math.prod(shape)
     if not count:
         return np.zeros(shape, dtype)
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows has no huge pages unless asked for
+        return np.zeros(shape, dtype)
     memory = mmap.mmap(-1, count * np.dtype(dtype).itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)

@@ -8,11 +8,11 @@ import numpy as np
 
 from fedtp_jax.config.plain import to_dict
 from fedtp_jax.core import tree
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.results.result import Result
 
 
-def export_client(result: Result, client: int, path: Path) -> None:
+def export_client(result: Result, client: int, path: str | Path) -> None:
     """Write what `client` would run now, its own and generated leaves in their places.
 
     The tensors are named by their paths ("params/head/kernel"); the file's metadata say in JSON what model it
@@ -28,6 +28,7 @@ def export_client(result: Result, client: int, path: Path) -> None:
         raise UserError(
             "export: needs safetensors; install it with pip install 'fedtp_jax[export]'"
         ) from None
+    path = user_path(path)
     if path.exists():
         raise UserError(f"--out {path}: exists already; choose another file")
     leaves = tree.flatten(result.variables(client))

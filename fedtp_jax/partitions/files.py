@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax import config as cfg
-from fedtp_jax.core.errors import UserError, in_one_line
+from fedtp_jax.core.errors import UserError, in_one_line, user_path
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.unpack import load_npz
 from fedtp_jax.partitions.partition import Partition, Shards
@@ -20,7 +20,7 @@ def from_file(config: cfg.PartitionFile, data: Dataset, seed: int) -> Partition:
     """Index lists from an .npz file that `save_partition` wrote, or from JSON."""
     if config.file is None:
         raise UserError("partition.file: no file given; set partition.file to a saved .npz or a .json file")
-    path = Path(config.file).expanduser()
+    path = user_path(config.file)
     return load_partition(path) if path.suffix == ".npz" else load_json(path)
 
 

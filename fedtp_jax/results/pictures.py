@@ -74,7 +74,8 @@ class Pictures:
         """Who holds which classes; `data`: the run's own, needed where no configuration names them."""
         from fedtp_jax.plots.partition import partition_bubbles
 
-        return partition_bubbles(self._class_counts(data))
+        data = self._own_data(data)
+        return partition_bubbles(self._class_counts(data), data.class_names or None)
 
     def plot_embeddings(
         self,

@@ -79,6 +79,7 @@ def write_report(
     history: pd.DataFrame,
     clients: pd.DataFrame,
     counts: np.ndarray,
+    class_names: Sequence[str] = (),
     embeddings: Figure | None,
     headline: Sequence[tuple[str, str]],
     notes: Sequence[str] = (),
@@ -90,6 +91,7 @@ def write_report(
       config_yaml, environment: shown as they are; the latter may be nested.
       history, clients: as in `Result`; accuracies are fractions.
       counts: [N, C] training examples of each class that each client holds.
+      class_names: of the classes; default: their numbers.
       embeddings: the clients' picture, None if the method has none.
       headline: (name, value) pairs at the top of the page.
       notes: warnings that a reader of the headline must know.
@@ -101,7 +103,7 @@ def write_report(
     sections = {
         "Learning curves": _picture(learning_curves(history), CURVES),
         "Clients at the last evaluation": _picture(client_accuracies(clients), CLIENTS),
-        "Partition": _picture(partition_bubbles(counts), PARTITION),
+        "Partition": _picture(partition_bubbles(counts, class_names or None), PARTITION),
         **({} if embeddings is None else {"Client embeddings": _picture(embeddings, EMBEDDINGS)}),
         f"Last {EVALUATIONS} evaluations": _table(last, "No evaluation yet."),
         f"Worst {WORST} clients": _table(worst.head(WORST), "No client has test examples."),

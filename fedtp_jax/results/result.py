@@ -13,7 +13,7 @@ import pandas as pd
 
 from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.core import hosts, tree
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.examples import normalize
 from fedtp_jax.engine.mesh import open_mesh
@@ -24,9 +24,10 @@ from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.partitions.partition import Partition, Shards
 from fedtp_jax.results.novel_table import Personalized, personalize
 from fedtp_jax.results.pictures import Pictures
-from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.data_spec import DataSpec, in_classes_of
 from fedtp_jax.simulation.participation import held_out_clients
-from fedtp_jax.storage.stored_result import StoredResult, read_result, write_result
+from fedtp_jax.storage.checkpoints import Saved
+from fedtp_jax.storage.stored_result import StoredResult, initial_state, read_result, write_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Result(Pictures):
             partition = Partition(whole[0], whole[1])
         else:
             partition = make_partition(Natural(), data, 0)
-        data = dataclasses.replace(data, mean=self.task.mean, std=self.task.std)
+        data = dataclasses.replace(in_classes_of(own, data), mean=own.mean, std=own.std)
         ids = np.arange(partition.num_clients)
         settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
         return self._personalize(data, partition, ids, modes, settings)
@@ -236,7 +237,7 @@ class Result(Pictures):
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
         parts = self.config, self.history, self.clients, self.state, self.partition, self.task
-        hosts.on_first(functools.partial(write_result, Path(path), StoredResult(*parts)))
+        hosts.on_first(functools.partial(write_result, user_path(path), StoredResult(*parts)))
 
     @classmethod
     def load(cls, path: str | Path, **own: Any) -> "Result":
@@ -244,7 +245,14 @@ class Result(Pictures):
 
         `own`: the parts (model, method, partition) that `simulate` was given and no file can hold.
         """
-        return cls(*read_result(Path(path), own), {})
+        return cls(*read_result(user_path(path), own), {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Results travel to other processes: rows that were never written are functions, and made again."""
+        ids = self.state.rows.written_ids
+        saved = Saved(self.state._replace(rows={}), ids, self.state.rows.take(ids), {})
+        tables = self.history, self.clients
+        return _restored, (self.config, *tables, saved, self.partition, self.task, self.compiled)
 
     def __repr__(self) -> str:
         a = self.accuracy
@@ -254,3 +262,17 @@ class Result(Pictures):
             f"test accuracy {a['last']:.3f},{several * (a['evaluations'] > 1)} "
             f"worst decile {a['worst_decile']:.3f})"
         )
+
+
+def _restored(
+    config: SimulationConfig,
+    history: pd.DataFrame,
+    clients: pd.DataFrame,
+    saved: Saved,
+    partition: Partition,
+    task: DataSpec,
+    compiled: dict[str, float],
+) -> Result:
+    """The inverse of `Result.__reduce__`."""
+    state = saved.state(initial_state(config, task).population(config.engine.rows))
+    return Result(config, history, clients, state, partition, task, compiled)

@@ -100,7 +100,9 @@ def participation_notes(history: pd.DataFrame) -> list[str]:
     return notes
 
 
-def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
+def report_run(
+    folder: RunFolder, result: Result, counts: np.ndarray, class_names: Sequence[str] = ()
+) -> None:
     """Write report.html; counts [N, classes] are the clients' training examples."""
     from fedtp_jax.results.report import write_report  # matplotlib: not before it is needed
 
@@ -135,6 +137,7 @@ def report_run(folder: RunFolder, result: Result, counts: np.ndarray) -> None:
         history=result.history,
         clients=result.clients,
         counts=counts,
+        class_names=class_names,
         embeddings=embedding_figure(result, counts) if len(counts) <= MOST_EMBEDDINGS else None,
         headline=headline,
         notes=notes,

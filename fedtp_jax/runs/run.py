@@ -67,6 +67,7 @@ class Run:
         self.partition = self.simulator.partition
         self._names = data.group_names if isinstance(config.partition, Natural) else ()
         self._labels, self._classes = data.train.y, data.num_classes
+        self._class_names = data.class_names
         self.done = 0
         self.rows: list[dict[str, Any]] = []
         self.sums: Sums | None = None
@@ -205,5 +206,5 @@ class Run:
         )
         if self.store:
             counts = self.partition.train.class_counts(self._labels, self._classes)
-            self.store.write_report(lambda folder: report_run(folder, result, counts))
+            self.store.write_report(lambda folder: report_run(folder, result, counts, self._class_names))
         return result

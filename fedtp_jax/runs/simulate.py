@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 from fedtp_jax.config import Arrays, SimulationConfig
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.load import checked, load_config, replaced
-from fedtp_jax.config.plain import to_dict
+from fedtp_jax.config.plain import plain_values, to_dict
 from fedtp_jax.core import hosts
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.results.result import Result
@@ -161,7 +161,7 @@ def _configuration(
 
 def _free_folder(out: str | Path | None, resume: bool) -> Path | None:
     """The run's folder, which must be free unless a run is resumed in it."""
-    folder = None if out is None else Path(out)
+    folder = None if out is None else user_path(out)
     if resume and folder is None:
         raise UserError("resume: needs the folder of the run to go on with; give out=...")
     if folder is not None and not resume:
@@ -187,7 +187,7 @@ def _also(display: "Display", on_round: OnRound | None) -> OnRound:
 
 
 def _checked_seeds(seeds: Any) -> list[int]:
-    found = list(seeds) if isinstance(seeds, Iterable) else []
+    found = [plain_values(seed) for seed in seeds] if isinstance(seeds, Iterable) else []
     if not found or any(type(seed) is not int for seed in found) or len(set(found)) < len(found):
         raise UserError(f"seeds: got {show(seeds)}, expected different whole numbers, such as [0, 1, 2]")
     return found

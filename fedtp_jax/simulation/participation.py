@@ -13,7 +13,7 @@ import numpy as np
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import rng
-from fedtp_jax.core.errors import UserError, in_one_line
+from fedtp_jax.core.errors import UserError, in_one_line, user_path
 from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.partitions.partition import Partition
 
@@ -50,7 +50,7 @@ class Participation:
         self.candidates = self.clients[sizes[self.clients] > 0]
         self._check()
         path = self._settings.trace
-        self._available = read_trace(Path(path).expanduser(), partition.num_clients) if path else None
+        self._available = read_trace(user_path(path), partition.num_clients) if path else None
         # a round asks twice, before and after it: a million candidates are drawn from once
         self._kept = functools.lru_cache(maxsize=8)(self._draw)
 
@@ -135,8 +135,8 @@ def read_trace(path: Path, num_clients: int) -> Trace:
     """
     field = "training.participation.trace"
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins its files with a mark
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{field}: {path} cannot be read ({in_one_line(error)}); give a CSV file") from None
     if not rows or rows[0] != COLUMNS:
@@ -144,6 +144,8 @@ def read_trace(path: Path, num_clients: int) -> Trace:
         raise UserError(f"{field}: {path} begins with {head[:80]!r}, expected {','.join(COLUMNS)}")
     intervals = []
     for number, row in enumerate(rows[1:], start=2):
+        if not any(row):
+            continue
         try:
             client, first, last = map(int, row)
         except ValueError:

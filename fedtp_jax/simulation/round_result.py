@@ -53,10 +53,13 @@ def check_excluded(
         return
     who = f"all {clients} clients" if len(excluded) == clients else f"{len(excluded)} of {clients} clients"
     named = ", ".join(map(str, excluded[:10])) + (", ..." if len(excluded) > 10 else "")
+    advice = "lower training.learning_rate, and the hypernetwork's where there is one"
+    if round == 0:
+        advice = f"see if the model takes these inputs (an index beyond an embedding gives NaN), or {advice}"
     go_on = ", or go on without them: training.on_nonfinite=exclude" if len(excluded) < clients else ""
     raise FloatingPointError(
-        f"round {round + 1}: {who} of the cohort ({named}) returned numbers that are not finite; lower "
-        f"training.learning_rate, and the hypernetwork's where there is one{go_on}"
+        f"round {round + 1}: {who} of the cohort ({named}) returned numbers that are not finite; "
+        f"{advice}{go_on}"
     )
 
 

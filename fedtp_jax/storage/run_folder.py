@@ -4,9 +4,7 @@ config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothin
 timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.storage.csv_log import CsvLog
 from fedtp_jax.storage.files import write_json
+from fedtp_jax.storage.locks import lock, unlock
 
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder
 LEFT_BEHIND = {"environment.json", "partition.npz"} | {
@@ -104,27 +103,13 @@ class RunFolder:
         return cls(path)
 
     def hold(self) -> None:
-        """Keep the folder for this process until `release`; UserError if another one has it.
-
-        The lock is on the folder itself and ends with the process, however it ends.
-        """
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(folder)
-            raise UserError(
-                f"{self.path}: another process is at work on this run; wait for its end, or stop it"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        self._held = folder
+        """Keep the folder for this process until `release`; UserError if another one has it."""
+        self._held = lock(self.path)
 
     def release(self) -> None:
         """Let others have the folder."""
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+        unlock(self._held)
+        self._held = None
 
     @classmethod
     def fresh(cls, stem: str, root: Path = Path("runs")) -> Path:

@@ -52,6 +52,11 @@ class StoredResult(NamedTuple):
     spec: DataSpec
 
 
+def initial_state(config: SimulationConfig, spec: DataSpec) -> InitialState:
+    """What the rows of clients that never trained are made of, without the data."""
+    return InitialState(spec.build(config)[1], spec.num_clients, config.seed, Programs())
+
+
 def write_result(path: Path, result: StoredResult) -> None:
     """Make the folder; `path` must not exist or be empty."""
     run = RunFolder.create(path, lambda folder: write_header(folder, result.config, result.partition))
@@ -77,7 +82,7 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         meta = read_meta(checkpoints, run.path)
         check_config(meta, config, run.path)
         spec = spec_of(meta)
-        initial = InitialState(spec.build(config)[1], spec.num_clients, config.seed, Programs())
+        initial = initial_state(config, spec)
         _, saved = read_newest(checkpoints, initial, run.path)
     finally:
         checkpoints.close()

@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.runs.run import Progress
 
 
@@ -25,7 +25,7 @@ class TensorBoard:
             raise UserError(
                 "tensorboard: needs tensorboardX; install it with pip install 'fedtp_jax[tensorboard]'"
             ) from None
-        self._folder, self._writer_of = Path(folder), SummaryWriter
+        self._folder, self._writer_of = user_path(folder), SummaryWriter
         self._writers: dict[int, Any] = {}
         self._broken = False
         atexit.register(self.close)  # tensorboardX loses what its thread has not written by then

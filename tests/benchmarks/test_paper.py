@@ -67,6 +67,7 @@ def test_what_is_told_of_a_run_is_what_differs_from_the_defaults():
     assert "training.batch_size" not in told and "seed" not in told
 
 
+@pytest.mark.slow
 def test_what_is_in_the_store_is_not_run_again(tmp_path, monkeypatch, capsys):
     configs = [TINY, dataclasses.replace(TINY, method=FedAvg())]
     store, runs = Store(tmp_path / "store"), tmp_path / "runs"

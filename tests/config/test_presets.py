@@ -19,6 +19,7 @@ from fedtp_jax.data.sources import IMAGE_SETS, load
 from fedtp_jax.data.text import from_roles
 from fedtp_jax.evaluation.novel_clients import Adaptation
 from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.runs import run
 from fedtp_jax.simulation import plan
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.sweeps.combinations import read_sweep
@@ -215,6 +216,7 @@ def test_it_plans_and_runs_two_rounds(one, monkeypatch):
     data = stand_in(one.data)
     monkeypatch.setattr(plan, "load", lambda asked: data)
     monkeypatch.setattr(plan, "LONG", 0.001)
+    monkeypatch.setattr(plan, "set_up", run.set_up)  # which lets the run have the plan's programs
     planned = plan.plan_run(one)
     result = simulate(one, data=data)
     assert (planned.rounds, planned.evaluations) == (2, 2)

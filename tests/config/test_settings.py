@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from fedtp_jax import SimulationConfig, UserError, config, load_config
@@ -152,3 +153,22 @@ def test_wrong_keywords_get_the_same_messages(values, message):
     with pytest.raises(UserError) as caught:
         replaced(None, values)
     assert message in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    settings = replaced(
+        None,
+        {
+            "seed": np.int64(3),
+            "training": {
+                "rounds": np.arange(5, 7)[0],
+                "learning_rate": np.float32(0.5),
+                "cohort_size": np.array(2),
+            },
+            "method": {"name": "fedper", "personal": np.array(["head/"])},
+        },
+    )
+    assert (settings.seed, settings.training.rounds, settings.training.cohort_size) == (3, 5, 2)
+    assert settings.training.learning_rate == 0.5
+    assert settings.method.personal == ("head/",)
+    assert checked(SimulationConfig(seed=np.int32(4))).seed == 4

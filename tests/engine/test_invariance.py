@@ -63,7 +63,8 @@ RUN = [
 ]
 
 
-@pytest.mark.parametrize("layout", every_day(RUN, RUN[1:2]), ids=named)
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", RUN, ids=named)
 def test_states_are_those_of_one_lane(layout):
     for a, b in zip(jax.tree.leaves(outcome(**layout)), jax.tree.leaves(outcome(**BASE)), strict=True):
         np.testing.assert_allclose(a, b, **TOLERANCE)

@@ -76,6 +76,21 @@ def test_a_trace_says_who_is_available(tmp_path):
     assert [one.drawn for one in rounds] == [2, 2, 2, 1, 2, 1]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffclient,first_round,last_round\n0,2,3\n",
+        "client,first_round,last_round\r\n0,2,3\r\n\r\n",
+        "client, first_round, last_round\n0, 2, 3\n,,\n",
+    ],
+)
+def test_a_trace_may_come_from_a_spreadsheet(text, tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_bytes(text.encode())
+    rounds = draw(3, size=3, candidates=np.array([0, 4, 6]), trace=str(path))
+    assert [one.ids.tolist() for one in rounds] == [[4, 6], [0, 4, 6], [0, 4, 6]]
+
+
 def participating(**fields):
     return dataclasses.replace(TRAINING, local_epochs=2, participation=config.Participation(**fields))
 
