@@ -54,8 +54,10 @@ class Sharing:
     def off(self):
         """For fixtures that live longer than a test, which no mark of one reaches."""
         before, self.on = self.on, False
-        yield
-        self.on = before
+        try:
+            yield
+        finally:
+            self.on = before
 
     def set_up(self, real):
         def set_up(config, data, share_with=None):
