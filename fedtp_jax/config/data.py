@@ -52,7 +52,7 @@ class Shakespeare:
 
 @dataclasses.dataclass(frozen=True)
 class Npz:
-    """Your own arrays in an .npz file: x, y (and x_test, y_test, groups, groups_test)."""
+    """Your own arrays in an .npz file: x, y (and x_test, y_test, groups, groups_test, kind)."""
 
     file: str | None = option(None, "path of the .npz file")
 

@@ -9,11 +9,13 @@ from fedtp_jax.data.arrays import from_arrays
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.unpack import load_npz
 
-_NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test")
+_NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test", "kind")
 
 
 def read_npz(file: str | None) -> Dataset:
     """The arrays x, y and optional x_test, y_test, groups, groups_test of an .npz file, as from_arrays.
+
+    `kind`, which may lie beside them, is a text: image, series or features.
 
     Raises:
         UserError: no such file, not an .npz file, pickled (object) arrays, unknown keys, or arrays that do
@@ -36,6 +38,8 @@ def read_npz(file: str | None) -> Dataset:
             raise UserError(
                 f"data.file: {path} holds {', '.join(arrays) or 'nothing'} but no {key!r}; save x and y"
             )
+    if "kind" in arrays:
+        arrays["kind"] = str(arrays["kind"])
     try:
         return dataclasses.replace(from_arrays(**arrays, name=path.stem), source=str(path))
     except UserError as error:

@@ -156,3 +156,12 @@ def test_npz(tmp_path):
     assert data.group_names == ("0", "1", "2", "3")
     np.savez(file, x=X, y=Y)
     assert load(cfg.Npz(file=str(file))).fingerprint() == from_arrays(X, Y).fingerprint()
+
+
+def test_what_three_axes_are_in_an_npz(tmp_path):
+    file, series = tmp_path / "sensors.npz", X[..., 0].astype(np.float32)
+    np.savez(file, x=series, y=Y, x_test=series[:4], y_test=Y[:4], kind="series")
+    assert load(cfg.Npz(file=str(file))).input_shape == (6, 6)
+    np.savez(file, x=series, y=Y, kind="movie")
+    with pytest.raises(UserError, match=r"sensors\.npz: kind: got 'movie'; choose image, series or features"):
+        load(cfg.Npz(file=str(file)))
