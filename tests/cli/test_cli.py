@@ -106,7 +106,7 @@ def test_partition_shows_a_table_and_saves_lists_and_picture(file, tmp_path, cap
 @pytest.mark.slow
 def test_own_npz(file, capsys, tmp_path):
     random = np.random.default_rng(0)
-    x, y = random.integers(0, 256, (60, 8, 8)).astype(np.uint8), random.integers(0, 3, 60)
+    x, y = random.integers(0, 256, (60, 8, 8, 1)).astype(np.uint8), random.integers(0, 3, 60)
     np.savez(tmp_path / "mine.npz", x=x, y=y, groups=np.arange(60) // 10)
     code, _, err = fedtp(
         capsys,
