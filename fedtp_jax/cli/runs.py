@@ -17,7 +17,7 @@ from fedtp_jax.engine.compilation_cache import keep_programs
 
 if TYPE_CHECKING:
     from fedtp_jax.results.result import Result
-    from fedtp_jax.runs.run import Progress
+    from fedtp_jax.runs.run import Progress, Resume
 
 Overrides = Annotated[
     Positional[tuple[str, ...]],
@@ -56,6 +56,9 @@ def resume(
     directory: Annotated[
         Positional[Path], arg(help="the folder of a run, or of some seeds', that was stopped")
     ],
+    further: Annotated[
+        bool, arg(help="go on with a run that was asked to end before its last round")
+    ] = False,
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
     tensorboard: TensorBoardToo = False,
@@ -72,7 +75,8 @@ def resume(
 
     join(others)
     settings, seeds = hosts.from_first(read)
-    return _simulate(settings, seeds, directory, resume=True, quiet=quiet, json=json, tensorboard=tensorboard)
+    how: Resume = "further" if further else True
+    return _simulate(settings, seeds, directory, resume=how, quiet=quiet, json=json, tensorboard=tensorboard)
 
 
 def sweep(
@@ -122,7 +126,7 @@ def _simulate(
     settings: SimulationConfig,
     seeds: list[int] | None,
     out: Path,
-    resume: bool,
+    resume: "Resume",
     quiet: bool,
     json: bool,
     tensorboard: bool,
@@ -159,7 +163,7 @@ def _simulate(
     if json:
         _print_json(results, seeds, out)
     else:
-        _print_words(results, seeds, out, quiet, already=resume and not heard)
+        _print_words(results, seeds, out, quiet, already=bool(resume) and not heard)
     return 0
 
 
@@ -181,7 +185,18 @@ def _print_words(
     if quiet:
         return
     if already:
-        tell("it was finished already")
+        tell(_already(results, out))
     c = results[-1].compiled
     reports = out / ("seed-*/report.html" if seeds else "report.html")
     tell(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {reports}")
+
+
+def _already(results: "list[Result]", out: Path) -> str:
+    """Why no round was done."""
+    done, planned = (
+        max(counts)
+        for counts in zip(*((len(r.history), r.config.training.rounds) for r in results), strict=True)
+    )
+    if done == planned:
+        return "it was finished already"
+    return f"it was asked to end after {done} of {planned} rounds; go on with: fedtp resume {out} --further"

@@ -81,7 +81,8 @@ def _shaped(field: str, x: np.ndarray, kind: Kind | None) -> np.ndarray:
         _, height, width = x.shape
         warnings.warn(
             f"{field}: {list(x.shape)} is taken for grey images of {height} x {width} pixels; say so by "
-            f"kind='image', or kind='series' for {height} steps of {width} channels",
+            "kind='image' or a last axis of 1 channel, or "
+            f"kind='series' for {height} steps of {width} channels",
             stacklevel=4,
         )
     return x[..., None]

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -34,7 +35,8 @@ def open_mesh(devices: int | Literal["auto"]) -> Mesh:
 
 def make_mesh(devices: int) -> Mesh:
     """A mesh of the first `devices` devices of the running backend."""
-    return jax.make_mesh((devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+    # jax.make_mesh would arrange them along a TPU's links, and refuses a number that is no slice of it.
+    return Mesh(np.array(jax.devices()[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -105,9 +105,18 @@ class Workbench:
         lanes = auto_lanes(steps, size, devices, self.on_accelerator) if setting == "auto" else setting
         lanes = min(lanes, -(-size // devices))
         layout = plan_layout(longest, devices, lanes, batch)
-        while setting == "auto" and layout.lanes > 1 and bytes_of(layout) > self.memory():
+        while setting == "auto" and layout.lanes > 1 and not self._fits(layout, bytes_of):
             layout = plan_layout(longest, devices, -(-layout.lanes // 2), batch)
         return layout
+
+    def _fits(self, layout: Layout, bytes_of: Callable[[Layout], int]) -> bool:
+        """Whether a device's memory holds the layout's program; a compiler may say so itself."""
+        try:
+            return bytes_of(layout) <= self.memory()
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            return False
 
     def wave_size(self, clients: int, row_bytes: int) -> int:
         """How many of `clients` are on the devices at once: waves of one size, as few as may be."""

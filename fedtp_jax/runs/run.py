@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -50,6 +50,7 @@ class Progress:
     row: Mapping[str, Any]
 
 
+Resume = bool | Literal["further"]
 OnRound = Callable[[Progress], None]
 OnEvaluation = Callable[[Progress], bool | None]
 
@@ -68,15 +69,15 @@ class Run:
         self._names = data.group_names if isinstance(config.partition, Natural) else ()
         self._labels, self._classes = data.train.y, data.num_classes
         self._class_names = data.class_names
-        self.done = 0
+        self.done, self.ended = 0, False  # rounds, and whether somebody asked to end with the last of them
         self.rows: list[dict[str, Any]] = []
         self.sums: Sums | None = None
         self.store: RunStore | None = None  # of the first process alone, and only with a folder
 
-    def open(self, out: Path | None, resume: bool) -> None:
+    def open(self, out: Path | None, resume: Resume) -> None:
         """Make the folder and the initial state, or take up those of a stopped run."""
         if out is not None and resume:
-            self._take_up(out)
+            self._take_up(out, further=resume == "further")
         else:
             self._begin(out)
 
@@ -88,14 +89,15 @@ class Run:
         with self._let_go_if_it_fails():
             self.state = self.simulator.init(self._rows_folder)
 
-    def _take_up(self, out: Path) -> None:
+    def _take_up(self, out: Path, further: bool) -> None:
         """The state of a stopped run, which the first process reads."""
         parts = out, self.config, self.spec, self.partition
         self.store = hosts.on_first(functools.partial(RunStore.take_up, *parts))
         initial = self.simulator.initial
         with self._let_go_if_it_fails():
-            read = functools.partial(self.store.read, initial) if self.store else (lambda: (0, None))
-            self.done, saved = hosts.from_first(read)
+            store = self.store
+            read = functools.partial(store.read, initial, further) if store else (lambda: (0, None, False))
+            self.done, saved, self.ended = hosts.from_first(read)
             if saved is None:
                 self.state = self.simulator.init(self._rows_folder)
             else:
@@ -121,10 +123,11 @@ class Run:
     def loop(self, on_round: OnRound | None = None, on_evaluation: OnEvaluation | None = None) -> Result:
         """Do the rounds that are left, and give the result."""
         rounds = self.config.training.rounds
-        prefetch = Prefetch(map(self.simulator.prepare, range(self.done, rounds)))
+        left = range(0) if self.ended else range(self.done, rounds)
+        prefetch = Prefetch(map(self.simulator.prepare, left))
         accuracy = None
         try:
-            for round in range(self.done + 1, rounds + 1):
+            for round in (number + 1 for number in left):
                 begin = time.perf_counter()
                 self.state, result = self.simulator.round(self.state, round - 1, prefetch.take())
                 seconds = time.perf_counter() - begin
@@ -139,7 +142,7 @@ class Run:
                 seed = self.config.seed
                 progress = Progress(seed, round, rounds, result, accuracy, evaluated, seconds, row)
                 if self._tell(progress, on_round, on_evaluation):
-                    self._save(round)
+                    self._end(round)
                     break
             return self._finish()
         finally:
@@ -167,6 +170,12 @@ class Run:
     def _save(self, round: int) -> None:
         if self.store:
             self.store.save(round, self.state)
+
+    def _end(self, round: int) -> None:
+        """Save this round, and that it is the last, though more were planned."""
+        self._save(round)
+        if self.store and round < self.config.training.rounds:
+            self.store.end(round)
 
     def _tell(self, progress: Progress, on_round: OnRound | None, on_evaluation: OnEvaluation | None) -> bool:
         """Whether somebody asks to end the run with this round."""

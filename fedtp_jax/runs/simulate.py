@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
+import jax
+
 from fedtp_jax.config import Arrays, SimulationConfig
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.load import checked, load_config, replaced
@@ -16,7 +18,7 @@ from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.results.result import Result
-from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Run
+from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume, Run
 from fedtp_jax.simulation.setup import share_programs
 from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder
 
@@ -48,7 +50,7 @@ def simulate(
     seeds: None = None,
     data: Dataset | Section | None = None,
     out: str | Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
     progress: bool = False,
@@ -63,7 +65,7 @@ def simulate(
     seeds: Sequence[int],
     data: Dataset | Section | None = None,
     out: str | Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
     progress: bool = False,
@@ -77,7 +79,7 @@ def simulate(
     seeds: Sequence[int] | None = None,
     data: Dataset | Section | None = None,
     out: str | Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
     progress: bool = False,
@@ -99,7 +101,8 @@ def simulate(
       data: a name or section, as above, or your own examples from `from_arrays`.
       out: folder for metrics, checkpoints and report; must not exist or be empty. None: nothing is written.
       resume: `out` holds a run of the same configuration that was stopped; go on from its newest checkpoint.
-        Of several seeds those that had not begun are started.
+        Of several seeds those that had not begun are started. A run that `on_evaluation` ended stays ended;
+        "further" goes on with it too.
       on_round: called with a Progress after every round; raising KeyboardInterrupt there saves a checkpoint
         first, so that the run goes on from this very round when it is resumed.
       on_evaluation: called with a Progress after every evaluation, before `on_round`; if it returns True, the
@@ -119,6 +122,7 @@ def simulate(
     examples = data if isinstance(data, Dataset) else hosts.together(functools.partial(load, config.data))
     each = None if seeds is None else _checked_seeds(seeds)
     with contextlib.ExitStack() as shown:
+        shown.enter_context(jax.numpy_rank_promotion("allow"))  # a user may forbid it for their own code
         if progress and hosts.is_first():
             on_round = _also(shown.enter_context(_display(config, each)), on_round)
         loop = functools.partial(Run.loop, on_round=on_round, on_evaluation=on_evaluation)
@@ -159,8 +163,10 @@ def _configuration(
     return replaced(checked(config or SimulationConfig()), values)
 
 
-def _free_folder(out: str | Path | None, resume: bool) -> Path | None:
+def _free_folder(out: str | Path | None, resume: Resume) -> Path | None:
     """The run's folder, which must be free unless a run is resumed in it."""
+    if not isinstance(resume, bool) and resume != "further":
+        raise UserError(f"resume: got {show(resume)}; choose True, False or 'further'")
     folder = None if out is None else user_path(out)
     if resume and folder is None:
         raise UserError("resume: needs the folder of the run to go on with; give out=...")
@@ -198,7 +204,7 @@ def _each_seed(
     seeds: list[int],
     data: Dataset,
     out: Path | None,
-    resume: bool,
+    resume: Resume,
     loop: Callable[[Run], Result],
 ) -> list[Result]:
     """A run for each seed, all of which share programs and the examples on the devices."""
@@ -214,6 +220,6 @@ def _each_seed(
     for seed, run in zip(seeds, runs, strict=True):
         own = folder.run(seed) if folder else None
         begun = resume and folder and hosts.from_first(functools.partial(folder.begun, seed))
-        run.open(own, resume=bool(begun))
+        run.open(own, resume if begun else False)
         results.append(loop(run))
     return results

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import jax
+
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import hosts
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.mesh import open_mesh
 from fedtp_jax.engine.schedule import common_layout
@@ -19,6 +22,11 @@ def set_up(
 
     `share_with`: a simulator of the same configuration and data but for the seed, whose programs are used.
     """
+    if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        raise UserError(
+            "jax_disable_jit: is set, but a simulation is compiled programs; unset it, or leave out "
+            "JAX_DISABLE_JIT"
+        )
     mesh = open_mesh(config.engine.devices)
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
     spec = DataSpec.of(data, partition)

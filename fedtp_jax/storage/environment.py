@@ -8,6 +8,15 @@ from typing import Any
 import jax
 
 PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
+SWITCHES = (
+    *("jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable"),
+    "jax_default_matmul_precision",
+)
+
+
+def jax_switches() -> dict[str, Any]:
+    """JAX's global settings on which shapes, random numbers or the last bits depend."""
+    return {name: getattr(jax.config, name) for name in SWITCHES if hasattr(jax.config, name)}
 
 
 def describe_environment() -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The folder of a run: its files, written so that a killed run can go on as if it had never stopped.
 
 config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothing that depends on the clock),
-timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html.
+timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html; ended.json of a
+run that was asked to end before its last round.
 """
 
 import json
@@ -31,6 +32,7 @@ class RunFolder:
         self.clients = path / "clients.csv"
         self.checkpoints = path / "checkpoints"
         self.report = path / "report.html"
+        self.ended = path / "ended.json"  # of a run that was asked to end before its last round
         self.metrics = CsvLog(path / "metrics.csv")
         self.timing = CsvLog(path / "timing.csv")
         self._held: int | None = None

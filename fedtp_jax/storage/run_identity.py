@@ -13,9 +13,12 @@ from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
-from fedtp_jax.storage.environment import describe_environment
+from fedtp_jax.storage.environment import describe_environment, jax_switches
 from fedtp_jax.storage.files import write_atomically, write_json
 from fedtp_jax.storage.run_folder import RunFolder
+
+PRECISION = "jax_default_matmul_precision"
+UNTIL_0_1_0 = {"jax_enable_x64": False}
 
 
 def write_header(run: RunFolder, config: SimulationConfig, partition: Partition) -> None:
@@ -31,6 +34,7 @@ def checkpoint_meta(config: SimulationConfig, spec: DataSpec) -> dict[str, Any]:
         "config": to_dict(config),
         "task": dataclasses.asdict(spec),
         "machine": machine(),
+        "switches": jax_switches(),
     }
 
 
@@ -72,12 +76,26 @@ def check_same_run(meta: dict[str, Any], config: SimulationConfig, spec: DataSpe
         for name, value in machine().items()
         if meta["machine"].get(name) != value
     ]
+    there, here = meta.get("switches", {}).get(PRECISION), jax_switches().get(PRECISION)
+    if "switches" in meta and there != here:
+        changed.append(f"{PRECISION} {there} there, {here} here")
     if changed:
         warnings.warn(
             f"resumed on another machine ({'; '.join(changed)}): "
             "the result may differ in the last digits from a run that was never stopped",
             stacklevel=7,
         )
+
+
+def check_switches(meta: dict[str, Any], path: Path) -> None:
+    """UserError where JAX was told otherwise than here, so that shapes or random numbers would differ."""
+    here = jax_switches()
+    for name, there in meta.get("switches", UNTIL_0_1_0).items():  # version 0.1.0 did not note them
+        if name != PRECISION and here.get(name, there) != there:
+            raise UserError(
+                f"{path}: was run with {name}={there}, but here it is {here[name]}; set it back, by "
+                f"jax.config.update({name!r}, {there!r}) before anything else, or by {name.upper()}={there}"
+            )
 
 
 def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
@@ -87,6 +105,7 @@ def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
         raise _none_readable(checkpoints, path)
     if not {"config", "task", "machine"} <= set(found):
         raise UserError("checkpoints: were written by another version of fedtp_jax; run the simulation again")
+    check_switches(found, path)
     return found
 
 

@@ -1,6 +1,7 @@
 """A run's folder while the run is at work: what is appended round by round, and taken up after a stop."""
 
 import functools
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
 from fedtp_jax.storage.csv_log import write_csv
-from fedtp_jax.storage.files import go_on_without, storage_error
+from fedtp_jax.storage.files import go_on_without, storage_error, write_json
 from fedtp_jax.storage.run_folder import RunFolder
 from fedtp_jax.storage.run_identity import (
     check_same_run,
@@ -61,8 +62,10 @@ class RunStore:
         folder.hold()
         return cls(folder, config, spec, partition)
 
-    def read(self, initial: InitialState) -> tuple[int, Saved | None]:
-        """(rounds done, the newest checkpoint); the folder's files are made what they were then.
+    def read(self, initial: InitialState, further: bool) -> tuple[int, Saved | None, bool]:
+        """(rounds done, the newest checkpoint, whether the run ended there); files are made what they were.
+
+        `further`: a run that was asked to end before its last round goes on all the same.
 
         Raises UserError for a run of another configuration or data, StorageError where files cannot be
         written.
@@ -87,7 +90,17 @@ class RunStore:
         finally:
             checkpoints.close()
         self._checkpoints = self._open_checkpoints()
-        return done, saved
+        ended = self._ended(done) and not further
+        if not ended:
+            folder.ended.unlink(missing_ok=True)
+        return done, saved, ended
+
+    def _ended(self, round: int) -> bool:
+        """Whether the run was asked to end with this round."""
+        try:
+            return bool(json.loads(self.folder.ended.read_text("utf-8"))["round"] == round)
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
 
     def _restore_partition(self, path: Path) -> None:
         before = path.read_bytes() if path.is_file() else b""
@@ -122,6 +135,10 @@ class RunStore:
         if self._checkpoints and round not in self._checkpoints.steps():
             meta = checkpoint_meta(self._config, self._spec)
             self._checkpoints.save(round, state, self.folder.logs(), meta)
+
+    def end(self, round: int) -> None:
+        """Note that the run was asked to end with this round, which is saved."""
+        go_on_without(self.folder.ended, lambda: write_json(self.folder.ended, {"round": round}))
 
     def close(self) -> None:
         """Wait for what is being written, and let others have the folder."""

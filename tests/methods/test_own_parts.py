@@ -144,7 +144,8 @@ def test_early_stopping_is_an_evaluation_that_returns_true(tmp_path):
     assert result.history["round"].max() == 4
     assert result.history["test_accuracy"].dropna().tolist() == [accuracy for _, accuracy in heard]
     assert (tmp_path / "run" / "report.html").is_file()
-    again = simulate(
-        tmp_path / "run" / "config.yaml", model=Tiny(), partition=LISTS, out=tmp_path / "run", resume=True
-    )
-    assert again.history["round"].max() == 9  # somebody else may go on
+    written = {"model": Tiny(), "partition": LISTS, "out": tmp_path / "run"}
+    again = simulate(tmp_path / "run" / "config.yaml", **written, resume=True)
+    assert again.history["round"].max() == 4  # it is finished: the stop is part of the run
+    again = simulate(tmp_path / "run" / "config.yaml", **written, resume="further")
+    assert again.history["round"].max() == 9  # and somebody else may go on
