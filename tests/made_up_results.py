@@ -7,6 +7,7 @@ import pandas as pd
 
 from fedtp_jax import Result, SimulationConfig, config
 from fedtp_jax.partitions.partition import Partition, Shards
+from fedtp_jax.simulation.data_spec import DataSpec
 
 FEDTP, FEDAVG, VANILLA = config.FedTP(), config.FedAvg(), config.Vanilla()
 BASE = SimulationConfig(
@@ -15,6 +16,7 @@ BASE = SimulationConfig(
     evaluation=config.Evaluation(every=1, last=2),
 )
 TEST = 100  # examples of every client
+SPEC = DataSpec((8, 8, 1), "uint8", 10, 8, (0.0,), (1.0,), None, "1", "2", name="digits", identity="3")
 
 
 def made(method, seed, curve, correct, shift=0, **changes):
@@ -35,7 +37,7 @@ def made(method, seed, curve, correct, shift=0, **changes):
     )
     lists = Shards.from_lists([np.array([k + shift]) for k in range(len(correct))])
     settings = dataclasses.replace(BASE, method=method, seed=seed, **changes)
-    return Result(settings, history, pd.DataFrame(clients), None, Partition(lists, lists), None, {})
+    return Result(settings, history, pd.DataFrame(clients), None, Partition(lists, lists), SPEC, {})
 
 
 def flat(method, seed, accuracy, correct=(50,) * 8, **changes):

@@ -60,6 +60,10 @@ def compare(
 
 def novel(
     directory: Annotated[Positional[Path], arg(help="the folder of a run with training.held_out clients")],
+    overrides: Annotated[
+        Positional[tuple[str, ...]],
+        arg(metavar="section.file=PATH ...", help="where files lie now, such as data.file=/data/mine.npz"),
+    ] = (),
     clients: Annotated[tuple[int, ...], arg(help="ids among the held-out clients; default: all")] = (),
     modes: Annotated[
         tuple[Literal["zero_shot", "fit", "fine_tune", "local"], ...], arg(help="default: all that fit")
@@ -71,6 +75,8 @@ def novel(
 ) -> int:
     """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
     from fedtp_jax.cli.tables import novel_table
+    from fedtp_jax.config.load import from_dict
+    from fedtp_jax.config.plain import to_dict
     from fedtp_jax.data.sources import load
     from fedtp_jax.evaluation.novel_clients import Adaptation
     from fedtp_jax.results.result import Result
@@ -79,7 +85,7 @@ def novel(
     keep_programs()
     settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
     result = Result.load(directory)
-    data = load(result.config.data)
+    data = load(from_dict(to_dict(result.config), overrides).data)
     reached = result.personalize_held_out(data, clients or None, modes or None, settings)
     show(novel_table(reached))
     tell(f"{len(reached.clients)} clients that never trained, {epochs} epochs")

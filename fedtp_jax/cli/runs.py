@@ -56,6 +56,10 @@ def resume(
     directory: Annotated[
         Positional[Path], arg(help="the folder of a run, or of some seeds', that was stopped")
     ],
+    overrides: Annotated[
+        Positional[tuple[str, ...]],
+        arg(metavar="section.file=PATH ...", help="where files lie now, such as data.file=/data/mine.npz"),
+    ] = (),
     further: Annotated[
         bool, arg(help="go on with a run that was asked to end before its last round")
     ] = False,
@@ -70,8 +74,8 @@ def resume(
 
     def read() -> tuple[SimulationConfig, list[int] | None]:
         if several := SeedsFolder(directory).read():
-            return from_dict(several[0]), several[1]
-        return load_config(RunFolder.open(directory).config), None
+            return from_dict(several[0], overrides), several[1]
+        return load_config(RunFolder.open(directory).config, overrides), None
 
     join(others)
     settings, seeds = hosts.from_first(read)

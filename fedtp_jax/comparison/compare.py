@@ -95,7 +95,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
     found = [(name, run) for name, inner in named.items() for run in _compared_runs(inner)]
     if not found:
         raise UserError("runs: got none; give results, or folders of runs")
-    finished, unfinished = _finished(found)
+    finished, unfinished = _finished([(name, run.apart(k)) for k, (name, run) in enumerate(found)])
     layout = CrossTab(finished, metric.replace("_", " "))
     cells: dict[Place, Cell] = {}
     untested: dict[str, list[str]] = {}
@@ -106,6 +106,8 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         for row, reason in reasons.items():
             untested.setdefault(reason, []).append(f"{row} ({column})" if len(layout.columns) > 1 else row)
     notes = [*_facts(layout, cells, metric), *_test_notes(cells, untested), *unfinished]
+    if unknown := _unknown([run for _, run in finished]):
+        notes.append(unknown)
     if layout.twins:
         notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
     numbers = {place: dataclasses.asdict(cell) for place, cell in cells.items()}
@@ -167,6 +169,12 @@ def _facts(layout: CrossTab, cells: Mapping[Place, Cell], metric: str) -> list[s
     window = _range([run.window for run in compared], "evaluation")
     of = f"each run's mean over its last {window}" if metric == "accuracy" else "each run's last evaluation"
     return [f"{spread} over {seeds} of {of}, never of its best round; {clients}."]
+
+
+def _unknown(runs: Sequence[ComparedRun]) -> str:
+    """Which runs are in cells of their own because nobody can tell what they share with others."""
+    told = [f"{run.where}: {part} {why}" for run in runs for part, why in run.unknown.items()]
+    return f"Kept apart, not known to be alike: {'; '.join(told)}." if told and len(runs) > 1 else ""
 
 
 def _range(numbers: Sequence[int], what: str) -> str:

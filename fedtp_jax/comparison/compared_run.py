@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from fedtp_jax.config import SimulationConfig, name_of
-from fedtp_jax.config.plain import to_dict
+from fedtp_jax.config.plain import flat, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.identity import UNKNOWN
 from fedtp_jax.partitions.files import load_partition
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.storage.csv_log import csv_rows
-from fedtp_jax.storage.run_folder import RunFolder
+from fedtp_jax.storage.run_folder import RunFolder, read_inputs
 
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
 CLIENTS = ("client", "test_accuracy")
@@ -34,6 +36,8 @@ class Finished(Protocol):
     def clients(self) -> pd.DataFrame: ...
     @property
     def partition(self) -> Partition: ...
+    @property
+    def task(self) -> DataSpec: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class ComparedRun:
     """One run: its configuration and tables.
 
     Attributes:
-      config: as to_dict gives it; of parts that were made in Python it holds the names.
+      config: as to_dict gives it, and what the run read: names and identities of data and own parts.
       history, clients: as in Result, or those columns that are compared.
       find_fingerprint: gives the partition's, which takes a while where it has to be read.
       folder: of the run, None of a run that is not on disk.
@@ -61,7 +65,7 @@ class ComparedRun:
     def of(cls, result: Finished) -> "ComparedRun":
         """That of a result."""
         where = f"{name_of(result.config.method)}, seed {result.config.seed}"
-        config = to_dict(result.config)
+        config = _with_inputs(to_dict(result.config), result.task.inputs(result.config))
         fingerprint = result.partition.fingerprint
         return cls(config, result.history, result.clients, fingerprint, None, where, ended=True)
 
@@ -71,6 +75,7 @@ class ComparedRun:
         run = RunFolder.open(path)
         config = read_yaml(run.config, "training:")
         try:
+            config = _with_inputs(config, read_inputs(run))
             history, clients = _table(run.metrics.path, HISTORY), _table(run.clients, CLIENTS)
             ended, fingerprint = run.report.is_file(), functools.partial(_fingerprint, run)
             found = cls(config, history, clients, fingerprint, path, str(path), ended)
@@ -79,6 +84,21 @@ class ComparedRun:
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # a row may lack cells
             raise UserError(f"{path}: cannot be read as a run ({error!r}); run it again") from None
         return dataclasses.replace(found, ended=ended)
+
+    @property
+    def unknown(self) -> dict[str, str]:
+        """{part: why} of parts of which nobody can tell whether they are another run's."""
+        facts = flat(self.config).items()
+        return {
+            field.removesuffix(".identity"): value
+            for field, value in facts
+            if field.endswith(".identity") and value.startswith(UNKNOWN)
+        }
+
+    def apart(self, number: int) -> "ComparedRun":
+        """With identities of its own, by `number`, where nobody can tell."""
+        own = {f"{part}.identity": f"{why} #{number}" for part, why in self.unknown.items()}
+        return dataclasses.replace(self, config={**self.config, **own}) if own else self
 
     @property
     def seed(self) -> int:
@@ -143,6 +163,18 @@ def run_folders(path: Path) -> list[Path]:
 
 def _fingerprint(run: RunFolder) -> str:
     return load_partition(run.partition).fingerprint()
+
+
+def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
+    """The configuration and what the run read; each part that it only names has an identity, or "unknown"."""
+    found = {**config, **inputs}
+    facts = flat(found)
+    only_named = [field.removesuffix(".of") for field in facts if field.endswith(".of")]
+    only_named += ["data"] * (facts.get("data.name") in ("npz", "arrays"))
+    only_named += ["partition"] * (facts.get("partition.name") == "file")
+    only_named += ["training.participation"] * bool(facts.get("training.participation.trace"))
+    missing = [f"{part}.identity" for part in only_named if f"{part}.identity" not in facts]
+    return found | dict.fromkeys(missing, f"{UNKNOWN} (to version 0.1.0)")
 
 
 def _below(path: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fedtp_jax.comparison.compared_run import ComparedRun
-from fedtp_jax.comparison.differing_fields import MACHINE, SEED, DifferingFields, show
+from fedtp_jax.comparison.differing_fields import IDENTITY, MACHINE, NAME, SEED, DifferingFields
 
 METHOD, ROUNDS = "method.name", "training.rounds"
 # sections that say what is solved, and how it is measured
@@ -71,8 +71,7 @@ class CrossTab:
         row, column = self._of(run, self._row_fields), self._of(run, self._column_fields)
         label = name
         if label is None:
-            (_, lead), *options = row.items()
-            label = ", ".join([show(lead), *self._differing.words(dict(options), names=False)])
+            label = self._label(row)
         place = label, ", ".join(self._differing.words(column, names=False)) or self._alone
         own = ({} if name is None else {NAMED: name}) | row | column
         while self.fields.setdefault(place, own) != own:  # other fields of the same words
@@ -82,6 +81,14 @@ class CrossTab:
             self.twins.append(f"{run.where} (configuration and seed of {twin.where})")
             return
         cell.append(run)
+
+    def _label(self, row: Mapping[str, Any]) -> str:
+        """What a row is called: its first field, then the others; of an own part not its bare name too."""
+        (field, lead), *options = row.items()
+        words = self._differing.words(dict(options), names=False)
+        if field.removesuffix(NAME) + IDENTITY in dict(options):
+            return ", ".join(words)
+        return ", ".join([self._differing.value(field, lead), *words])
 
     def _in_order(self, which: int, fields: Sequence[str]) -> list[str]:
         """The rows' (0) or columns' (1) names: numbers by size, anything else as it came."""
@@ -101,9 +108,15 @@ class CrossTab:
         places = [(row, column) for column in self.columns for row in self.rows if (row, column) in numbers]
         names = [*dict.fromkeys(field for place in places for field in self.fields[place])]
         return [
-            {name: _plain(self.fields[place].get(name)) for name in names} | dict(numbers[place])
+            {name: self._plain(name, self.fields[place].get(name)) for name in names} | dict(numbers[place])
             for place in places
         ]
+
+    def _plain(self, field: str, value: Any) -> Any:
+        """A field's value as a table holds it."""
+        if value is not None and (field.endswith(IDENTITY) or isinstance(value, list | tuple)):
+            return self._differing.value(field, value)
+        return value
 
 
 def is_task(field: str) -> bool:
@@ -118,7 +131,3 @@ def _leading(fields: Sequence[str]) -> list[str]:
         return options
     chosen = options or [field for field in fields if not is_task(field)][:1] or [*fields[:1]]
     return chosen or [METHOD]
-
-
-def _plain(value: Any) -> Any:
-    return show(value) if isinstance(value, list | tuple) else value

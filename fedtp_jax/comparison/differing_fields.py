@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config.places import PLACES
 from fedtp_jax.config.plain import flat
 
-NAME = ".name"
+NAME, OF, IDENTITY = ".name", ".of", ".identity"
 SEED = ("seed",)
 # These change the order of sums at most, and what is kept on disk.
 MACHINE = (
@@ -28,8 +29,12 @@ class DifferingFields:
     def __init__(self, configs: Iterable[Mapping[str, Any]], ignored: Sequence[str] = SEED) -> None:
         self._ignored = set(ignored)
         values: dict[str, dict[Any, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
-        for facts in map(self.facts, configs):
+        self._called: dict[str, dict[str, str]] = defaultdict(dict)  # {field: {identity: what it is called}}
+        for config in configs:
+            facts, texts = self.facts(config), flat(config)
             for field, value in facts.items():
+                if field.endswith(IDENTITY):
+                    self._called[field][value] = texts.get(field.removesuffix(IDENTITY) + OF, "")
                 values[field][_part(field, facts)][repr(value)] = value
         self._split = {
             field: {part for part, different in parts.items() if len(different) > 1}
@@ -39,13 +44,16 @@ class DifferingFields:
         self.fields = sorted(found, key=lambda field: SECTIONS.index(field.split(".")[0]))
         short = Counter(map(_last_word, self.fields))
         self._short = {
-            field: _last_word(field) if short[_last_word(field)] == 1 else field.removesuffix(NAME)
+            field: _last_word(field) if short[_last_word(field)] == 1 else _of_part(field)
             for field in self.fields
         }
 
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """{dotted field: value} of all that counts."""
-        return {name: v for name, v in flat(config).items() if name not in self._ignored}
+        """{dotted field: value} of all that counts; what a file holds does, not where it lies."""
+        found = flat(config)
+        told = {name.removesuffix(IDENTITY) for name in found if name.endswith(IDENTITY)}
+        left_out = self._ignored.union(place for place in PLACES if place.rpartition(".")[0] in told)
+        return {name: v for name, v in found.items() if name not in left_out and not name.endswith(OF)}
 
     def of(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """{dotted field: value} that tell `config` from the others."""
@@ -63,9 +71,19 @@ class DifferingFields:
     def words(self, values: Mapping[str, Any], names: bool = True) -> list[str]:
         """ "alpha=0.3" for each; with `names` False a part's name stands for itself, "dirichlet"."""
         return [
-            show(value) if field.endswith(NAME) and not names else f"{self.short(field)}={show(value)}"
+            self.value(field, value)
+            if field.endswith((NAME, IDENTITY)) and not names
+            else f"{self.short(field)}={self.value(field, value)}"
             for field, value in values.items()
         ]
+
+    def value(self, field: str, value: Any) -> str:
+        """A field's value as `show` has it; of an identity what it is called, with digits if it must be."""
+        if not field.endswith(IDENTITY):
+            return show(value)
+        of = self._called[field][value]
+        alone = sum(other == of for other in self._called[field].values()) == 1
+        return of if alone and of else f"{of} {value.split()[-1][:6]}".strip()
 
 
 def show(value: Any) -> str:
@@ -88,4 +106,9 @@ def _part(field: str, facts: Mapping[str, Any]) -> tuple[str, Any] | None:
 
 
 def _last_word(field: str) -> str:
-    return field.removesuffix(NAME).rpartition(".")[2]
+    return _of_part(field).rpartition(".")[2]
+
+
+def _of_part(field: str) -> str:
+    """The field, or the part of which it is name or identity."""
+    return field.removesuffix(NAME).removesuffix(IDENTITY)

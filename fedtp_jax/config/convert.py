@@ -64,11 +64,7 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(f"{where}: got {show(values)}; choose one of {', '.join(kinds)}")
     options = dict(values)
     name = options.pop("name", default)
-    if set(options) == {"of"}:
-        raise UserError(
-            f"{where}: {options['of']} was given from Python, and no file can hold it; go on from there, "
-            f"with simulate(..., {where}=...) or Result.load(..., {where}=...)"
-        )
+    _refuse_own(options, where)
     if not isinstance(name, str) or name not in kinds:
         raise UserError(
             f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
@@ -82,6 +78,17 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
                 f"{where}.{option}: a field of {', '.join(owners)}, but {where}.name is {name!r} ({allowed})"
             )
     return build(kinds[name], options, where + ".")
+
+
+def _refuse_own(options: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for what a file can only name."""
+    if "of" in options:
+        section, _, field = where.partition(".")
+        given = f"{section}={{{field!r}: ...}}" if field else f"{section}=..."
+        raise UserError(
+            f"{where}: {options['of']} was given from Python, and no file can hold it; go on from there, "
+            f"with simulate(..., {given}) or Result.load(..., {given})"
+        )
 
 
 def _elsewhere(name: Any, sections: Mapping[str, Any]) -> str:
@@ -106,6 +113,7 @@ def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer |
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: got {show(values)}, expected the name of an optax optimizer, or a section")
     arguments = dict(values)
+    _refuse_own(arguments, where)
     named = "name" in arguments
     name = _convert(str, arguments.pop("name", default.name), where + ".name")
     for argument, value in arguments.items():

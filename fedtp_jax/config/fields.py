@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from fedtp_jax.core.identity import identity
+
 T = TypeVar("T")
 
 
@@ -33,9 +35,13 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-    """A part that was made in Python and that no file can hold; `of` is its text, by which it is compared."""
+    """A part that was made in Python and that no file can hold.
 
-    of: str
+    of: what it is called in messages, "Small(width=64)"; identity: what it is, as core.identity tells it.
+    """
+
+    of: str = dataclasses.field(compare=False)
+    identity: str
     value: Any = dataclasses.field(compare=False, repr=False)
 
     @property
@@ -45,12 +51,27 @@ class Own:
 
     @classmethod
     def part(cls, value: Any) -> "Own":
-        """`value` by its name in its module, or by its repr."""
-        name = getattr(value, "__qualname__", None)
-        text = f"{value.__module__}.{name}" if name else " ".join(repr(value).split())
-        if fingerprint := getattr(value, "fingerprint", None):
-            text = f"{type(value).__name__} {fingerprint()}"
-        return cls(text if " at 0x" not in text else type(value).__qualname__, value)
+        """`value`, called by its name, or by its class and what it was made with."""
+        return cls(_called(value), identity(value), value)
+
+
+def _called(value: Any) -> str:
+    kind = type(value).__name__
+    if name := getattr(value, "__qualname__", None):
+        return str(name).replace("<locals>.", "").replace("<lambda>", "lambda")
+    if dataclasses.is_dataclass(value):
+        chosen = [f for f in dataclasses.fields(value) if f.init and f.name not in ("parent", "name")]
+        words = [f"{f.name}={getattr(value, f.name)!r}" for f in chosen if _differs(value, f)]
+        return f"{kind}({', '.join(words)})" if " at 0x" not in str(words) else kind
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 and " at 0x" not in text and not hasattr(value, "fingerprint") else kind
+
+
+def _differs(value: Any, field: "dataclasses.Field[Any]") -> bool:
+    """Whether a field is not what it is by default."""
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(getattr(value, field.name)) != repr(field.default_factory())
+    return repr(getattr(value, field.name)) != repr(field.default)
 
 
 def optimizer(name: str, help: str, **arguments: float | int | bool) -> Any:

@@ -39,15 +39,17 @@ def load_config(
     """
     if not isinstance(path, str | Path):
         raise UserError(f"path: got {show(path)}, expected the path of a .yaml file")
-    texts = [] if isinstance(overrides, Mapping) else overrides
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+    pairs = _pairs(overrides)
+    return from_dict(read_yaml(user_path(path), "training:"), pairs, values)
+
+
+def _pairs(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """{field: value} of overrides in either form; of several for one field the last."""
+    if isinstance(overrides, Mapping):
+        return {**overrides}
+    if isinstance(overrides, str) or not all(isinstance(text, str) for text in overrides):
         raise UserError(f"overrides: got {show(overrides)}, expected a list such as ['training.rounds=200']")
-    tree = read_yaml(user_path(path), "training:")
-    pairs = overrides.items() if isinstance(overrides, Mapping) else map(_parsed, overrides)
-    for field, value in sorted(pairs, key=lambda pair: _names_first(pair[0])):
-        _set(tree, field, copy.deepcopy(value))  # a later one may write into it
-    _put(tree, values or {})
-    return from_dict(tree)
+    return dict(map(_parsed, overrides))
 
 
 def _names_first(field: str) -> bool:
@@ -55,9 +57,18 @@ def _names_first(field: str) -> bool:
     return not field.endswith(".name")
 
 
-def from_dict(values: Mapping[str, Any]) -> SimulationConfig:
-    """The configuration that nested plain values describe; the inverse of `to_dict`."""
-    result: SimulationConfig = build(SimulationConfig, values, "")
+def from_dict(
+    tree: dict[str, Any],
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    values: Mapping[str, Any] | None = None,
+) -> SimulationConfig:
+    """The configuration that nested plain values describe, the inverse of `to_dict`; as `load_config`."""
+    if overrides or values:
+        tree = copy.deepcopy({**tree})
+    for field, value in sorted(_pairs(overrides).items(), key=lambda pair: _names_first(pair[0])):
+        _set(tree, field, copy.deepcopy(value))  # a later one may write into it
+    _put(tree, values or {})
+    result: SimulationConfig = build(SimulationConfig, tree, "")
     _check(result)
     return result
 

@@ -18,7 +18,7 @@ def to_dict(settings: SimulationConfig) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if isinstance(value, Own):
-            return {"name": value.name, "of": value.of}
+            return {"name": value.name, "of": value.of, "identity": value.identity}
         return {name: plain(v) for name, v in value.items()} if isinstance(value, Mapping) else value
 
     return typing.cast(dict[str, Any], plain(plain_values(settings)))

@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 
 from fedtp_jax.config import Natural, SimulationConfig
+from fedtp_jax.config.load import from_dict
+from fedtp_jax.config.places import in_full
+from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
@@ -62,9 +65,10 @@ class Run:
     """
 
     def __init__(self, config: SimulationConfig, data: Dataset, share_with: "Run | None" = None) -> None:
-        self.config = config
         self.simulator: Simulator
         self.spec, self.simulator = set_up(config, data, share_with.simulator if share_with else None)
+        # not before: messages name a file as it was given
+        self.config = from_dict(in_full(plain_values(config)))
         self.partition = self.simulator.partition
         self._names = data.group_names if isinstance(config.partition, Natural) else ()
         self._labels, self._classes = data.train.y, data.num_classes

@@ -12,6 +12,7 @@ import jax
 from fedtp_jax.config import Arrays, SimulationConfig
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.load import checked, load_config, replaced
+from fedtp_jax.config.places import PLACES, in_full
 from fedtp_jax.config.plain import plain_values, to_dict
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError, user_path
@@ -119,7 +120,9 @@ def simulate(
     config = _configuration(config, data, settings)
     hosts.check_same("config", config)
     folder = _free_folder(out, resume)
-    examples = data if isinstance(data, Dataset) else hosts.together(functools.partial(load, config.data))
+    examples = (
+        data if isinstance(data, Dataset) else hosts.together(functools.partial(_load, config, bool(resume)))
+    )
     each = None if seeds is None else _checked_seeds(seeds)
     with contextlib.ExitStack() as shown:
         shown.enter_context(jax.numpy_rank_promotion("allow"))  # a user may forbid it for their own code
@@ -131,6 +134,20 @@ def simulate(
         run = Run(config, examples)
         run.open(folder, resume)
         return loop(run)
+
+
+def _load(config: SimulationConfig, resumed: bool) -> Dataset:
+    """The data that the configuration names; they may have been moved since a run began."""
+    try:
+        return load(config.data)
+    except UserError as error:
+        fields = [field.name for field in dataclasses.fields(config.data) if f"data.{field.name}" in PLACES]
+        if not resumed or not fields:
+            raise
+        raise UserError(
+            f"{error}; where they lie elsewhere now: fedtp resume FOLDER data.{fields[0]}=PATH, or "
+            f"simulate(..., data={{{fields[0]!r}: PATH}})"
+        ) from None
 
 
 def _check_arguments(config: Any, out: Any, on_round: Any, on_evaluation: Any) -> None:
@@ -215,7 +232,7 @@ def _each_seed(
     runs = [first, *(Run(one, data, share_with=first) for one in configs[1:])]
     share_programs([run.simulator for run in runs])
     if folder and not resume:
-        hosts.on_first(functools.partial(folder.create, to_dict(config), seeds))
+        hosts.on_first(functools.partial(folder.create, in_full(to_dict(config)), seeds))
     results = []
     for seed, run in zip(seeds, runs, strict=True):
         own = folder.run(seed) if folder else None

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config import PartitionFile, SimulationConfig
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.identity import identity
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.task import Task
@@ -25,7 +26,8 @@ class DataSpec:
     `data` and `partition` are fingerprints: a run is only continued on the very same examples. `mean` and
     `std` normalise inputs on their last axis, uint8 ones after division by 255; text enters as it is. `dtype`
     is that of the inputs as the data set holds them, "uint8", "float32" or "text".
-    `class_names`: as in Dataset.
+    `class_names`: as in Dataset. `name` is that of the data set; `identity` a fingerprint of all of it,
+    groups, normalisation and names of classes too; `trace` one of the clients' availability.
     """
 
     input_shape: tuple[int, ...]
@@ -37,10 +39,14 @@ class DataSpec:
     class_weights: tuple[float, ...] | None
     data: str
     partition: str
-    class_names: tuple[str, ...] = ()  # version 0.1.0 had none
+    # version 0.1.0 had none of these
+    class_names: tuple[str, ...] = ()
+    name: str = ""
+    identity: str = ""
+    trace: str = ""
 
     @classmethod
-    def of(cls, data: Dataset, partition: Partition) -> "DataSpec":
+    def of(cls, data: Dataset, partition: Partition, trace: str = "") -> "DataSpec":
         """What must be known of these."""
         return cls(
             data.input_shape,
@@ -53,7 +59,19 @@ class DataSpec:
             data.fingerprint(),
             partition.fingerprint(),
             data.class_names,
+            data.name,
+            _identity(data),
+            trace,
         )
+
+    def inputs(self, config: SimulationConfig) -> dict[str, str]:
+        """{field: what came} of all that a run reads and its configuration only names."""
+        found = {"data.of": self.name, "data.identity": self.identity}
+        if isinstance(config.partition, PartitionFile):
+            found["partition.identity"] = self.partition
+        if self.trace:
+            found["training.participation.identity"] = self.trace
+        return found
 
     @property
     def is_text(self) -> bool:
@@ -73,6 +91,12 @@ class DataSpec:
             jnp.dtype(config.engine.precision),
         )
         return task, make_method(config.method, task)
+
+
+def _identity(data: Dataset) -> str:
+    groups = [part.group for part in (data.train, data.test)]
+    how = (data.num_classes, data.mean, data.std, data.class_weights, data.class_names, data.group_names)
+    return identity((data.fingerprint(), groups, how))
 
 
 def in_classes_of(spec: DataSpec, data: Dataset) -> Dataset:

@@ -49,8 +49,7 @@ class Participation:
         self.clients = np.setdiff1d(np.arange(partition.num_clients), held_out_clients(config, sizes))
         self.candidates = self.clients[sizes[self.clients] > 0]
         self._check()
-        path = self._settings.trace
-        self._available = read_trace(user_path(path), partition.num_clients) if path else None
+        self._available = trace_of(config, partition)
         # a round asks twice, before and after it: a million candidates are drawn from once
         self._kept = functools.lru_cache(maxsize=8)(self._draw)
 
@@ -126,6 +125,12 @@ class Trace(NamedTuple):
         available[self.clients] = False
         available[self.clients[(self.first <= round) & (round <= self.last)]] = True
         return available
+
+
+def trace_of(config: SimulationConfig, partition: Partition) -> Trace | None:
+    """When each client is available, or None without a file that says so."""
+    path = config.training.participation.trace
+    return read_trace(user_path(path), partition.num_clients) if path else None
 
 
 def read_trace(path: Path, num_clients: int) -> Trace:

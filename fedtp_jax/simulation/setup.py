@@ -7,11 +7,14 @@ import jax
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.identity import identity
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.mesh import open_mesh
 from fedtp_jax.engine.schedule import common_layout
 from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.participation import trace_of
 from fedtp_jax.simulation.rounds import Simulator
 
 
@@ -29,9 +32,15 @@ def set_up(
         )
     mesh = open_mesh(config.engine.devices)
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
-    spec = DataSpec.of(data, partition)
+    spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
     return spec, Simulator(config, *spec.build(config), data, partition, mesh, share_with)
+
+
+def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -> DataSpec:
+    """What must be known of all that a run reads."""
+    trace = trace_of(config, partition)
+    return DataSpec.of(data, partition, identity(trace) if trace else "")
 
 
 def share_programs(simulators: Sequence[Simulator]) -> None:

@@ -30,3 +30,14 @@ def describe_environment() -> dict[str, Any]:
         "backend": devices[0].platform,
         "devices": [device.device_kind for device in devices],
     }
+
+
+def machine() -> dict[str, Any]:
+    """What the last digits of a result may depend on: versions, backend, number of devices."""
+    environment = describe_environment()
+    return {
+        **environment["versions"],
+        "python": environment["python"],
+        "backend": environment["backend"],
+        "devices": len(environment["devices"]),
+    }

@@ -122,6 +122,14 @@ class RunFolder:
         return path
 
 
+def read_inputs(run: RunFolder) -> dict[str, str]:
+    """Names and identities of what the run read, as its folder says; nothing where it does not."""
+    try:
+        return dict(json.loads(run.environment.read_text("utf-8"))["inputs"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
 class SeedsFolder:
     """The folder of the runs with several seeds: one run in each of its folders seed-0, seed-1, ..."""
 

@@ -19,13 +19,8 @@ from fedtp_jax.storage.checkpoints import Checkpoints, Saved
 from fedtp_jax.storage.csv_log import write_csv
 from fedtp_jax.storage.files import go_on_without, storage_error, write_json
 from fedtp_jax.storage.run_folder import RunFolder
-from fedtp_jax.storage.run_identity import (
-    check_same_run,
-    checkpoint_meta,
-    read_meta,
-    read_newest,
-    write_header,
-)
+from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
+from fedtp_jax.storage.same_run import check_same_run
 
 
 class RunStore:
@@ -45,7 +40,7 @@ class RunStore:
     def create(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
         """That of a new run."""
         store = cls(
-            RunFolder.create(out, lambda folder: write_header(folder, config, partition)),
+            RunFolder.create(out, lambda folder: write_header(folder, config, spec, partition)),
             *(config, spec, partition),
         )
         try:
@@ -75,7 +70,8 @@ class RunStore:
         try:
             done, saved = 0, None
             if checkpoints.steps():
-                check_same_run(read_meta(checkpoints, folder.path), self._config, self._spec, folder.path)
+                meta = read_meta(checkpoints, folder.path)
+                check_same_run(meta, spec_of(meta), self._config, self._spec, folder.path)
                 done, saved = read_newest(checkpoints, initial, folder.path)
             else:
                 warnings.warn(

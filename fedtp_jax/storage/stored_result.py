@@ -17,14 +17,8 @@ from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints
 from fedtp_jax.storage.csv_log import csv_rows, read_rows, write_csv
 from fedtp_jax.storage.run_folder import RunFolder
-from fedtp_jax.storage.run_identity import (
-    check_config,
-    checkpoint_meta,
-    read_meta,
-    read_newest,
-    spec_of,
-    write_header,
-)
+from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
+from fedtp_jax.storage.same_run import check_config
 
 WHOLE_NUMBERS = {
     "round",
@@ -59,7 +53,8 @@ def initial_state(config: SimulationConfig, spec: DataSpec) -> InitialState:
 
 def write_result(path: Path, result: StoredResult) -> None:
     """Make the folder; `path` must not exist or be empty."""
-    run = RunFolder.create(path, lambda folder: write_header(folder, result.config, result.partition))
+    parts = result.config, result.spec, result.partition
+    run = RunFolder.create(path, lambda folder: write_header(folder, *parts))
     try:
         for row in result.history.to_dict("records"):
             run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})

@@ -11,14 +11,16 @@ from fedtp_jax.comparison.differing_fields import DifferingFields
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.load import load_config
+from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import differences, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.partitions.make import make_partition
-from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.setup import spec_of_run
 from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder
+from fedtp_jax.storage.same_run import check_inputs
 
 FIELDS = ("base", "seeds", "grid", "list")
 LONGEST = 120  # letters of a folder's name; file systems allow 255
@@ -57,7 +59,7 @@ class Combination:
         _, begun = folder.read() or ({}, [])
         open_seeds = [seed for seed in begun if not self.is_done(seed)]
         seeds = begun if set(open_seeds) == set(self.left) else self.left
-        folder.note(to_dict(self.config), seeds)
+        folder.note(in_full(to_dict(self.config)), seeds)
         return seeds
 
 
@@ -190,7 +192,7 @@ def _config_of(folder: Path) -> dict[str, Any]:
 
 
 def _differences(there: Mapping[str, Any], config: SimulationConfig) -> list[str]:
-    return differences({**there, "seed": 0}, {**to_dict(config), "seed": 0})
+    return differences(*({**in_full(side), "seed": 0} for side in (there, to_dict(config))))
 
 
 def _names(configs: Sequence[SimulationConfig]) -> list[str]:
@@ -207,7 +209,10 @@ def _names(configs: Sequence[SimulationConfig]) -> list[str]:
 
 
 def check(file: Path, combinations: Sequence[Combination]) -> None:
-    """Raise UserError for one whose partition or model does not fit its data, before anything runs."""
+    """Raise UserError for one whose partition or model does not fit its data, before anything runs.
+
+    Nor may a file hold anything else than what finished seeds were run on.
+    """
     data: dict[Any, Dataset] = {}
     for combination in sorted(combinations, key=lambda one: repr(one.config.data)):
         config = dataclasses.replace(combination.config, seed=combination.seeds[0])
@@ -215,6 +220,9 @@ def check(file: Path, combinations: Sequence[Combination]) -> None:
             if config.data not in data:
                 data = {config.data: load(config.data)}  # one at a time: they may be large
             held = data[config.data]
-            DataSpec.of(held, make_partition(config.partition, held, config.seed)).build(config)
+            spec = spec_of_run(config, held, make_partition(config.partition, held, config.seed))
+            spec.build(config)
+            for seed in combination.seeds:
+                check_inputs(combination.run(seed), spec.inputs(config))
         except UserError as error:
             raise UserError(f"{file}: {combination.name}: {error}") from None

@@ -12,6 +12,7 @@ from fedtp_jax import Partition, Result, SimulationConfig, UserError, config, fr
 from fedtp_jax.config import Own, name_of
 from fedtp_jax.config.load import checked, replaced
 from fedtp_jax.config.plain import to_dict
+from fedtp_jax.core.identity import identity
 from fedtp_jax.data.sources import load
 from fedtp_jax.methods import role_method
 
@@ -88,13 +89,14 @@ def test_a_wrong_role_is_named():
 
 
 def test_the_text_of_a_part():
-    assert Own.part(heads_stay).of == "test_own_parts.heads_stay"
+    assert Own.part(heads_stay).of == "heads_stay"
     assert Own.part(Tiny()).of == "Tiny()"
-    assert Own.part(LISTS).of == f"Partition {LISTS.fingerprint()}"
+    assert Own.part(LISTS).of == "Partition"
     assert Own.part(from_nnx(TinyNnx)).of == "from_nnx(test_own_parts.TinyNnx)"
     assert to_dict(replaced(None, {"method": heads_stay}))["method"] == {
         "name": "heads_stay",
-        "of": "test_own_parts.heads_stay",
+        "of": "heads_stay",
+        "identity": identity(heads_stay),
     }
     assert [name_of(Own.part(part)) for part in (heads_stay, Tiny())] == ["heads_stay", "Tiny"]
     assert checked(SimulationConfig(model=Tiny())) == replaced(None, {"model": Tiny()})

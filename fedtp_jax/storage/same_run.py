@@ -1,0 +1,128 @@
+"""Whether a stored run is the one that is asked for: its settings, own parts, data, JAX's switches."""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config.places import PLACES
+from fedtp_jax.config.plain import differences, flat, to_dict
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.identity import comparable
+from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.storage.environment import jax_switches, machine
+from fedtp_jax.storage.run_folder import RunFolder, read_inputs
+
+PRECISION = "jax_default_matmul_precision"
+UNTIL_0_1_0 = {"jax_enable_x64": False}
+OF, IDENTITY = ".of", ".identity"
+WORDS = {
+    "identity": "data set (its groups, normalisation or names of classes differ)",
+    "trace": "training.participation.trace",
+}
+
+
+def check_same_run(
+    meta: Mapping[str, Any], was: DataSpec, config: SimulationConfig, spec: DataSpec, path: Path
+) -> None:
+    """UserError unless a checkpoint is of this configuration and data; another machine is warned of."""
+    check_config(meta, config, path)
+    # the data themselves first: other data have another mean as well
+    for name in dict.fromkeys(["data", *(field.name for field in dataclasses.fields(spec))]):
+        here, saved = getattr(spec, name), getattr(was, name)
+        unknown = name in WORDS and not saved  # to version 0.1.0
+        if here != saved and name != "name" and not unknown:
+            what = WORDS.get(name, name)
+            raise UserError(
+                f"{path}: was run on another {what} ({saved} there, {here} here); "
+                "resume on the same data, or start a new run"
+            )
+    changed = [
+        f"{name} {meta['machine'].get(name)} there, {value} here"
+        for name, value in machine().items()
+        if meta["machine"].get(name) != value
+    ]
+    there, here = meta.get("switches", {}).get(PRECISION), jax_switches().get(PRECISION)
+    if "switches" in meta and there != here:
+        changed.append(f"{PRECISION} {there} there, {here} here")
+    if changed:
+        warnings.warn(
+            f"resumed on another machine ({'; '.join(changed)}): "
+            "the result may differ in the last digits from a run that was never stopped",
+            stacklevel=7,
+        )
+
+
+def check_config(meta: Mapping[str, Any], config: SimulationConfig, path: Path) -> None:
+    """Raise UserError unless a checkpoint's `meta` is of a run with `config`.
+
+    Files may lie elsewhere now: what is in them is told by their fingerprints.
+    """
+    there, here = flat(meta["config"]), flat(to_dict(config))
+    parts = [field.removesuffix(OF) for field in here if field.endswith(OF) and field in there]
+    found = [*_settings_changed(there, here, parts), *_parts_changed(there, here, parts, path)]
+    if found:
+        raise UserError(
+            f"{path}: was run with another configuration ({'; '.join(found)}); "
+            "resume it with the one it was started with, or start a new run"
+        )
+
+
+def _settings_changed(there: Mapping[str, Any], here: Mapping[str, Any], parts: list[str]) -> list[str]:
+    left_out = {*PLACES, *(f"{part}.name" for part in parts)}
+    return differences(
+        *(
+            {
+                name: v
+                for name, v in side.items()
+                if name not in left_out and not name.endswith((OF, IDENTITY))
+            }
+            for side in (there, here)
+        )
+    )
+
+
+def _parts_changed(
+    there: Mapping[str, Any], here: Mapping[str, Any], parts: list[str], path: Path
+) -> list[str]:
+    """What differs of the parts that were made in Python; where nobody can know, a warning says why."""
+    found = []
+    for part in parts:
+        was, now = (side.get(part + IDENTITY, "unknown (to version 0.1.0)") for side in (there, here))
+        if was == now and comparable(was, now):
+            continue
+        if not comparable(was, now):
+            warnings.warn(
+                f"{path}: {part}: nobody can tell whether it is the same as before ({was} there, {now} "
+                "here); make sure that it is, or give it a method fingerprint()",
+                stacklevel=8,
+            )
+        elif there[part + OF] != here[part + OF]:
+            found.append(f"{part}: {there[part + OF]} there, {here[part + OF]} here")
+        else:
+            found.append(f"{part}: another {here[part + OF]}, whose code or values differ")
+    return found
+
+
+def check_inputs(path: Path, here: Mapping[str, str]) -> None:
+    """Raise UserError where the run in `path`, if there is one, read anything else than `here`."""
+    there = read_inputs(RunFolder(path))
+    for field, value in here.items():
+        if field.endswith(IDENTITY) and there.get(field, value) != value:
+            raise UserError(
+                f"{field.removesuffix(IDENTITY)}: is not what {path} was run on ({there[field]} there, "
+                f"{value} here); put the file back as it was, or choose another folder"
+            )
+
+
+def check_switches(meta: Mapping[str, Any], path: Path) -> None:
+    """UserError where JAX was told otherwise than here, so that shapes or random numbers would differ."""
+    here = jax_switches()
+    for name, there in meta.get("switches", UNTIL_0_1_0).items():  # version 0.1.0 did not note them
+        if name != PRECISION and here.get(name, there) != there:
+            raise UserError(
+                f"{path}: was run with {name}={there}, but here it is {here[name]}; set it back, by "
+                f"jax.config.update({name!r}, {there!r}) before anything else, or by {name.upper()}={there}"
+            )
