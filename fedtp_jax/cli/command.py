@@ -18,6 +18,7 @@ from fedtp_jax.cli.runs import resume, run, sweep
 from fedtp_jax.config.describe import describe_fields
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError
+from fedtp_jax.core.jax_settings import in_our_settings
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,7 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     }
     code: int
     try:
-        code = parse(commands, arguments)()
+        with in_our_settings():
+            code = parse(commands, arguments)()
     except UserError as error:
         say(f"error: {error}")
         code = 2

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fedtp_jax.core.jax_settings import in_our_settings
 from fedtp_jax.engine.lanes import Facts
 from fedtp_jax.engine.schedule import Batches, Layout, Tables, build_schedule
 
@@ -79,14 +80,18 @@ class Prefetch:
 
     def _fill(self, sources: Iterator[Iterator[Prepared]]) -> None:
         try:
-            for source in sources:
-                for wave in source:
-                    if not self._offer(wave):
-                        return
-                if not self._offer(None):
-                    return
+            with in_our_settings():  # they are a thread's own
+                self._prepare(sources)
         except BaseException as error:  # it is raised where the wave is taken
             self._offer(error)
+
+    def _prepare(self, sources: Iterator[Iterator[Prepared]]) -> None:
+        for source in sources:
+            for wave in source:
+                if not self._offer(wave):
+                    return
+            if not self._offer(None):
+                return
 
     def _offer(self, item: Any) -> bool:
         while not self._stop.is_set():

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.evaluation.metrics import Accuracy, summarize
 from fedtp_jax.evaluation.novel_clients import Adaptation, Adapted, NovelClients, modes_to_run
 from fedtp_jax.learning.method import EMBEDDING
@@ -48,6 +49,7 @@ class Personalized:
             ]
         )
 
+    @under_our_settings
     def variables(self, client: int, mode: str = "fit") -> dict[str, Any]:
         """The Flax variables of the novel client in row `client` of `clients`, as `mode` leaves it."""
         if mode not in self._adapted:

@@ -10,6 +10,7 @@ from fedtp_jax.comparison.compare import Comparison, compare
 from fedtp_jax.config import Arrays, Cifar100, SimulationConfig, name_of
 from fedtp_jax.config.convert import show
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.dataset import Dataset, Examples
 from fedtp_jax.data.sources import load
 from fedtp_jax.learning.method import EMBEDDING, State
@@ -77,6 +78,7 @@ class Pictures:
         data = self._own_data(data)
         return partition_bubbles(self._class_counts(data), data.class_names or None)
 
+    @under_our_settings
     def plot_embeddings(
         self,
         data: Dataset | None = None,
@@ -103,6 +105,7 @@ class Pictures:
             raise UserError(f"embeddings: {shape}; a picture needs at least 3 clients and 3 numbers")
         return drawn
 
+    @under_our_settings
     def plot_attention(self, client: int, *others: "Pictures", images: np.ndarray | None = None) -> "Figure":
         """What `client`'s ViT looks at in images [B, H, W, C], here and in other runs.
 
@@ -120,6 +123,7 @@ class Pictures:
         looks = {name: rollout(attention_weights(found)) for name, found in sown.items()}
         return attention_maps(images, looks)
 
+    @under_our_settings
     def plot_attention_distances(self, clients: Sequence[int], images: np.ndarray | None = None) -> "Figure":
         """How differently clients' ViTs look at the same images [B, H, W, C].
 

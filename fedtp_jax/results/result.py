@@ -14,6 +14,7 @@ import pandas as pd
 from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.core import hosts, tree
 from fedtp_jax.core.errors import UserError, user_path
+from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.examples import normalize
 from fedtp_jax.engine.mesh import open_mesh
@@ -92,6 +93,7 @@ class Result(Pictures):
         """The Flax module that `variables` belong to."""
         return self._built[0].model
 
+    @under_our_settings
     def variables(self, client: int) -> dict[str, Any]:
         """The Flax variables that `client` would run now, for `result.model.apply(variables, inputs)`.
 
@@ -100,6 +102,7 @@ class Result(Pictures):
         """
         return tree.unflatten(self._leaves(client))
 
+    @under_our_settings
     def predict(self, client: int, x: np.ndarray) -> jax.Array:
         """Logits [B, classes] by `client`'s own leaves for inputs [B, ...] as the data set holds them.
 
@@ -108,6 +111,7 @@ class Result(Pictures):
         """
         return self._built[1].predict(self._leaves(client), self._inputs(x)).logits
 
+    @under_our_settings
     def intermediates(self, client: int, x: np.ndarray) -> dict[str, Any]:
         """What `client`'s model sows into the collection "intermediates" on inputs as `predict` takes them.
 
@@ -144,6 +148,7 @@ class Result(Pictures):
         shared, rows = self._built[1].variables(one)
         return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
 
+    @under_our_settings
     def personalize(
         self,
         data: Dataset,
@@ -187,6 +192,7 @@ class Result(Pictures):
         settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
         return self._personalize(data, partition, ids, modes, settings)
 
+    @under_our_settings
     def personalize_held_out(
         self,
         data: Dataset,
@@ -234,12 +240,14 @@ class Result(Pictures):
         novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, ids, mesh)
         return personalize(novel, name_of(self.config.method), modes, settings)
 
+    @under_our_settings
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
         parts = self.config, self.history, self.clients, self.state, self.partition, self.task
         hosts.on_first(functools.partial(write_result, user_path(path), StoredResult(*parts)))
 
     @classmethod
+    @under_our_settings
     def load(cls, path: str | Path, **own: Any) -> "Result":
         """The result in a run's folder, as it stood at its newest readable checkpoint.
 

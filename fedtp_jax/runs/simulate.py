@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
-import jax
-
 from fedtp_jax.config import Arrays, SimulationConfig
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.load import checked, load_config, replaced
@@ -16,6 +14,7 @@ from fedtp_jax.config.places import PLACES, in_full
 from fedtp_jax.config.plain import plain_values, to_dict
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError, user_path
+from fedtp_jax.core.jax_settings import in_our_settings, under_present_settings
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.results.result import Result
@@ -124,8 +123,10 @@ def simulate(
         data if isinstance(data, Dataset) else hosts.together(functools.partial(_load, config, bool(resume)))
     )
     each = None if seeds is None else _checked_seeds(seeds)
+    on_round = on_round and under_present_settings(on_round)
+    on_evaluation = on_evaluation and under_present_settings(on_evaluation)
     with contextlib.ExitStack() as shown:
-        shown.enter_context(jax.numpy_rank_promotion("allow"))  # a user may forbid it for their own code
+        shown.enter_context(in_our_settings())
         if progress and hosts.is_first():
             on_round = _also(shown.enter_context(_display(config, each)), on_round)
         loop = functools.partial(Run.loop, on_round=on_round, on_evaluation=on_evaluation)

@@ -81,7 +81,7 @@ class Checkpoints:
         texts = {name: np.frombuffer(text, np.uint8) for name, text in logs.items()}
         content = _pack((jax.device_get(state._replace(rows={})), written, state.rows.take(written), texts))
         lengths = {name: len(text) for name, text in texts.items()}
-        sizes = {"rounds": rounds, "rows": len(written), "logs": lengths}
+        sizes = {"rounds": rounds, "rows": len(written), "logs": lengths, "bytes": len(content)}
         facts = json.dumps({**meta, **sizes, "checksum": zlib.crc32(content.data)})
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave({"leaves": content}),
@@ -125,12 +125,21 @@ class Checkpoints:
         return dict(json.loads(saved["facts"]))
 
     def saved(self, rounds: int, initial: InitialState) -> Saved:
-        """What was saved; ValueError, or what orbax raises, when it is damaged."""
+        """What was saved; ValueError, or what orbax raises, when it is damaged.
+
+        UserError when it is whole, but of another model or method than `initial`.
+        """
         meta = self.meta(rounds)
         ids, rows = np.zeros(meta["rows"], np.int64), rows_like(initial.row, meta["rows"])
         texts = {name: np.zeros(length, np.uint8) for name, length in meta["logs"].items()}
         like = initial.server, ids, rows, texts
-        wanted = {"leaves": np.zeros(num_bytes(like), np.uint8)}
+        size = num_bytes(like)
+        if meta.get("bytes", size) != size:  # version 0.1.0 did not say
+            raise UserError(
+                f"{self._folder}: the checkpoint of round {rounds} holds {meta['bytes']} bytes of state, "
+                f"where this model and method have {size}; load it with the code that it was written with"
+            )
+        wanted = {"leaves": np.zeros(size, np.uint8)}
         content = self._manager.restore(
             rounds, args=self._ocp.args.Composite(state=self._ocp.args.StandardRestore(wanted))
         ).state["leaves"]
@@ -151,9 +160,13 @@ class Checkpoints:
         for rounds in self.steps():
             try:
                 return read(rounds)
+            except (UserError, MemoryError):
+                raise
             except Exception as error:  # orbax and its storage raise many kinds for a damaged file
+                refused = isinstance(error, PermissionError)
+                what = "cannot be read and is skipped" if refused else "is damaged and skipped"
                 warnings.warn(
-                    f"the checkpoint of round {rounds} is damaged and skipped ({_reason(error)})",
+                    f"the checkpoint of round {rounds} {what} ({_reason(error)})",
                     stacklevel=3,
                 )
         return None

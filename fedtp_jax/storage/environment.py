@@ -8,15 +8,15 @@ from typing import Any
 import jax
 
 PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
-SWITCHES = (
-    *("jax_enable_x64", "jax_default_prng_impl", "jax_threefry_partitionable"),
-    "jax_default_matmul_precision",
-)
+SWITCHES = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_default_matmul_precision")
+XLA_FLAGS = "XLA_FLAGS"
 
 
 def jax_switches() -> dict[str, Any]:
-    """JAX's global settings on which shapes, random numbers or the last bits depend."""
-    return {name: getattr(jax.config, name) for name in SWITCHES if hasattr(jax.config, name)}
+    """JAX's global settings, and XLA's flags, on which random numbers or the last bits depend."""
+    found = {name: getattr(jax.config, name) for name in SWITCHES if hasattr(jax.config, name)}
+    flags = sorted(os.environ.get(XLA_FLAGS, "").split())
+    return found | {XLA_FLAGS: " ".join(flag for flag in flags if "device_count" not in flag) or None}
 
 
 def describe_environment() -> dict[str, Any]:

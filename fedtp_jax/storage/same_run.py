@@ -12,11 +12,10 @@ from fedtp_jax.config.plain import differences, flat, to_dict
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import comparable
 from fedtp_jax.simulation.data_spec import DataSpec
-from fedtp_jax.storage.environment import jax_switches, machine
+from fedtp_jax.storage.environment import XLA_FLAGS, jax_switches, machine
 from fedtp_jax.storage.run_folder import RunFolder, read_inputs
 
-PRECISION = "jax_default_matmul_precision"
-UNTIL_0_1_0 = {"jax_enable_x64": False}
+BITS = ("jax_default_matmul_precision", XLA_FLAGS)
 OF, IDENTITY = ".of", ".identity"
 WORDS = {
     "identity": "data set (its groups, normalisation or names of classes differ)",
@@ -44,9 +43,12 @@ def check_same_run(
         for name, value in machine().items()
         if meta["machine"].get(name) != value
     ]
-    there, here = meta.get("switches", {}).get(PRECISION), jax_switches().get(PRECISION)
-    if "switches" in meta and there != here:
-        changed.append(f"{PRECISION} {there} there, {here} here")
+    there, here = meta.get("switches", {}), jax_switches()  # version 0.1.0 did not note them
+    changed += [
+        f"{name} {there[name]} there, {here[name]} here"
+        for name in BITS
+        if there.get(name, here[name]) != here[name]
+    ]
     if changed:
         warnings.warn(
             f"resumed on another machine ({'; '.join(changed)}): "
@@ -118,10 +120,10 @@ def check_inputs(path: Path, here: Mapping[str, str]) -> None:
 
 
 def check_switches(meta: Mapping[str, Any], path: Path) -> None:
-    """UserError where JAX was told otherwise than here, so that shapes or random numbers would differ."""
+    """UserError where JAX was told otherwise than here, so that random numbers would differ."""
     here = jax_switches()
-    for name, there in meta.get("switches", UNTIL_0_1_0).items():  # version 0.1.0 did not note them
-        if name != PRECISION and here.get(name, there) != there:
+    for name, there in meta.get("switches", {}).items():
+        if name not in BITS and here.get(name, there) != there:
             raise UserError(
                 f"{path}: was run with {name}={there}, but here it is {here[name]}; set it back, by "
                 f"jax.config.update({name!r}, {there!r}) before anything else, or by {name.upper()}={there}"

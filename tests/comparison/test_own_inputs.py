@@ -8,7 +8,7 @@ import pytest
 from commands import fedtp
 from flax import linen as nn
 
-from fedtp_jax import Partition, UserError, compare, from_arrays, simulate
+from fedtp_jax import Partition, Result, UserError, compare, from_arrays, simulate
 from fedtp_jax.methods import role_method
 
 FEW = {"rounds": 2, "cohort_size": 2, "learning_rate": 0.1}
@@ -148,6 +148,25 @@ def test_a_file_is_told_by_what_is_in_it(first, tmp_path):
     assert seeds_of_cells(compare([clear, run({"name": "npz", "file": str(moved)}, seed=1)])) == [(0, 1)]
     np.savez(file, **dict(zip("xy", arrays(3), strict=True)))
     assert seeds_of_cells(compare([clear, run({"name": "npz", "file": str(file)}, seed=1)])) == [(0,), (1,)]
+
+
+class Alike(Tiny):
+    """Says that it is always the same, whatever its size."""
+
+    size: int = 3
+
+    def fingerprint(self):
+        return "alike"
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        return nn.Dense(3, name="head")(nn.Dense(self.size)(x))
+
+
+def test_state_of_another_shape_is_not_called_damaged(tmp_path):
+    run(model=Alike()).save(tmp_path / "run")
+    with pytest.raises(UserError, match=r"holds \d+ bytes of state, where this model and method have \d+"):
+        Result.load(tmp_path / "run", model=Alike(size=4))
 
 
 def test_a_resumed_run_is_of_the_same_parts(tmp_path):
