@@ -158,6 +158,14 @@ class World:
         draw = jax.random.normal(jax.random.fold_in(key, NOISE), x.shape)
         return x + self.partition.noise[k] * np.asarray(draw)
 
+    def steadily_noisy(self, k, x, key, positions):
+        """`x` with noise that each example has for itself, by its position among train and test examples."""
+        if self.partition.noise is None:
+            return x
+        key = jax.random.fold_in(key, NOISE)
+        draws = [jax.random.normal(jax.random.fold_in(key, int(p)), x.shape[1:]) for p in positions]
+        return x + self.partition.noise[k] * np.stack(draws)
+
     def local_steps(self, k, round):
         """Client k's local steps: shuffled passes over its shard, the last batch of each may be smaller."""
         t = self.training
@@ -191,16 +199,14 @@ class World:
     def evaluate(self, k, predict):
         """(right, summed loss) over client k's test shard; `predict` maps inputs to (logits, features)."""
         knn, shard = self.settings.evaluation.knn, self.partition.test[k]
-        batch = self.settings.evaluation.batch_size
         key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.EVALUATION), k)
         kept = self.stored(k) if knn.weight else np.zeros(0, int)
-        assert len(shard) <= batch >= len(kept), "one batch of each, so that the noise's keys are 0 and 1"
         x, y = self.examples(self.data.test, shard)
-        logits, features = predict(self.noisy(k, x, jax.random.fold_in(key, int(bool(knn.weight)))))
+        logits, features = predict(self.steadily_noisy(k, x, key, shard + len(self.data.train)))
         log_p = log_softmax(logits)
         if knn.weight:
             stored_x, stored_y = self.examples(self.data.train, kept)
-            _, memory = predict(self.noisy(k, stored_x, jax.random.fold_in(key, 0)))
+            _, memory = predict(self.steadily_noisy(k, stored_x, key, kept))
             log_p = self.mixed_with_neighbors(np.exp(log_p), features, memory, stored_y)
         right = loss = 0.0
         for rows, labels in zip(log_p, y, strict=True):  # one row an image, one a position of a text

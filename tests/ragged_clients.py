@@ -44,7 +44,8 @@ CASES = {
     "fedavg": case(config.FedAvg()),
     "fedprox": case(config.FedProx(mu=0.5)),
     "local": case(config.Local()),
-    "fedper, noise": case(config.FedPer(), evaluation=KNN),
+    # several batches of a client: its examples keep their noise wherever they are
+    "fedper, noise": case(config.FedPer(), evaluation=dataclasses.replace(KNN, batch_size=2)),
     "vanilla": case(config.Vanilla(), evaluation=KNN),
     "fedrod": case(
         config.FedRod(), role_learning_rates=config.RoleRates(personal=0.2), schedule=config.Step(every=1)

@@ -26,13 +26,14 @@ class Batch(NamedTuple):
     """One local step's examples.
 
     x [B, ...] normalised (text: [B, T] codes), y [B] (text: [B, T]), mask [B] 1.0 where the example is real,
-    step: number of the client's local step.
+    step: number of the client's local step; positions [B] of the examples among all of the data.
     """
 
     x: jax.Array
     y: jax.Array
     mask: jax.Array
     step: jax.Array
+    positions: jax.Array
 
 
 class Facts(NamedTuple):
@@ -79,10 +80,34 @@ def with_noise(work: ClientWork, clamp: bool) -> ClientWork:
 
     def step(shared: Any, row: Row, carry: Any, batch: Batch, key: jax.Array) -> Any:
         draw = jax.random.normal(jax.random.fold_in(key, NOISE), batch.x.shape)
-        x = batch.x + row.facts.noise * draw
-        return work.step(shared, row, carry, batch._replace(x=jnp.clip(x, 0, 255) if clamp else x), key)
+        return work.step(shared, row, carry, _add_noise(batch, row, draw, clamp), key)
 
     return work._replace(step=step)
+
+
+def with_steady_noise(work: ClientWork, clamp: bool) -> ClientWork:
+    """`work` on inputs with the client's Gaussian noise, of which every example has its own.
+
+    So a result does not depend on who shares a batch with whom. The carry holds the client's key.
+    """
+
+    def start(shared: Any, row: Row, key: jax.Array) -> Any:
+        return jax.random.key_data(jax.random.fold_in(key, NOISE)), work.start(shared, row, key)
+
+    def step(shared: Any, row: Row, carry: Any, batch: Batch, key: jax.Array) -> Any:
+        own = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.wrap_key_data(carry[0]), batch.positions)
+        draw = jax.vmap(lambda key: jax.random.normal(key, batch.x.shape[1:]))(own)
+        return carry[0], work.step(shared, row, carry[1], _add_noise(batch, row, draw, clamp), key)
+
+    def finish(shared: Any, row: Row, carry: Any) -> tuple[Any, Any]:
+        return work.finish(shared, row, carry[1])
+
+    return ClientWork(start, step, finish)
+
+
+def _add_noise(batch: Batch, row: Row, draw: jax.Array, clamp: bool) -> Batch:
+    x = batch.x + row.facts.noise * draw
+    return batch._replace(x=jnp.clip(x, 0, 255) if clamp else x)
 
 
 def run_wave(
@@ -137,7 +162,7 @@ def _run_lanes(
             positions, number = tables.positions[t], tables.step[t]
             mask = jnp.arange(positions.shape[-1]) < tables.valid[t][:, None]
             x, y = examples.pick(positions)
-            batch = Batch(x, y, mask.astype(jnp.float32), number)
+            batch = Batch(x, y, mask.astype(jnp.float32), number, positions)
             return step(shared, row, carry, batch, jax.vmap(jax.random.fold_in)(key, number))
 
         carry = jax.lax.fori_loop(tables.bounds[s], tables.bounds[s + 1], tick, carry)

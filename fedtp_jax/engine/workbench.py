@@ -14,7 +14,7 @@ from fedtp_jax.core import hosts, tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.dataset import Dataset, Windows
 from fedtp_jax.engine.examples import DeviceExamples, DeviceWindows
-from fedtp_jax.engine.lanes import ClientWork, Facts, Row, run_wave, with_noise
+from fedtp_jax.engine.lanes import ClientWork, Facts, Row, run_wave, with_noise, with_steady_noise
 from fedtp_jax.engine.mesh import per_device, replicated
 from fedtp_jax.engine.programs import Programs
 from fedtp_jax.engine.schedule import Batches, Layout, auto_lanes, build_schedule, common_layout, plan_layout
@@ -197,10 +197,20 @@ class Workbench:
         noise = self.partition.noise
         return np.zeros(len(cohort), np.float32) if noise is None else noise[cohort]
 
-    def run(self, work: ClientWork, wave: Wave, examples: Any, shared: Any, rows: Any, key: jax.Array) -> Any:
-        """`run_wave` on a wave; traceable. `key` is of the round."""
+    def run(
+        self,
+        work: ClientWork,
+        wave: Wave,
+        examples: Any,
+        shared: Any,
+        rows: Any,
+        key: jax.Array,
+        steady: bool = False,
+    ) -> Any:
+        """`run_wave` on a wave; traceable. `key` is of the round; `steady`: examples keep their noise."""
         if self.partition.noise is not None:
-            work = with_noise(work, clamp=self.config.compat == "reference")
+            noisy = with_steady_noise if steady else with_noise
+            work = noisy(work, clamp=self.config.compat == "reference")
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(wave.ids)
         row = Row(rows, wave.facts)
         return run_wave(work, self.mesh, wave.tables, examples, shared, row, keys)

@@ -116,8 +116,7 @@ class Evaluator:
             kept = self._kept(self.bench.partition.train.sizes[self.clients])
             sizes = np.concatenate([sizes, kept])
         batch = min(self.settings.batch_size, int(sizes.max(initial=1)))
-        # noise is drawn batch by batch, so there they are as configured
-        return batch if self.bench.partition.noise is not None else best_batch(sizes, batch)
+        return best_batch(sizes, batch)
 
     def __call__(
         self,
@@ -201,5 +200,5 @@ class Evaluator:
 
     def _wave(self, server: Any, rows: Leaves, wave: Wave, examples: Any, key: jax.Array) -> Sums:
         shared, rows = self.variables(server, rows)
-        sums: Sums = self.bench.run(self.work, wave, examples, shared, rows, key)[1]
+        sums: Sums = self.bench.run(self.work, wave, examples, shared, rows, key, steady=True)[1]
         return sums

@@ -34,7 +34,7 @@ def one_step(name, precision):
     leaves = tree.flatten(some_variables(task.model, x))
     steps = local_training(task, dict.fromkeys(leaves, "shared"))
     row = Row({}, Facts(*(jnp.ones(()) for _ in Facts._fields)))
-    batch = Batch(x, y, jnp.ones(len(x)).at[-1].set(0.0), jnp.zeros((), jnp.int32))
+    batch = Batch(x, y, jnp.ones(len(x)).at[-1].set(0.0), jnp.zeros((), jnp.int32), jnp.arange(len(x)))
     carry, output = jax.jit(steps.step)(leaves, row, steps.start(leaves, row, None), batch, jax.random.key(0))
     return carry.leaves, carry.opt, carry.loss, output
 
