@@ -105,21 +105,22 @@ def sweep(
     keep_programs()
     out = out or Path("runs") / file.stem
     combinations = place(file, *read_sweep(file), out)
-    check(file, [combination for combination in combinations if combination.left])
-    make_folder(out)
     board = Board(combinations, Console(stderr=True, quiet=quiet))
     try:
-        if processes == 1:
-            run_here(combinations, board)
-        else:
-            run_in_processes(combinations, board, processes)
+        with board.warnings_once():
+            check(file, [combination for combination in combinations if combination.left])
+            make_folder(out)
+            if processes == 1:
+                run_here(combinations, board)
+            else:
+                run_in_processes(combinations, board, processes)
     except KeyboardInterrupt:
         again = f"{file} --out {out}" + (f" --processes {processes}" if processes > 1 else "")
         tell(f"interrupted; go on with: fedtp sweep {again}", error=True)
         return 130
     finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]
     if finished:
-        show_sheet(compare_runs(finished).sheet)
+        show_sheet(compare_runs(sorted(finished)).sheet)  # in the order of `fedtp compare`
     for c in combinations:
         if c.name in board.failed:
             tell(f"failed: {c.name}: {board.failed[c.name]} (alone: fedtp resume {c.folder})", error=True)

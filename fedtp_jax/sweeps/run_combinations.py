@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class Board:
     def __init__(self, combinations: Sequence[Combination], console: Console) -> None:
         self.console = console
         self.failed: dict[str, str] = {}
+        self._heard: set[str] = set()  # warnings that were told
         self._all = sum(len(c.seeds) for c in combinations)
         self.left = {(c.name, seed) for c in combinations for seed in c.left}
         if done := self._all - len(self.left):
@@ -37,6 +39,31 @@ class Board:
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def warnings_once(self) -> Iterator[None]:
+        """What warns in the block is told once, and not again by the combinations' processes."""
+        show = warnings.showwarning
+
+        def once(message: Warning | str, *where: Any, **more: Any) -> None:
+            if self._is_new(f"warning: {message}"):
+                show(message, *where, **more)
+
+        warnings.showwarning = once
+        try:
+            yield
+        finally:
+            warnings.showwarning = show
+
+    def _is_new(self, line: str) -> bool:
+        known = line in self._heard
+        self._heard.add(line)
+        return not known
+
+    def pass_on(self, combination: Combination, line: str) -> None:
+        """What a combination's process has said beside its results, unless it was said before."""
+        if self._is_new(line):
+            self.say(f"{combination.name}: {line}")
 
     def finished(self, combination: Combination, seed: int) -> None:
         """A run has come to its end."""
@@ -149,7 +176,7 @@ class _Child:
             board.fail(self.combination, _reason(code, lines))
         elif not code:
             for line in lines:
-                board.say(f"{self.combination.name}: {line}")
+                board.pass_on(self.combination, line)
         return False
 
 

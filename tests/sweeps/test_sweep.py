@@ -1,14 +1,17 @@
 """Sweeps: what is run and what is not run again, stops, failures, mistakes."""
 
+import io
 import json
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 from commands import fedtp, start
-from sweep_files import BASE, snapshot
+from rich.console import Console
+from sweep_files import BASE, placed, snapshot
 
 from fedtp_jax import Result, load_config, simulate
 from fedtp_jax.sweeps import run_combinations as sweeping
@@ -126,6 +129,29 @@ def test_one_that_fails_does_not_end_the_others(file, capsys, monkeypatch):
     code, _, err = fedtp(capsys, "sweep", file("other.yaml", grid=METHODS))
     assert code == 1
     assert err.splitlines()[-1].startswith("failed: method=local: MemoryError: too large")
+
+
+def test_a_warning_is_told_once(file):
+    (combination,) = placed(file(grid={"method.name": ["local"]}))
+    shown, paper = [], io.StringIO()
+    board = sweeping.Board([combination], Console(file=paper))
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        patch.setattr(warnings, "showwarning", lambda message, *_, **__: shown.append(str(message)))
+        with board.warnings_once():
+            for _ in range(2):
+                warnings.warn("x: looks like pixels", stacklevel=1)
+        warnings.warn("x: looks like pixels", stacklevel=1)
+    assert shown == ["x: looks like pixels"] * 2  # the second is not the board's
+    for line in ("warning: x: looks like pixels", "warning: slow", "warning: slow"):
+        board.pass_on(combination, line)
+    assert paper.getvalue().splitlines() == [f"{combination.name}: warning: slow"]
+
+
+def test_rows_are_in_the_order_of_compare(file, capsys):
+    _, table, _ = fedtp(capsys, "sweep", file(grid={"method.name": ["local", "fedavg"]}, seeds=[0]))
+    assert fedtp(capsys, "compare", "runs/tiny")[1] == table
+    assert table.index("fedavg") < table.index("local")
 
 
 @pytest.mark.slow
