@@ -93,6 +93,9 @@ class FedProto(FedAvg):
         distances = np.full(logits.shape, np.inf, np.float32)
         for label, prototype in self.prototypes.items():
             distances[:, label] = ((features - prototype) ** 2).mean(-1)
+        without = [label for label in range(distances.shape[1]) if label not in self.prototypes]
+        known = np.delete(distances, without, axis=1)
+        distances[:, without] = known.max(-1, keepdims=True, initial=0.0) + 1  # never the nearest
         return -distances, features
 
 

@@ -1,5 +1,15 @@
 """The `fedtp` command."""
 
-from fedtp_jax.cli.command import main
+import sys
 
 __all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Ends the process with exit code 0, 1 (failed), 2 (a mistake of the user) or 130 (interrupted)."""
+    try:
+        from fedtp_jax.cli.command import main as run  # seconds, in which an interrupt is no traceback
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        sys.exit(130)
+    run(arguments)

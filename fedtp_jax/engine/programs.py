@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from fedtp_jax.engine.compilation_cache import share_programs
+
 
 class Programs:
     """The compiled programs of one simulation.
@@ -59,4 +61,6 @@ class Programs:
             begin = time.perf_counter()
             program.exception()  # waits
             self.seconds += time.perf_counter() - begin
+            if all(other.done() for other in self._compiled.values()):
+                share_programs()
         return program.result()

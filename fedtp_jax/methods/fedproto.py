@@ -31,7 +31,8 @@ def fedproto(settings: config.FedProto, task: Task) -> Method:
     """Local loss + weight * |prototype of the class - features|^2; the nearest prototype is the prediction.
 
     Every model starts from common initial values. A class that no client of a cohort has keeps its prototype;
-    the test loss is infinite while a test example's class has none.
+    one that has none yet is never predicted: it counts as 1 farther than the farthest, which keeps the test
+    loss finite.
     """
     size = task.feature_size("method fedproto")
     method = role_method(task, [("personal", (".",))])
@@ -55,8 +56,10 @@ def fedproto(settings: config.FedProto, task: Task) -> Method:
         leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
     ) -> Output:
         output = task.forward(leaves, x, mask, key)
+        known = leaves[CLIENTS] > 0
         distances = prototype_distances(output.features, leaves)
-        return output._replace(logits=-distances)
+        farthest = jnp.max(jnp.where(known, distances, 0.0), axis=-1, keepdims=True)
+        return output._replace(logits=-jnp.where(known, distances, farthest + 1.0))
 
     work = _prototype_work(task, method, settings.weight)
     return method._replace(init=init, work=work, aggregate=aggregate, predict=predict)

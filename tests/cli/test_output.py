@@ -72,3 +72,18 @@ def test_a_narrow_terminal_breaks_no_path(capsys, monkeypatch):
     for line in out.splitlines():
         found = line.split("  ")[-1].strip()
         assert found.replace('"', '\\"') in wide, found
+
+
+def test_an_interrupt_while_it_loads_is_no_traceback():
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'jax':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from fedtp_jax.cli import main\n"  # as the installed command does
+        "main(['list', 'methods'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted; nothing was written\n")

@@ -1,8 +1,10 @@
 """Compiled programs between commands: found again, the same bits, bounded, and never in a run's way."""
 
 import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -37,6 +39,7 @@ def test_the_second_run_reads_its_programs_and_gives_the_same_bits(tmp_path):
     assert not folder.exists()
     assert run(tmp_path, "first") == ""
     written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert not any(name.startswith(cache.OWN) for name in written)
     for program in ("jit_init", "jit__train_wave", "jit__zero_totals", "jit_aggregate", "jit__wave"):
         assert any(name.startswith(program) for name in written), program
     assert run(tmp_path, "second") == ""
@@ -50,6 +53,9 @@ def test_the_second_run_reads_its_programs_and_gives_the_same_bits(tmp_path):
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
     """What is asked of a JAX that was told nothing by a user whose cache folder is `tmp_path`."""
+    monkeypatch.setattr(cache, "_own", None)
+    monkeypatch.setattr(cache, "_shared", set())
+    monkeypatch.setattr(cache.atexit, "register", lambda *_: None)
     told = SimpleNamespace(jax_compilation_cache_dir=None, jax_enable_compilation_cache=True)
     told.update = lambda name, value: setattr(told, name, value)
     monkeypatch.setattr(cache.jax, "config", told)
@@ -66,8 +72,40 @@ def test_the_oldest_programs_make_room(asked, tmp_path, monkeypatch):
         os.utime(path, (1000 - age, 1000 - age))
     monkeypatch.setattr(cache, "LIMIT", 25)
     cache.keep_programs()
-    assert asked.jax_compilation_cache_dir == str(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["jit_0-cache", "jit_1-cache"]
+    own = Path(asked.jax_compilation_cache_dir)
+    for place in (folder, own):
+        assert sorted(path.name for path in place.glob("jit*")) == ["jit_0-cache", "jit_1-cache"]
+
+
+def test_others_have_whole_programs_alone(asked, tmp_path):
+    folder = tmp_path / "fedtp_jax" / "xla"
+    cache.keep_programs()
+    own = Path(asked.jax_compilation_cache_dir)
+    (own / "jit_step-cache").write_bytes(b"half")  # as JAX writes it, in place
+    assert list(folder.glob("*-cache")) == []
+    (own / "jit_step-cache").write_bytes(b"half and half")
+    cache.share_programs()
+    assert (folder / "jit_step-cache").read_bytes() == b"half and half"
+    cache._close(own)
+    assert [path.name for path in folder.iterdir()] == ["jit_step-cache"]
+
+
+def test_the_folder_of_a_process_that_was_killed_is_deleted(asked, tmp_path):
+    folder = tmp_path / "fedtp_jax" / "xla"
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    names = {
+        f"{cache.OWN}{socket.gethostname()}-{process.pid}-a": False,
+        f"{cache.OWN}{socket.gethostname()}-{os.getpid()}-b": True,
+        f"{cache.OWN}elsewhere-1-c": True,
+        f"{cache.OWN}elsewhere-1-d": False,
+    }
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "jit_half-cache").write_bytes(b"half")
+    os.utime(folder / f"{cache.OWN}elsewhere-1-d", (0, 0))
+    cache.keep_programs()
+    assert {name: (folder / name).exists() for name in names} == names
 
 
 def test_what_the_user_told_jax_stays(asked, tmp_path):
