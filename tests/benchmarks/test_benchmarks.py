@@ -77,12 +77,14 @@ def test_soak_looks_at_a_run():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fedtp", "vanilla, two devices, rows on disk"])
+@pytest.mark.parametrize(
+    "name", ["fedtp and fedper, two seeds, a sweep", "vanilla, two devices, rows on disk"]
+)
 def test_killed_runs_lose_nothing(name, tmp_path, monkeypatch):
     """A short version of `python -m benchmarks torture`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     disk = {"method": "vanilla", "engine": {"devices": 2, "rows": "disk"}}
-    runs = {"fedtp": torture.RUNS["fedtp"], "vanilla, two devices, rows on disk": disk}
+    runs = {**torture.RUNS, "vanilla, two devices, rows on disk": disk}
     table = torture.kills_table({name: runs[name]}, 1, tmp_path)
     assert table["kills"].tolist() == [1, 1]
     assert table["lost"].tolist() == [0, 0]
