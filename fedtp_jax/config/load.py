@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedtp_jax.config import Optimizer, Own, SimulationConfig, default_of, name_of
+from fedtp_jax.config import Optimizer, Own, SimulationConfig, name_of
 from fedtp_jax.config.convert import NAMED, build, show
+from fedtp_jax.config.overrides import set_fields
 from fedtp_jax.config.plain import flat, plain_values
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
 from fedtp_jax.core.errors import UserError, user_path
@@ -52,11 +53,6 @@ def _pairs(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
     return dict(map(_parsed, overrides))
 
 
-def _names_first(field: str) -> bool:
-    """The order in which fields are set: names decide which others there are."""
-    return not field.endswith(".name")
-
-
 def from_dict(
     tree: dict[str, Any],
     overrides: Sequence[str] | Mapping[str, Any] = (),
@@ -65,8 +61,7 @@ def from_dict(
     """The configuration that nested plain values describe, the inverse of `to_dict`; as `load_config`."""
     if overrides or values:
         tree = copy.deepcopy({**tree})
-    for field, value in sorted(_pairs(overrides).items(), key=lambda pair: _names_first(pair[0])):
-        _set(tree, field, copy.deepcopy(value))  # a later one may write into it
+    set_fields(tree, _pairs(overrides))
     _put(tree, values or {})
     result: SimulationConfig = build(SimulationConfig, tree, "")
     _check(result)
@@ -87,12 +82,10 @@ def replaced(settings: SimulationConfig | None, values: Mapping[str, Any]) -> Si
 
 def _put(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
     for section, value in values.items():
-        if isinstance(value, str) and section in NAMED:
-            value = {"name": value}
         if isinstance(value, Mapping):
-            fields = flat(plain_values(value), f"{section}.")
-            for field in sorted(fields, key=_names_first):
-                _set(tree, field, fields[field])
+            set_fields(tree, flat(plain_values(value), f"{section}."))
+        elif isinstance(value, str):
+            set_fields(tree, {section: value})
         else:
             tree[section] = Own.part(value) if _is_own(section, value) else plain_values(value)
 
@@ -156,40 +149,6 @@ def _parsed(override: str) -> tuple[str, Any]:
         return field, parse_yaml(text) if text else None
     except ValueError:
         return field, text
-
-
-def _set(tree: dict[str, Any], field: str, value: Any) -> None:
-    """Write `value` at "a.b" into nested values."""
-    *path, last = field.split(".")
-    for depth, word in enumerate(path):
-        inner = tree.setdefault(word, {})
-        if inner is None:
-            inner = tree[word] = {}
-        elif isinstance(inner, str) and word in (*NAMED, "optimizer"):  # the short form, "method: fedavg"
-            inner = tree[word] = {"name": inner}
-        if not isinstance(inner, dict):
-            raise UserError(f"{field}: {'.'.join(path[: depth + 1])} is a value, not a section")
-        tree = inner
-    if last == "name" and path and tree.get("name") != value:
-        _drop_foreign_options(tree, path[-1], value)
-    tree[last] = value
-
-
-def _drop_foreign_options(section: dict[str, Any], field: str, name: Any) -> None:
-    """Another name was asked for: of the old one's options those stay that were chosen and that fit."""
-    another = field == "optimizer" and section.get("name", "sgd") != name  # all are sgd by default
-    if another or "of" in section:
-        section.clear()
-    kinds = NAMED.get(field)
-    if not kinds or not all(isinstance(n, str) and n in kinds for n in (name, section.get("name", name))):
-        return  # the wrong name is reported later
-    defaults = {
-        f.name: plain_values(default_of(f)) for f in dataclasses.fields(kinds[section.get("name", name)])
-    }
-    known = {f.name for f in dataclasses.fields(kinds[name])}
-    for option in set(section) - {"name"}:
-        if option not in known or section[option] == defaults.get(option):
-            del section[option]
 
 
 def _check_bounds(part: Any, where: str) -> None:

@@ -49,15 +49,6 @@ def test_overrides(file):
     assert settings.partition == config.Dirichlet(alpha=1.0)
 
 
-def test_another_name_drops_what_does_not_apply_and_keeps_what_was_chosen(file, tmp_path):
-    assert load_config(file, ["method.name=fedavg"]).method == config.FedAvg()
-    path = tmp_path / "per.yaml"
-    path.write_text(to_yaml(SimulationConfig(partition=config.Dirichlet(clients=7), method=config.FedPer())))
-    settings = load_config(path, ["method.name=vanilla", "partition.name=iid"])
-    assert settings.method == config.Vanilla()  # FedPer's default head is not Vanilla's choice
-    assert settings.partition == config.Iid(clients=7)
-
-
 def test_ablation_is_a_line(file):
     settings = load_config(file, ["method.generated=[query/kernel]", "method.personal=[head/, mlp_norm]"])
     assert settings.method.generated == ("query/kernel",)

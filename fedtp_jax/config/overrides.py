@@ -1,0 +1,85 @@
+"""Fields that are set in nested values, section.field=value: another name begins with its own defaults."""
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config.convert import NAMED, show
+from fedtp_jax.config.plain import flat, plain_values
+from fedtp_jax.core.errors import UserError
+
+NAME = ".name"
+CHOSEN = (*NAMED, "optimizer")  # sections that are chosen by name
+
+
+def set_fields(tree: dict[str, Any], fields: Mapping[str, Any]) -> None:
+    """Write {dotted field: value} into nested values, names before what they have.
+
+    Another name drops all that was set for the one before it, but what is given beside it; a warning says
+    what was dropped and is no default.
+    """
+    dropped: dict[str, Any] = {}
+    fields = {_by_name(field, value): value for field, value in fields.items()}
+    for field, value in sorted(fields.items(), key=lambda pair: not pair[0].endswith(NAME)):
+        dropped |= _set(tree, field, copy.deepcopy(value))  # a later one may write into it
+    if lost := {field: value for field, value in dropped.items() if field not in fields}:
+        words = ", ".join(f"{field}={show(value)}" for field, value in lost.items())
+        warnings.warn(
+            f"dropped, as set for another name than the one chosen now: {words}; to keep it, give it beside "
+            "the name",
+            stacklevel=5,
+        )
+
+
+def _by_name(field: str, value: Any) -> str:
+    """method=fedavg is method.name=fedavg."""
+    return field + NAME if isinstance(value, str) and field.rpartition(".")[2] in CHOSEN else field
+
+
+def _set(tree: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
+    """Write `value` at "a.b"; {field: value} of what it drops."""
+    *path, last = field.split(".")
+    for depth, word in enumerate(path):
+        inner = tree.setdefault(word, {})
+        if inner is None:
+            inner = tree[word] = {}
+        elif isinstance(inner, str) and word in CHOSEN:  # the short form, "method: fedavg"
+            inner = tree[word] = {"name": inner}
+        if not isinstance(inner, dict):
+            raise UserError(f"{field}: {'.'.join(path[: depth + 1])} is a value, not a section")
+        tree = inner
+    dropped: dict[str, Any] = {}
+    if last == "name" and path:
+        if _is_another(tree, ".".join(path), value):
+            dropped = _chosen(tree, ".".join(path))
+            tree.clear()
+    elif last in CHOSEN and isinstance(tree.get(last), dict) and isinstance(value, Mapping):
+        section = tree[last]
+        dropped = _chosen(section, field) if _is_another(section, field, value.get("name")) else {}
+    tree[last] = value
+    return dropped
+
+
+def _is_another(section: Mapping[str, Any], where: str, name: Any) -> bool:
+    """Whether `name` is not the one that the section has, be it by default."""
+    return "of" in section or name != section.get("name", _defaults().get(where + NAME))
+
+
+def _chosen(section: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """{field: value} of the section that are no defaults."""
+    kinds = NAMED.get(where.rpartition(".")[2], {})
+    name = section.get("name", _defaults().get(where + NAME))
+    defaults = flat(plain_values(kinds[name]()), f"{where}.") if name in kinds else _defaults()
+    not_options = {f"{where}.{word}" for word in ("name", "of", "identity")}
+    missing = object()
+    return {
+        field: value
+        for field, value in flat(section, f"{where}.").items()
+        if field not in not_options and value != defaults.get(field, missing)
+    }
+
+
+def _defaults() -> dict[str, Any]:
+    return flat(plain_values(SimulationConfig()))
