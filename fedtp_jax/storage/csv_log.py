@@ -94,6 +94,11 @@ def _number(cell: str) -> int | float | None:
     return int(cell) if cell.lstrip("-").isdigit() else float(cell)
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
+def csv_text(table: pd.DataFrame) -> str:
     """A table with all digits of its floats."""
-    write_atomically(path, table.to_csv(index=False, lineterminator="\n"))
+    return str(table.to_csv(index=False, lineterminator="\n"))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """The file of a table."""
+    write_atomically(path, csv_text(table))

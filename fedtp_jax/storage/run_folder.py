@@ -12,9 +12,10 @@ from typing import Any
 
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.storage.csv_log import CsvLog
-from fedtp_jax.storage.files import write_json
+from fedtp_jax.storage.files import write_atomically, write_json
 from fedtp_jax.storage.locks import lock, unlock
 
+CLIENTS = "clients"  # what a checkpoint calls the table of the evaluation before it
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder
 LEFT_BEHIND = {"environment.json", "partition.npz"} | {
     f"{name}.part" for name in ("environment.json", "partition.npz", "config.yaml", "seeds.json")
@@ -45,6 +46,13 @@ class RunFolder:
         """Make the two logs what they were."""
         self.metrics.restore(logs["metrics"])
         self.timing.restore(logs["timing"])
+
+    def restore_clients(self, table: str) -> None:
+        """Make clients.csv what it was, none if it was empty."""
+        if table:
+            write_atomically(self.clients, table)
+        else:
+            self.clients.unlink(missing_ok=True)
 
     @classmethod
     def create(cls, path: Path, write_header: Callable[["RunFolder"], None]) -> "RunFolder":

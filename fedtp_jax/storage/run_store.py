@@ -16,9 +16,9 @@ from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
-from fedtp_jax.storage.csv_log import write_csv
-from fedtp_jax.storage.files import go_on_without, storage_error, write_json
-from fedtp_jax.storage.run_folder import RunFolder
+from fedtp_jax.storage.csv_log import csv_text
+from fedtp_jax.storage.files import go_on_without, storage_error, write_atomically, write_json
+from fedtp_jax.storage.run_folder import CLIENTS, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_same_run
 
@@ -35,6 +35,7 @@ class RunStore:
     ) -> None:
         self.folder, self._config, self._spec, self._partition = folder, config, spec, partition
         self._checkpoints: Checkpoints | None = None  # open while there may be something to save
+        self._clients = ""  # clients.csv, whether or not it could be written
 
     @classmethod
     def create(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
@@ -78,7 +79,11 @@ class RunStore:
                     f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=6
                 )
             # last, and each from what the checkpoint says: what refuses to resume must change nothing
-            folder.restore_logs(saved.logs if saved else {"metrics": b"", "timing": b""})
+            logs = saved.logs if saved else {"metrics": b"", "timing": b"", CLIENTS: b""}
+            folder.restore_logs(logs)
+            if CLIENTS in logs:  # version 0.1.0 did not keep it
+                self._clients = logs[CLIENTS].decode()
+                go_on_without(folder.clients, lambda: folder.restore_clients(self._clients))
             go_on_without(folder.partition, functools.partial(self._restore_partition, folder.partition))
             checkpoints.forget_after(done)
         except OSError as error:
@@ -120,7 +125,8 @@ class RunStore:
 
     def write_clients(self, table: pd.DataFrame) -> None:
         """Write clients.csv."""
-        go_on_without(self.folder.clients, lambda: write_csv(self.folder.clients, table))
+        self._clients = csv_text(table)
+        go_on_without(self.folder.clients, lambda: write_atomically(self.folder.clients, self._clients))
 
     def write_report(self, write: Callable[[RunFolder], None]) -> None:
         """Let `write` write report.html."""
@@ -130,7 +136,8 @@ class RunStore:
         """Make a checkpoint, if there is none of this round."""
         if self._checkpoints and round not in self._checkpoints.steps():
             meta = checkpoint_meta(self._config, self._spec)
-            self._checkpoints.save(round, state, self.folder.logs(), meta)
+            logs = {**self.folder.logs(), CLIENTS: self._clients.encode()}
+            self._checkpoints.save(round, state, logs, meta)
 
     def end(self, round: int) -> None:
         """Note that the run was asked to end with this round, which is saved."""

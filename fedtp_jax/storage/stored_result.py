@@ -1,5 +1,6 @@
 """A result as a run's folder: written whole, read back as it stood at the newest checkpoint."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ from fedtp_jax.partitions.files import load_partition
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.initial_state import InitialState
-from fedtp_jax.storage.checkpoints import Checkpoints
-from fedtp_jax.storage.csv_log import csv_rows, read_rows, write_csv
-from fedtp_jax.storage.run_folder import RunFolder
+from fedtp_jax.storage.checkpoints import Checkpoints, Saved
+from fedtp_jax.storage.csv_log import csv_rows, csv_text, read_rows
+from fedtp_jax.storage.files import write_atomically
+from fedtp_jax.storage.run_folder import CLIENTS, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_config
 
@@ -59,10 +61,12 @@ def write_result(path: Path, result: StoredResult) -> None:
         for row in result.history.to_dict("records"):
             run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})
         run.metrics.close()
-        write_csv(run.clients, result.clients)
+        clients = csv_text(result.clients)
+        write_atomically(run.clients, clients)
         checkpoints = Checkpoints(run.checkpoints, keep=1)
         meta = checkpoint_meta(result.config, result.spec)
-        checkpoints.save(len(result.history), result.state, run.logs(), meta)
+        logs = {**run.logs(), CLIENTS: clients.encode()}
+        checkpoints.save(len(result.history), result.state, logs, meta)
         checkpoints.close()
     finally:
         run.release()
@@ -84,11 +88,24 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
     return StoredResult(
         config=config,
         history=pd.DataFrame(csv_rows(saved.logs["metrics"])),
-        clients=pd.DataFrame(read_rows(run.clients)),
+        clients=pd.DataFrame(_clients(run, saved)),
         state=saved.state(initial.population(config.engine.rows)),
         partition=load_partition(run.partition),
         spec=spec,
     )
+
+
+def _clients(run: RunFolder, saved: Saved) -> list[dict[str, Any]]:
+    """The rows of clients.csv as it was at the checkpoint."""
+    if CLIENTS in saved.logs:
+        return csv_rows(saved.logs[CLIENTS])
+    if run.metrics.content() != saved.logs["metrics"]:  # of version 0.1.0
+        warnings.warn(
+            f"{run.clients}: may be of a later round than the checkpoint, which does not hold it; resume the "
+            "run to its end",
+            stacklevel=4,
+        )
+    return read_rows(run.clients)
 
 
 def _plain(column: str, value: Any) -> int | float | str | None:

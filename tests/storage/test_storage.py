@@ -7,14 +7,17 @@ import shutil
 import warnings
 import zlib
 
+import numpy as np
+import pandas as pd
 import pytest
 from tiny_run import TINY, Stopped, same_files, same_state, stop_after
 
-from fedtp_jax import Result, UserError, config, simulate
+from fedtp_jax import Result, UserError, config, load_data, simulate
 from fedtp_jax.core.errors import StorageError
 from fedtp_jax.engine.programs import Programs
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints
+from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_identity import spec_of
 
 
@@ -221,3 +224,26 @@ def test_a_folder_whose_run_was_killed_in_its_header_is_free(whole, tmp_path):
     simulate(TINY, out=run)
     same_files(whole[1], run)
     assert not list(run.glob("*.part"))
+
+
+def test_all_that_a_loaded_result_shows_is_of_one_round(tmp_path):
+    path, often = tmp_path / "run", {"evaluation": {"every": 1}, "checkpoint": {"every": 2}}
+    seen = {}
+
+    def look(progress):
+        seen[progress.round] = (path / "clients.csv").read_bytes()
+        stop_after(3)(progress)
+
+    with pytest.raises(Stopped):
+        simulate(TINY, **often, out=path, on_round=look)
+    assert (path / "clients.csv").read_bytes() == seen[3] != seen[2]
+    result, data = Result.load(path), load_data("digits")
+    assert len(result.history) == 2
+    pd.testing.assert_frame_equal(result.clients, pd.DataFrame(csv_rows(seen[2])))
+    for client, positions in enumerate(result.partition.test):
+        right = np.argmax(result.predict(client, data.test.x[positions]), -1) == data.test.y[positions]
+        assert right.mean() == pytest.approx(result.clients["test_accuracy"][client], abs=1e-6)
+    # and so does what goes on from there
+    with pytest.raises(Stopped):
+        simulate(TINY, **often, out=path, resume=True, on_round=stop_after(3))
+    assert (path / "clients.csv").read_bytes() == seen[3]
