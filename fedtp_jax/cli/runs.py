@@ -109,7 +109,7 @@ def sweep(
     try:
         with board.warnings_once():
             check(file, [combination for combination in combinations if combination.left])
-            make_folder(out)
+            make_folder(out, combinations)
             if processes == 1:
                 run_here(combinations, board)
             else:
@@ -120,7 +120,7 @@ def sweep(
         return 130
     finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]
     if finished:
-        show_sheet(compare_runs(sorted(finished)).sheet)  # in the order of `fedtp compare`
+        show_sheet(compare_runs(finished).sheet)
     for c in combinations:
         if c.name in board.failed:
             tell(f"failed: {c.name}: {board.failed[c.name]} (alone: fedtp resume {c.folder})", error=True)

@@ -18,7 +18,7 @@ from fedtp_jax.partitions.files import load_partition
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.storage.csv_log import csv_rows
-from fedtp_jax.storage.run_folder import RunFolder, read_inputs
+from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
 CLIENTS = ("client", "test_accuracy")
@@ -180,7 +180,8 @@ def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str]) -> dict[str,
 def _below(path: Path) -> list[Path]:
     if (path / "config.yaml").is_file():
         return [path]
-    return [run for inner in sorted(path.iterdir()) if inner.is_dir() for run in _below(inner)]
+    names = [inner.name for inner in path.iterdir() if inner.is_dir()]
+    return [run for name in in_order(path, names) for run in _below(path / name)]
 
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -45,8 +45,8 @@ class CrossTab:
         self.twins: list[str] = []
         for name, run in found:
             self._add(name, run)
-        self.rows = self._in_order(0, self._row_fields)
-        self.columns = self._in_order(1, self._column_fields)
+        self.rows = [*dict.fromkeys(row for row, _ in self.fields)]  # as they came
+        self.columns = self._columns_in_order()
 
     def _columns_of(self, found: Sequence[tuple[str | None, ComparedRun]]) -> list[str]:
         """The fields that make columns."""
@@ -90,9 +90,10 @@ class CrossTab:
             return ", ".join(words)
         return ", ".join([self._differing.value(field, lead), *words])
 
-    def _in_order(self, which: int, fields: Sequence[str]) -> list[str]:
-        """The rows' (0) or columns' (1) names: numbers by size, anything else as it came."""
-        keys = {place[which]: [values.get(f) for f in fields] for place, values in self.fields.items()}
+    def _columns_in_order(self) -> list[str]:
+        """The columns' names: numbers by size, anything else as it came."""
+        fields = self._column_fields
+        keys = {column: [values.get(f) for f in fields] for (_, column), values in self.fields.items()}
         came = {repr(value): k for k, value in enumerate(v for key in keys.values() for v in key)}
 
         def rank(name: str) -> list[tuple[int, float]]:

@@ -15,6 +15,7 @@ from fedtp_jax.storage.csv_log import CsvLog
 from fedtp_jax.storage.files import write_atomically, write_json
 from fedtp_jax.storage.locks import lock, unlock
 
+ORDER = "order.json"  # in a sweep's folder
 CLIENTS = "clients"  # what a checkpoint calls the table of the evaluation before it
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder
 LEFT_BEHIND = {"environment.json", "partition.npz"} | {
@@ -128,6 +129,21 @@ class RunFolder:
         while (path := root / (stem if number == 1 else f"{stem}-{number}")).exists():
             number += 1
         return path
+
+
+def note_order(path: Path, names: Sequence[str]) -> None:
+    """Say in which order the folders in a sweep's folder stand in its file."""
+    if in_order(path, names) != list(names) or not (path / ORDER).exists():
+        write_json(path / ORDER, {"combinations": list(names)})
+
+
+def in_order(path: Path, names: Sequence[str]) -> list[str]:
+    """The names of folders in `path` as the sweep's file has them, others after them by name."""
+    try:
+        order = [str(name) for name in json.loads((path / ORDER).read_text("utf-8"))["combinations"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        order = []
+    return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
 def read_inputs(run: RunFolder) -> dict[str, str]:

@@ -19,7 +19,7 @@ from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.simulation.setup import spec_of_run
-from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder
+from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, note_order
 from fedtp_jax.storage.same_run import check_inputs
 
 FIELDS = ("base", "seeds", "grid", "list")
@@ -174,10 +174,11 @@ def place(
     return placed
 
 
-def make_folder(out: Path) -> None:
-    """The sweep's folder, if it is not there."""
+def make_folder(out: Path, combinations: Sequence[Combination]) -> None:
+    """The sweep's folder, if it is not there, with the order of its combinations."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        note_order(out, [combination.name for combination in combinations])
     except OSError as error:
         raise UserError(
             f"{out}: cannot be created ({error.strerror}); choose another folder with --out"

@@ -41,8 +41,8 @@ def test_options_of_the_method_and_what_each_method_has_for_itself_belong_to_the
     runs = [flat(config.FedProx(mu=mu), 0, mu) for mu in (0.9, 0.1)]
     made = compare([*runs, flat(FEDAVG, 0, 0.5, training=slow)])
     assert made.sheet.rows == [
-        "fedprox, mu=0.1, learning_rate=0.01",
         "fedprox, mu=0.9, learning_rate=0.01",
+        "fedprox, mu=0.1, learning_rate=0.01",
         "fedavg, learning_rate=0.001",
     ]
     assert made.sheet.columns == ["accuracy"]
