@@ -12,6 +12,7 @@ from fedtp_jax.comparison.crosstab import CrossTab, Place
 from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
 from fedtp_jax.core.errors import UserError, user_path
+from fedtp_jax.core.identity import UNKNOWN
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,7 +96,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
     found = [(name, run) for name, inner in named.items() for run in _compared_runs(inner)]
     if not found:
         raise UserError("runs: got none; give results, or folders of runs")
-    finished, unfinished = _finished([(name, run.apart(k)) for k, (name, run) in enumerate(found)])
+    finished, unfinished = _finished(found)
     layout = CrossTab(finished, metric.replace("_", " "))
     cells: dict[Place, Cell] = {}
     untested: dict[str, list[str]] = {}
@@ -106,8 +107,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         for row, reason in reasons.items():
             untested.setdefault(reason, []).append(f"{row} ({column})" if len(layout.columns) > 1 else row)
     notes = [*_facts(layout, cells, metric), *_test_notes(cells, untested), *unfinished]
-    if unknown := _unknown([run for _, run in finished]):
-        notes.append(unknown)
+    notes += _unknown([run for _, run in finished]) + layout.alike
     if layout.twins:
         notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
     numbers = {place: dataclasses.asdict(cell) for place, cell in cells.items()}
@@ -171,10 +171,15 @@ def _facts(layout: CrossTab, cells: Mapping[Place, Cell], metric: str) -> list[s
     return [f"{spread} over {seeds} of {of}, never of its best round; {clients}."]
 
 
-def _unknown(runs: Sequence[ComparedRun]) -> str:
+def _unknown(runs: Sequence[ComparedRun]) -> list[str]:
     """Which runs are in cells of their own because nobody can tell what they share with others."""
-    told = [f"{run.where}: {part} {why}" for run in runs for part, why in run.unknown.items()]
-    return f"Kept apart, not known to be alike: {'; '.join(told)}." if told and len(runs) > 1 else ""
+    told = []
+    for part in dict.fromkeys(part for run in runs for part in run.identities):
+        found = {run.identities[part]: run.where for run in runs if part in run.identities}
+        if len(found) > 1:
+            words = {what: what.rpartition(")")[0] + ")" for what in found if what.startswith(UNKNOWN)}
+            told += [f"{found[what]}: {part} {word}" for what, word in words.items()]
+    return [f"Kept apart, not known to be alike: {'; '.join(told)}."] if told else []
 
 
 def _range(numbers: Sequence[int], what: str) -> str:

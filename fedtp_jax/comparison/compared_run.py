@@ -65,7 +65,7 @@ class ComparedRun:
     def of(cls, result: Finished) -> "ComparedRun":
         """That of a result."""
         where = f"{name_of(result.config.method)}, seed {result.config.seed}"
-        config = _with_inputs(to_dict(result.config), result.task.inputs(result.config))
+        config = _with_inputs(to_dict(result.config), result.task.inputs(result.config), where)
         fingerprint = result.partition.fingerprint
         return cls(config, result.history, result.clients, fingerprint, None, where, ended=True)
 
@@ -75,7 +75,7 @@ class ComparedRun:
         run = RunFolder.open(path)
         config = read_yaml(run.config, "training:")
         try:
-            config = _with_inputs(config, read_inputs(run))
+            config = _with_inputs(config, read_inputs(run), str(path))
             history, clients = _table(run.metrics.path, HISTORY), _table(run.clients, CLIENTS)
             ended, fingerprint = run.report.is_file(), functools.partial(_fingerprint, run)
             found = cls(config, history, clients, fingerprint, path, str(path), ended)
@@ -86,19 +86,13 @@ class ComparedRun:
         return dataclasses.replace(found, ended=ended)
 
     @property
-    def unknown(self) -> dict[str, str]:
-        """{part: why} of parts of which nobody can tell whether they are another run's."""
-        facts = flat(self.config).items()
+    def identities(self) -> dict[str, str]:
+        """{part: what it is} of the data and of parts that were made in Python."""
         return {
             field.removesuffix(".identity"): value
-            for field, value in facts
-            if field.endswith(".identity") and value.startswith(UNKNOWN)
+            for field, value in flat(self.config).items()
+            if field.endswith(".identity")
         }
-
-    def apart(self, number: int) -> "ComparedRun":
-        """With identities of its own, by `number`, where nobody can tell."""
-        own = {f"{part}.identity": f"{why} #{number}" for part, why in self.unknown.items()}
-        return dataclasses.replace(self, config={**self.config, **own}) if own else self
 
     @property
     def seed(self) -> int:
@@ -165,7 +159,7 @@ def _fingerprint(run: RunFolder) -> str:
     return load_partition(run.partition).fingerprint()
 
 
-def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
+def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str], where: str) -> dict[str, Any]:
     """The configuration and what the run read; each part that it only names has an identity, or "unknown"."""
     found = {**config, **inputs}
     facts = flat(found)
@@ -174,7 +168,7 @@ def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str]) -> dict[str,
     only_named += ["partition"] * (facts.get("partition.name") == "file")
     only_named += ["training.participation"] * bool(facts.get("training.participation.trace"))
     missing = [f"{part}.identity" for part in only_named if f"{part}.identity" not in facts]
-    return found | dict.fromkeys(missing, f"{UNKNOWN} (to version 0.1.0)")
+    return found | dict.fromkeys(missing, f"{UNKNOWN} (to version 0.1.0) {where}")
 
 
 def _below(path: Path) -> list[Path]:

@@ -27,6 +27,7 @@ class CrossTab:
     Attributes:
       corner: what the rows are. rows, columns: their names, in order.
       cells: {(row, column): runs that differ in their seed alone}. fields: {(row, column): {field: value}}.
+      alike: notes of what is called alike and is not.
       twins: what was left out, because another run has the same configuration and seed.
     """
 
@@ -45,6 +46,7 @@ class CrossTab:
         self.twins: list[str] = []
         for name, run in found:
             self._add(name, run)
+        self.alike = self._differing.alike()
         self.rows = [*dict.fromkeys(row for row, _ in self.fields)]  # as they came
         self.columns = self._columns_in_order()
 
@@ -86,9 +88,9 @@ class CrossTab:
         """What a row is called: its first field, then the others; of an own part not its bare name too."""
         (field, lead), *options = row.items()
         words = self._differing.words(dict(options), names=False)
-        if field.removesuffix(NAME) + IDENTITY in dict(options):
-            return ", ".join(words)
-        return ", ".join([self._differing.value(field, lead), *words])
+        if field.removesuffix(NAME) + IDENTITY not in dict(options):
+            words = [self._differing.value(field, lead), *words]
+        return ", ".join(words)
 
     def _columns_in_order(self) -> list[str]:
         """The columns' names: numbers by size, anything else as it came."""

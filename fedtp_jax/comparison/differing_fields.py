@@ -8,9 +8,11 @@ from typing import Any
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.places import PLACES
 from fedtp_jax.config.plain import flat
+from fedtp_jax.core.identity import UNKNOWN
 
 NAME, OF, IDENTITY = ".name", ".of", ".identity"
 SEED = ("seed",)
+DIGITS = 16  # of an identity
 # These change the order of sums at most, and what is kept on disk.
 MACHINE = (
     *("engine.devices", "engine.lanes", "engine.wave_size", "engine.rows"),
@@ -75,6 +77,7 @@ class DifferingFields:
             if field.endswith((NAME, IDENTITY)) and not names
             else f"{self.short(field)}={self.value(field, value)}"
             for field, value in values.items()
+            if names or not field.endswith(NAME) or field.removesuffix(NAME) + IDENTITY not in values
         ]
 
     def value(self, field: str, value: Any) -> str:
@@ -83,7 +86,21 @@ class DifferingFields:
             return show(value)
         of = self._called[field][value]
         alone = sum(other == of for other in self._called[field].values()) == 1
-        return of if alone and of else f"{of} {value.split()[-1][:6]}".strip()
+        last = value.split()[-1]
+        return of if alone and of else f"{of} {last[:6] if len(last) == DIGITS else last}".strip()
+
+    def alike(self) -> list[str]:
+        """A note for what is called alike and is not."""
+        notes = []
+        for field in (field for field in self.fields if field.endswith(IDENTITY)):
+            called = self._called[field]
+            twice = [value for value in called if [*called.values()].count(called[value]) > 1]
+            if twice := [value for value in twice if not value.startswith(UNKNOWN)]:
+                names = ", ".join(self.value(field, value) for value in twice)
+                known = len({value.split()[0] for value in twice if " " in value}) < 2
+                why = "their contents, code or values differ" if known else "bytecode of different Pythons"
+                notes.append(f"Kept apart though called alike, {why}: {names}.")
+        return notes
 
 
 def show(value: Any) -> str:

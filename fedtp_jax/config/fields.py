@@ -56,15 +56,24 @@ class Own:
 
 
 def _called(value: Any) -> str:
+    """Its name, or its class and what it was made with."""
+    if isinstance(name := getattr(value, "__qualname__", None), str):
+        return name.replace("<locals>.", "").replace("<lambda>", "lambda")
     kind = type(value).__name__
-    if name := getattr(value, "__qualname__", None):
-        return str(name).replace("<locals>.", "").replace("<lambda>", "lambda")
-    if dataclasses.is_dataclass(value):
-        chosen = [f for f in dataclasses.fields(value) if f.init and f.name not in ("parent", "name")]
-        words = [f"{f.name}={getattr(value, f.name)!r}" for f in chosen if _differs(value, f)]
-        return f"{kind}({', '.join(words)})" if " at 0x" not in str(words) else kind
-    text = " ".join(repr(value).split())
+    try:
+        if dataclasses.is_dataclass(value):
+            chosen = [f for f in dataclasses.fields(value) if f.init and f.name not in ("parent", "name")]
+            words = [f"{f.name}={_short(getattr(value, f.name))}" for f in chosen if _differs(value, f)]
+            return f"{kind}({', '.join(words)})"
+        text = " ".join(repr(value).split())
+    except Exception:  # of the user's own repr
+        return kind
     return text if len(text) <= 80 and " at 0x" not in text and not hasattr(value, "fingerprint") else kind
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if " at 0x" not in text else str(getattr(value, "__name__", type(value).__name__))
 
 
 def _differs(value: Any, field: "dataclasses.Field[Any]") -> bool:

@@ -1,6 +1,5 @@
 """Fields that are set in nested values, section.field=value: another name begins with its own defaults."""
 
-import copy
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +22,7 @@ def set_fields(tree: dict[str, Any], fields: Mapping[str, Any]) -> None:
     dropped: dict[str, Any] = {}
     fields = {_by_name(field, value): value for field, value in fields.items()}
     for field, value in sorted(fields.items(), key=lambda pair: not pair[0].endswith(NAME)):
-        dropped |= _set(tree, field, copy.deepcopy(value))  # a later one may write into it
+        dropped |= _set(tree, field, _copied(value))  # a later one may write into it
     if lost := {field: value for field, value in dropped.items() if field not in fields}:
         words = ", ".join(f"{field}={show(value)}" for field, value in lost.items())
         warnings.warn(
@@ -31,6 +30,13 @@ def set_fields(tree: dict[str, Any], fields: Mapping[str, Any]) -> None:
             "the name",
             stacklevel=5,
         )
+
+
+def _copied(value: Any) -> Any:
+    """With containers of its own; parts made in Python stay the user's own."""
+    if isinstance(value, Mapping):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _by_name(field: str, value: Any) -> str:

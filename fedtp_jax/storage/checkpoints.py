@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import shutil
+import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from fedtp_jax.learning.method import State
 from fedtp_jax.simulation.initial_state import InitialState
 
 T = TypeVar("T")
+PATTERN = "[]*?\\"
 
 
 class Saved(NamedTuple):
@@ -55,6 +57,7 @@ class Checkpoints:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"{folder}: is no folder ({in_one_line(error)}); take it away") from None
+        self._plain, self._alias = _plain_path(self._folder)
         self._open()
 
     def _open(self) -> None:
@@ -69,7 +72,7 @@ class Checkpoints:
                 read_only=self._read_only,
                 multiprocessing_options=ocp.options.MultiprocessingOptions(this, active_processes={this}),
             )
-            self._manager = ocp.CheckpointManager(self._folder, options=options)
+            self._manager = ocp.CheckpointManager(self._plain, options=options)
 
     def save(self, rounds: int, state: State, logs: Mapping[str, bytes], meta: dict[str, Any]) -> None:
         """Save `state` and `logs` {name: content} after `rounds` rounds; `meta` is plain JSON values.
@@ -181,6 +184,27 @@ class Checkpoints:
         """Wait until everything is on disk, and end."""
         self.settle()
         self._manager.close()
+        if self._alias:
+            self._alias.cleanup()
+
+
+def _plain_path(folder: Path) -> tuple[Path, "tempfile.TemporaryDirectory[str] | None"]:
+    """(a path of the folder that orbax takes as it stands, the folder to delete afterwards).
+
+    Orbax takes signs such as [ for a pattern, and loses what it has written.
+    """
+    if not set(PATTERN) & set(folder.parent.as_posix()):
+        return folder, None
+    alias = tempfile.TemporaryDirectory(prefix="fedtp-")
+    try:
+        (plain := Path(alias.name) / folder.name).symlink_to(folder, target_is_directory=True)
+    except OSError as error:
+        alias.cleanup()
+        raise UserError(
+            f"{folder.parent}: holds one of the signs {' '.join(PATTERN)}, below which checkpoints cannot be "
+            f"written here ({in_one_line(error)}); choose another name"
+        ) from None
+    return plain, alias
 
 
 @contextlib.contextmanager

@@ -93,9 +93,12 @@ def _parts_changed(
     found = []
     for part in parts:
         was, now = (side.get(part + IDENTITY, "unknown (to version 0.1.0)") for side in (there, here))
-        if was == now and comparable(was, now):
+        if was == now:
             continue
-        if not comparable(was, now):
+        names = [side.get(f"{part}.name") for side in (there, here)]
+        if names[0] != names[1]:
+            found.append(f"{part}: {there[part + OF]} there, {here[part + OF]} here")
+        elif not comparable(was, now):
             warnings.warn(
                 f"{path}: {part}: nobody can tell whether it is the same as before ({was} there, {now} "
                 "here); make sure that it is, or give it a method fingerprint()",

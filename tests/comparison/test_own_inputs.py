@@ -57,12 +57,16 @@ LISTS = [
     Partition.from_lists([np.arange(k, 90, 2) for k in (0, 1)], [np.arange(k, 24, 2) for k in order])
     for order in ((0, 1), (1, 0))
 ]
-LOCK = threading.Lock()
 
 
-def with_lock(task):
-    with LOCK:
-        return role_method(task, [("shared", (".",))])
+def locked():
+    lock = threading.Lock()
+
+    def with_lock(task):
+        with lock:
+            return role_method(task, [("shared", (".",))])
+
+    return with_lock
 
 
 def test_seeds_of_the_same_are_one_row(first):
@@ -119,10 +123,15 @@ def test_other_own_parts_are_other_rows(settings, corner, rows):
     assert made.sheet.corner == corner
     assert [row.split()[0].rstrip(",") for row in made.sheet.rows] == rows
     assert len(set(made.sheet.rows)) == 2
+    alike = [note for note in made.sheet.notes if note.startswith("Kept apart though called alike")]
+    assert len(alike) == (rows[0] == rows[1])
 
 
 def test_what_nobody_can_tell_stays_apart_and_says_why():
-    made = compare([run(method=with_lock, seed=seed) for seed in (0, 1)])
+    one = locked()
+    runs = [run(method=one, seed=seed) for seed in (0, 1)]
+    assert seeds_of_cells(compare(runs)) == [(0, 1)]  # it is the very same object
+    made = compare([runs[0], run(method=locked(), seed=1)])
     assert seeds_of_cells(made) == [(0,), (1,)]
     assert any("not known to be alike" in note and "_thread.lock" in note for note in made.sheet.notes)
 
@@ -192,5 +201,8 @@ def test_a_resumed_run_is_of_the_same_parts(tmp_path):
 
     with pytest.raises(Enough):
         run(data, **often, method=personal([("shared", (".",))]), out=tmp_path / "own", on_round=stop)
+    with pytest.raises(UserError, match=r"method: personal\.mine there, .*lambda here"):
+        everything = [("shared", (".",))]
+        run(data, **often, method=lambda t: role_method(t, everything), out=tmp_path / "own", resume=True)
     with pytest.raises(UserError, match=r"method: another personal\.mine, whose code or values differ"):
         run(data, **often, method=personal([("personal", (".",))]), out=tmp_path / "own", resume=True)

@@ -133,6 +133,19 @@ def test_what_does_the_same_is_the_same():
     assert " " not in identity(optax.sgd)  # nothing of it depends on a Python's bytecode
 
 
+def test_what_raises_when_it_is_asked_is_unknown():
+    class Raises:
+        def fingerprint(self):
+            raise ValueError("no")
+
+    class Answers:
+        def __getattr__(self, name):
+            return lambda *_: None
+
+    assert identity(Raises()).startswith("unknown (holds a ") and "raises ValueError" in identity(Raises())
+    assert not identity(Answers()).startswith("fingerprint")
+
+
 def test_documentation_is_not_code():
     texts = {identity(part) for part in (documented, otherwise_documented)}
     assert len(texts) == 1
@@ -158,9 +171,11 @@ def test_a_global_that_is_read_counts(monkeypatch):
 
 def test_what_cannot_be_looked_into_says_why():
     found = identity(locked)
-    assert found == "unknown (holds a _thread.lock)"
+    assert found.startswith("unknown (holds a _thread.lock) ")
+    assert identity(locked) == found  # the very same object
     assert not comparable(found, found)
     assert not comparable("cpython-311 5d41402abc4b2a76", "cpython-312 a1b2c3d4e5f60718")
+    assert comparable("cpython-311 5d41402abc4b2a76", "a1b2c3d4e5f60718")  # one is of no user's code
     locked.fingerprint = lambda: "first try"
     try:
         told = identity(locked)
@@ -174,11 +189,16 @@ def test_another_process_finds_the_same(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from flax import linen as nn\n"
         "NAMES = {'a', 'b', 'c', 'd'}\n"
-        "class Net(nn.Module):\n"
+        "class Base(nn.Module):\n"
+        "    def help(self):\n"
+        "        return even(4)\n"
+        "def even(n): return n == 0 or odd(n - 1)\n"
+        "def odd(n): return n != 0 and even(n - 1)\n"
+        "class Net(Base):\n"
         "    width: int = 3\n"
         "    @nn.compact\n"
         "    def __call__(self, x, train=False):\n"
-        "        return nn.Dense(len(NAMES) * self.width)(x)\n"
+        "        return nn.Dense(len(NAMES) * self.width)(x) if super().help() else odd(x)\n"
         "if __name__ == '__main__':\n"
         "    from fedtp_jax.core.identity import identity\n"
         "    print(identity(Net()))\n"
