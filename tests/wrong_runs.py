@@ -158,7 +158,6 @@ FOLDERS = {
     "`Result.load`, but the checkpoints are of another model": reading(
         edit("config.yaml", b"heads: 2", b"heads: 4")
     ),
-    "`Result.load`, but clients.csv has a word in a cell": reading(put("clients.csv", "client\nann\n")),
     "`Result.load`, but partition.npz is damaged": reading(put("partition.npz", b"PK")),
     "`Result.save` over a run": after(None, lambda: load().save("run")),
 }

@@ -55,9 +55,11 @@ def _close(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def show(table: Any) -> None:
-    """Print what rich renders, as wide as the terminal."""
+def show(table: Any, whole: bool = False) -> None:
+    """Print what rich renders, as wide as the terminal; `whole`: wider if a cell would not stand whole."""
     console = Console(highlight=False)
+    if whole:
+        console.width = max(console.width, console.measure(table).maximum)
     with console.capture() as drawn:
         console.print(table)
     tell(drawn.get().rstrip("\n"))

@@ -83,7 +83,7 @@ def partition(
             raise UserError(
                 f"--out {out}: cannot be written ({error.strerror}); choose another folder"
             ) from None
-    show(partition_table(counts, data.class_names))
+    show(partition_table(counts, data.class_names), whole=True)
     tell(f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}")
     if out is not None:
         tell(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}")

@@ -19,6 +19,12 @@ NAMED = {
     "method": config.METHODS,
     "schedule": config.SCHEDULES,
 }
+OF_YOUR_OWN = {  # what Python may give beside a name
+    "data": "from_arrays(x, y), or {'name': 'npz', 'file': 'mine.npz'}",
+    "partition": "Partition.from_lists(train, test)",
+    "model": "a Flax module of your own",
+    "method": "a function of your own that returns a Method",
+}
 SHORT = {"lr": "learning_rate"}  # what users of other libraries type
 
 
@@ -61,7 +67,8 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
     if isinstance(values, str):
         values = {"name": values}
     if not isinstance(values, Mapping):
-        raise UserError(f"{where}: got {show(values)}; choose one of {', '.join(kinds)}")
+        own = f", or {OF_YOUR_OWN[where]}" if where in OF_YOUR_OWN else ""
+        raise UserError(f"{where}: got {show(values)}; choose one of {', '.join(kinds)}{own}")
     options = dict(values)
     name = options.pop("name", default)
     _refuse_own(options, where)
@@ -185,4 +192,7 @@ def describe(kind: Any) -> str:
 def show(value: Any) -> str:
     """A value as the user wrote it, shortened."""
     text = str(value) if isinstance(value, datetime.date) else " ".join(repr(value).split())
+    if " at 0x" in text:  # says nothing to a user
+        name = getattr(value, "__qualname__", None)
+        text = f"the function {name}" if isinstance(name, str) else f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

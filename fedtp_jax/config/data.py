@@ -52,7 +52,7 @@ class Shakespeare:
 
 @dataclasses.dataclass(frozen=True)
 class Npz:
-    """Your own arrays in an .npz file: x, y (and x_test, y_test, groups, groups_test, kind)."""
+    """Your own arrays in an .npz file: x, y, and what from_arrays takes beside them (groups, kind, mean)."""
 
     file: str | None = option(None, "path of the .npz file")
 

@@ -1,10 +1,12 @@
 """A configuration as nested plain values, the form in which files hold it and runs are told apart."""
 
 import dataclasses
+import os
 import typing
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 import yaml
 
@@ -52,10 +54,14 @@ def plain_values(value: Any) -> Any:
     """Nested plain values, numbers of NumPy as Python's; parts of the user's own stay what they are."""
     if isinstance(value, Own):
         return value
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray | jax.Array) and value.ndim == 0):
         return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, type) and any(value in kinds.values() for kinds in NAMED.values()):
+        return {"name": name_of(value())}
+    if isinstance(value, np.ndarray | jax.Array):
+        return np.asarray(value).tolist()
     if isinstance(value, Optimizer):
         if not isinstance(value.arguments, Mapping):
             raise UserError(

@@ -1,6 +1,7 @@
 """What a run can end with beside its result: a user's mistake, or storage that fails."""
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ class StorageError(OSError):
 
 def user_path(path: str | Path) -> Path:
     """A path as a user gives it, with their home in place of ~; UserError where nobody knows that."""
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise UserError(f"path: got {path!r:.80}, expected that of a file or folder")
     try:
         return Path(path).expanduser()
     except RuntimeError:

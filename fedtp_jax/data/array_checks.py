@@ -11,24 +11,28 @@ from fedtp_jax.config.convert import show
 from fedtp_jax.core.errors import UserError
 
 Kind = Literal["image", "series", "features"]
+EXACT = 2**24  # whole numbers up to it are exact in float32
 
 
-def _refuse_masked(field: str, value: object) -> None:
+def refuse_masked(field: str, value: object) -> None:
     """NumPy would drop the mask, and what it hides would be learnt from."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    parts = value if isinstance(value, list | tuple) else [value]
+    masked = [part for part in parts if isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part)]
+    if masked:
         raise UserError(
-            f"{field}: {np.ma.count_masked(value)} of its values are masked; fill them with "
+            f"{field}: {sum(map(np.ma.count_masked, masked))} of its values are masked; fill them with "
             f"{field}.filled(...), or leave these examples out"
         )
 
 
-def _array(field: str, value: ArrayLike) -> np.ndarray:
-    _refuse_masked(field, value)
+def plain_array(field: str, value: ArrayLike, objects: bool = False) -> np.ndarray:
+    """[M, ...] with an entry for each example; `objects`: it may hold Python's."""
+    refuse_masked(field, value)
     try:
         array = np.asarray(value)
     except ValueError:
         raise UserError(f"{field}: a ragged list; give every example the same shape") from None
-    if array.dtype == object:
+    if array.dtype == object and not objects:
         raise UserError(
             f"{field}: holds Python objects (dtype object); give an array of numbers of one shape"
         )
@@ -41,7 +45,7 @@ def _array(field: str, value: ArrayLike) -> np.ndarray:
 
 def checked_inputs(field: str, value: ArrayLike, kind: Kind | None) -> np.ndarray:
     """[M, ...] uint8 or finite float32, in the shape in which `kind` is held."""
-    x = _array(field, value)
+    x = plain_array(field, value)
     if x.ndim < 2:
         raise UserError(f"{field}: shape {x.shape}; expected [M, H, W, C], [M, H, W] or [M, F]")
     if x.dtype != np.uint8:
@@ -51,11 +55,9 @@ def checked_inputs(field: str, value: ArrayLike, kind: Kind | None) -> np.ndarra
 
 def _finite(field: str, x: np.ndarray) -> np.ndarray:
     """Floats as float32; UserError for other numbers, and for what is not finite."""
-    if x.dtype not in (np.float16, np.float32, np.float64):
-        raise UserError(
-            f"{field}: dtype {x.dtype}; give pixels 0 to 255 as {field}.astype('uint8') or other numbers "
-            f"as {field}.astype('float32')"
-        )
+    if x.dtype.kind != "f" or x.dtype.itemsize > 8:
+        raise UserError(f"{field}: dtype {x.dtype}; {_dtype_hint(field, x)}")
+    given = x
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported below
         x = x.astype(np.float32)
     bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
@@ -64,13 +66,48 @@ def _finite(field: str, x: np.ndarray) -> np.ndarray:
             f"{field}: {bad.sum()} of {len(x)} examples hold NaN or infinity, first at index "
             f"{bad.argmax()}; remove or replace them"
         )
+    if given.dtype.itemsize == 8:
+        _warn_of_blurred(field, given, x)
     return x
+
+
+def _warn_of_blurred(field: str, given: np.ndarray, held: np.ndarray) -> None:
+    """Say it when whole numbers, such as ids and timestamps, are not what they were in float32."""
+    blurred = (given != held) & (given % 1 == 0)
+    if blurred.any():
+        largest = np.abs(given[blurred]).max()
+        warnings.warn(
+            f"{field}: {blurred.sum():,} whole numbers, up to {largest:.0f}, are not exact in float32, in "
+            f"which inputs are held, and may fall together; subtract an offset to have them below {EXACT:,}",
+            stacklevel=5,
+        )
+
+
+def _dtype_hint(field: str, x: np.ndarray) -> str:
+    """How these become inputs, where that is certain."""
+    numbers = f"other numbers as {field}.astype('float32')"
+    if x.dtype.kind == "b":
+        return f"give {field}.astype('float32')"
+    if x.dtype.kind in "iu":
+        low, high = int(x.min()), int(x.max())
+        if max(-low, high) > EXACT:
+            return (
+                f"whole numbers above {EXACT:,} are not exact in float32, in which inputs are held: subtract "
+                f"an offset first, then give {field}.astype('float32')"
+            )
+        pixels = f"pixels 0 to 255 as {field}.astype('uint8') or " if low >= 0 and high <= 255 else ""
+        return f"give {pixels}{numbers if pixels else numbers.removeprefix('other numbers as ')}"
+    if x.dtype.kind == "c":
+        return f"give real and imaginary parts, np.stack([{field}.real, {field}.imag], -1).astype('float32')"
+    if x.dtype.kind == "f" or x.dtype.name == "bfloat16":
+        return f"give {field}.astype('float32')"
+    return "give numbers: pixels as uint8, or others as float32"
 
 
 def _shaped(field: str, x: np.ndarray, kind: Kind | None) -> np.ndarray:
     """Grey images get their channel; what is taken for granted without `kind` is said."""
     axes = {"image": (3, 4), "series": (3,), "features": (2,)}
-    if kind is not None and kind not in axes:
+    if kind is not None and (not isinstance(kind, str) or kind not in axes):
         raise UserError(f"kind: got {show(kind)}; choose image, series or features")
     if kind is not None and x.ndim not in axes[kind]:
         expected = {"image": "[M, H, W] or [M, H, W, C]", "series": "[M, T, C]", "features": "[M, F]"}[kind]
@@ -101,88 +138,24 @@ def warn_of_pixels(x: np.ndarray) -> None:
         )
 
 
-def checked_labels(field: str, value: ArrayLike) -> np.ndarray:
-    """[M] whole numbers, int64."""
-    y = _array(field, value)
-    if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise UserError(
-            f"{field}: shape {y.shape} {y.dtype}; expected [M] integer labels{_label_hint(field, y)}"
-        )
-    if y.dtype.kind == "u" and y.max() >= 2**63:
-        raise UserError(f"{field}: a label is {y.max()}; expected numbers below 2**63")
-    return y.astype(np.int64)
-
-
-def _label_hint(field: str, y: np.ndarray) -> str:
-    """What makes labels of these, where that is certain."""
-    if y.dtype.kind not in "iufb":
-        return ""
-    whole = y.dtype.kind in "iub" or bool((y % 1 == 0).all())
-    integers = "" if y.dtype.kind in "iu" else ".astype(int)"
-    if y.ndim == 2 and y.shape[1] == 1 and whole:
-        return f"; give {field}[:, 0]{integers}"
-    if y.ndim == 2 and y.shape[1] > 1 and whole and np.isin(y, (0, 1)).all():
-        if (y.sum(axis=1) == 1).all():
-            return f"; these are one-hot: give {field}.argmax(axis=1)"
-        return (
-            "; rows with several ones, or none, are several labels for an example, which no method here takes"
-        )
-    if y.ndim == 1 and whole:
-        return f"; give {field}.astype(int)"
-    return ""
-
-
-def checked_column(field: str, value: ArrayLike | None, length: int) -> np.ndarray | None:
-    """[M] names of groups as text or integers; None for None."""
-    if value is None:
-        return None
-    _refuse_masked(field, value)
-    try:
-        column = np.asarray(value)
-    except ValueError:
-        raise UserError(f"{field}: a ragged list; give one integer or string for each example") from None
-    if column.dtype == object and column.ndim == 1 and all(isinstance(entry, str) for entry in column):
-        column = column.astype(str)  # a text column of pandas
-    if column.dtype == object and all(type(entry) is int and abs(entry) < 2**63 for entry in column.tolist()):
-        column = column.astype(np.int64)
-    if column.ndim != 1 or column.dtype.kind not in "iuUS":
-        raise UserError(
-            f"{field}: shape {column.shape} {column.dtype}; expected one integer or string for each example, "
-            "none missing"
-        )
-    if len(column) != length:
-        raise UserError(f"{field}: {len(column)} entries for {length} examples; give one for each")
-    if column.dtype.kind == "S":
-        return np.char.decode(column, "utf-8", "backslashreplace")
-    # NumPy joins uint64 and int64 to floats, which would blur large numbers.
-    return column.astype(np.int64) if column.dtype.kind == "u" and column.max() < 2**63 else column
-
-
-def numbered(*columns: np.ndarray) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """Each value's number (int32) among the sorted distinct values of all columns, and these as text."""
-    names, numbers = np.unique(np.concatenate(columns), return_inverse=True)
-    ends = np.cumsum([len(column) for column in columns])
-    return np.split(numbers.astype(np.int32), ends[:-1]), tuple(names.astype(str).tolist())
-
-
-def check_same_length(x_field: str, x: np.ndarray, y_field: str, y: np.ndarray) -> None:
-    if len(x) != len(y):
-        raise UserError(
-            f"{y_field}: {len(y)} labels for {len(x)} examples in {x_field}; give one label for each"
-        )
-
-
 def per_channel(field: str, value: float | Sequence[float], channels: int) -> tuple[float, ...]:
+    """One number, or one for each channel, of which float32 holds each."""
+    refuse_masked(field, value)
     try:
-        numbers = np.atleast_1d(np.asarray(value, np.float64))
+        given = np.atleast_1d(np.asarray(value))
+        numbers = given.astype(np.float64) if given.dtype.kind in "iuf" else np.zeros(0)
     except (TypeError, ValueError):
         numbers = np.zeros(0)
     if numbers.shape not in ((1,), (channels,)):
         raise UserError(
-            f"{field}: {value!r}; expected one number or {channels}, one for each entry of the last axis"
+            f"{field}: {show(value)}; expected one number or {channels}, one for each entry of the last axis"
         )
-    if not np.isfinite(numbers).all() or (field == "std" and (numbers <= 0).any()):
-        raise UserError(f"{field}: {value!r}; expected finite{' positive' if field == 'std' else ''} numbers")
+    with np.errstate(over="ignore", under="ignore"):
+        held = numbers.astype(np.float32)
+    smallest = np.finfo(np.float32).tiny
+    if not np.isfinite(held).all() or (field == "std" and (held < smallest).any()):
+        positive = f" of at least {smallest:.1e}" if field == "std" else ""
+        raise UserError(f"{field}: {show(value)}; expected finite numbers{positive}")
     return tuple(numbers.tolist())
 
 

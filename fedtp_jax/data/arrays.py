@@ -7,18 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.array_checks import (
     Kind,
-    check_same_length,
-    checked_column,
     checked_inputs,
-    checked_labels,
-    numbered,
     per_channel,
     pixel_statistics,
     warn_of_pixels,
 )
+from fedtp_jax.data.columns import check_same_length, checked_column, checked_labels, numbered
 from fedtp_jax.data.dataset import Dataset, Examples
 
 MOST_CLASSES = 1_000_000
@@ -89,7 +87,8 @@ def from_arrays(
                 "groups_test: given without x_test; leave it out, the held-out examples follow groups"
             )
         (group,), group_names = ((None,), ()) if group is None else numbered(group)
-        held_out = _held_out(y if group is None else group, test_fraction, seed)
+        what = "classes" if group is None else "groups"
+        held_out = _held_out(y if group is None else group, what, test_fraction, seed)
         train, test = (
             Examples(x[rows], y[rows], None if group is None else group[rows])
             for rows in (~held_out, held_out)
@@ -146,8 +145,9 @@ def _classes(
     if len(found) == 1:
         warnings.warn(f"y: every label is {low}, so there is nothing to tell apart", stacklevel=3)
     if num_classes is not None:
-        whole = int(num_classes) if isinstance(num_classes, int | np.integer) else 0
-        if isinstance(num_classes, bool) or not 1 <= whole <= MOST_CLASSES:
+        given = plain_values(num_classes)
+        whole = given if type(given) is int else 0
+        if not 1 <= whole <= MOST_CLASSES:
             raise UserError(f"num_classes: {num_classes!r}; expected a whole number from 1 to {MOST_CLASSES}")
         if low < 0 or high >= whole:
             raise UserError(
@@ -165,11 +165,12 @@ def _classes(
     return (parts[0], parts[1]), classes, () if same else tuple(map(str, names.tolist()))
 
 
-def _held_out(group: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def _held_out(group: np.ndarray, what: str, fraction: float, seed: int) -> np.ndarray:
     """[M] bool: round(fraction * size) random examples of every group, of one-example groups none."""
-    if not isinstance(fraction, float | np.floating) or not 0 < fraction < 1:
+    fraction, seed = plain_values(fraction), plain_values(seed)
+    if not isinstance(fraction, float) or not 0 < fraction < 1:
         raise UserError(f"test_fraction: {fraction!r}; expected a share between 0 and 1 (or give x_test)")
-    if not isinstance(seed, int | np.integer) or seed < 0:
+    if type(seed) is not int or seed < 0:
         raise UserError(f"seed: {seed!r}; expected a whole number of at least 0")
     order = np.lexsort((np.random.default_rng(seed).random(len(group)), group))
     _, start, size = np.unique(group[order], return_index=True, return_counts=True)
@@ -178,8 +179,9 @@ def _held_out(group: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     held_out = np.zeros(len(group), bool)
     held_out[order] = rank < np.repeat(taken, size)
     if not held_out.any():
+        hint = "raise it, or give" if size.max() > 1 else "each is alone there; give"
         raise UserError(
-            f"test_fraction: {fraction} of {len(group)} examples in {len(size)} groups holds out none; "
-            "raise it or give x_test and y_test"
+            f"test_fraction: {fraction} of {len(group)} examples in {len(size)} {what} holds out none; "
+            f"{hint} x_test and y_test"
         )
     return held_out

@@ -4,18 +4,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fedtp_jax.core.errors import UserError, in_one_line, nearest, user_path
 from fedtp_jax.data.arrays import from_arrays
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.unpack import load_npz
 
-_NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test", "kind")
+_NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test", "kind", "num_classes", "mean", "std")
 
 
 def read_npz(file: str | None) -> Dataset:
     """The arrays x, y and optional x_test, y_test, groups, groups_test of an .npz file, as from_arrays.
 
-    `kind`, which may lie beside them, is a text: image, series or features.
+    `kind` (a text: image, series or features), `num_classes`, `mean` and `std` may lie beside them.
 
     Raises:
         UserError: no such file, not an .npz file, pickled (object) arrays, unknown keys, or arrays that do
@@ -39,7 +41,7 @@ def read_npz(file: str | None) -> Dataset:
                 f"data.file: {path} holds {', '.join(arrays) or 'nothing'} but no {key!r}; save x and y"
             )
     if "kind" in arrays:
-        arrays["kind"] = str(arrays["kind"])
+        arrays["kind"] = str(np.asarray(arrays["kind"]).astype(str).ravel()[0])
     try:
         return dataclasses.replace(from_arrays(**arrays, name=path.stem), source=str(path))
     except UserError as error:

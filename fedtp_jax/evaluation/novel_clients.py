@@ -54,7 +54,7 @@ class Adaptation:
     embedding_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if type(self.epochs) is not int or self.epochs < 1:
+        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
             raise UserError(f"epochs: got {self.epochs!r}, expected a whole number of at least 1")
         for field in ("learning_rate", "embedding_learning_rate"):
             rate = getattr(self, field)

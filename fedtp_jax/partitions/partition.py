@@ -4,12 +4,14 @@ Nothing is copied per client: a million clients cost their index lists alone.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedtp_jax.config.convert import show
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.array_checks import refuse_masked
 from fedtp_jax.data.dataset import Dataset
 
 
@@ -60,6 +62,25 @@ class Shards(Sequence[np.ndarray]):
         return np.bincount(flat, minlength=len(self) * num_classes).reshape(len(self), num_classes)
 
 
+def _positions(split: str, client: int, part: Any) -> np.ndarray:
+    """A client's positions, int64."""
+    refuse_masked(f"{split}: client {client}", part)
+    try:
+        array = np.asarray(part if not isinstance(part, set | frozenset) else sorted(part))
+    except (TypeError, ValueError):
+        array = np.zeros((), object)
+    if array.size == 0 and array.ndim == 1:
+        return np.zeros(0, np.int64)
+    whole = array.ndim == 1 and array.dtype.kind in "iu"
+    if not whole or (array.dtype.kind == "u" and array.max() >= 2**63):
+        hint = "np.flatnonzero(mask) of a mask" if array.dtype.kind == "b" else "such as [0, 7, 12]"
+        raise UserError(
+            f"{split}: client {client} has {show(part)} ({array.dtype}, shape {list(array.shape)}), expected "
+            f"a list of positions, {hint}"
+        )
+    return array.astype(np.int64)
+
+
 class Partition(NamedTuple):
     """Who holds which examples: positions in the data set's train and in its test examples.
 
@@ -69,6 +90,9 @@ class Partition(NamedTuple):
     train: Shards
     test: Shards
     noise: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"Partition({len(self.train)} clients, {len(self.train.indices)} train examples)"
 
     @classmethod
     def from_lists(
@@ -80,14 +104,9 @@ class Partition(NamedTuple):
         """
         parts = []
         for split, lists in (("train", train), ("test", test)):
-            arrays = [np.asarray(part if len(part) else np.zeros(0, np.int64)) for part in lists]
-            for k, part in enumerate(arrays):
-                if part.ndim != 1 or part.dtype.kind not in "iu":
-                    raise UserError(
-                        f"{split}: client {k} has an array of {part.dtype} and shape {list(part.shape)}, "
-                        "expected a list of positions, such as [0, 7, 12]"
-                    )
-            parts.append(Shards.from_lists(arrays))
+            if isinstance(lists, Mapping | str) or not isinstance(lists, Iterable):
+                raise UserError(f"{split}: got {show(lists)}, expected a list of positions for each client")
+            parts.append(Shards.from_lists([_positions(split, k, part) for k, part in enumerate(lists)]))
         if len(parts[0]) != len(parts[1]):
             raise UserError(
                 f"test: {len(parts[1])} lists, but train has {len(parts[0])}; give every client one in both "

@@ -1,5 +1,6 @@
 """Clients as pictures: their accuracies, who gains over another run, and their embeddings."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -64,7 +65,8 @@ def client_accuracies(clients: pd.DataFrame) -> Figure:
 
 def embedding_map(
     embeddings: np.ndarray,
-    dominant: np.ndarray,
+    dominant: Sequence[str],
+    names: Sequence[str],
     projection: Literal["pca", "tsne"] = "pca",
     what: str = "class",
 ) -> Figure:
@@ -72,7 +74,8 @@ def embedding_map(
 
     Args:
       embeddings: [N, E].
-      dominant: [N] the class of which each client holds most train examples: its colour and number.
+      dominant: [N] name of the class of which each client holds most train examples: its colour and word.
+      names: all of these in their order.
       projection: principal components, or t-SNE.
       what: "class" or "superclass".
     """
@@ -82,8 +85,8 @@ def embedding_map(
     points, xlabel, ylabel = _project(embeddings, projection)
     style(axes, title, xlabel, ylabel)
     palette = colormaps["tab20"].colors  # type: ignore[attr-defined]
-    for number, which in enumerate(np.unique(dominant)):
-        at, label = points[dominant == which], str(which)
+    for number, label in enumerate(name for name in names if name in dominant):
+        at = points[np.array(dominant) == label]
         colour = palette[min(number, 19)]
         axes.scatter(at[:, 0], at[:, 1], color=colour, s=42, edgecolor=INK, linewidth=0.5, label=label)
         if len(points) <= 100:  # a second sign beside the colour

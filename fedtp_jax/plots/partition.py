@@ -43,8 +43,7 @@ def partition_bubbles(counts: np.ndarray, labels: Sequence[str] | None = None) -
     axes.xaxis.set_major_formatter(THOUSANDS)
     if classes <= MOST_BUBBLE_CLASSES:
         names = [str(c) for c in range(classes)] if labels is None else list(labels)
-        # A class may be called "$x": its name is no mathematics.
-        axes.set_yticks(range(classes), names, fontsize=9 if classes <= 20 else 7, parse_math=False)
+        axes.set_yticks(range(classes), names, fontsize=9 if classes <= 20 else 7)
     axes.set(xlim=(-0.5, clients - 0.5), ylim=(-0.5, classes - 0.5))
     return figure
 

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 # Okabe and Ito's palette: told apart with every common colour blindness.
 BLUE, SKY, ORANGE, GREEN, VERMILION = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#D55E00"
@@ -21,6 +23,16 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         return to_png(self, dpi=96)
+
+    def draw(self, renderer: Any) -> None:
+        """As matplotlib does, but that a name such as "$x" is no mathematics."""
+        axes = [axis for one in self.axes for axis in (one.xaxis, one.yaxis)]
+        numbers = [axis for axis in axes if not isinstance(axis.get_major_formatter(), FixedFormatter)]
+        ticks = {id(label) for axis in numbers for label in axis.get_ticklabels(which="both")}
+        for text in self.findobj(Text):
+            if id(text) not in ticks:
+                text.set_parse_math(False)
+        super().draw(renderer)
 
 
 def to_png(figure: Figure, dpi: int = 144) -> bytes:

@@ -9,6 +9,7 @@ import pandas as pd
 from fedtp_jax.comparison.compare import Comparison, compare
 from fedtp_jax.config import Arrays, Cifar100, SimulationConfig, name_of
 from fedtp_jax.config.convert import show
+from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.dataset import Dataset, Examples
@@ -141,14 +142,13 @@ class Pictures:
 
     def _check_client(self, client: int) -> None:
         """Raise UserError unless it is one of the run's."""
-        whole = isinstance(client, int | np.integer) and not isinstance(client, bool)
-        if not whole or not 0 <= client < self.task.num_clients:
+        if type(plain_values(client)) is not int or not 0 <= client < self.task.num_clients:
             last = self.task.num_clients - 1
             raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
 
     def _test_images(self, client: int, count: int) -> np.ndarray:
         self._check_client(client)
-        data = self._own_data(None)
+        data = self._own_data(None, "images")
         if not isinstance(data.test, Examples):
             raise UserError("data: is text, which has no images to draw")
         held = self.partition.test[client][:count]
@@ -161,11 +161,13 @@ class Pictures:
         data = self._own_data(data)
         return self.partition.train.class_counts(data.train.y, data.num_classes)
 
-    def _own_data(self, data: Dataset | None) -> Dataset:
-        """The data that the run was trained on."""
+    def _own_data(self, data: Dataset | None, field: str = "data") -> Dataset:
+        """The data that the run was trained on; `field`: the argument by which they could be given."""
         if data is None:
             if isinstance(self.config.data, Arrays):
-                raise UserError("data: the run's were made in Python, so no file has them; give data=...")
+                raise UserError(
+                    f"{field}: the run's data were made in Python, so no file has them; give them"
+                )
             data = load(self.config.data)
         if not isinstance(data, Dataset):
             raise UserError(
@@ -190,9 +192,11 @@ def embedding_figure(
     embeddings = run.state.rows.take(np.arange(len(counts)), [EMBEDDING])[EMBEDDING]
     if min(embeddings.shape) < 3:
         return None
-    what = "class"
+    what, names = "class", np.array(run.task.class_names or range(counts.shape[1]))
     if superclass is None and isinstance(run.config.data, Cifar100):
         superclass = SUPERCLASS_OF
     if superclass is not None:
-        counts, what = counts @ (np.array(superclass)[:, None] == np.unique(superclass)), "superclass"
-    return embedding_map(embeddings, counts.argmax(1), projection, what)
+        names, what = np.unique(superclass), "superclass"
+        counts = counts @ (np.array(superclass)[:, None] == names)
+    holds = [str(names[row.argmax()]) if row.any() else "none" for row in counts]
+    return embedding_map(embeddings, holds, [*map(str, names), "none"], projection, what)

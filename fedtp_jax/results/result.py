@@ -15,6 +15,7 @@ from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.core import hosts, tree
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.core.jax_settings import under_our_settings
+from fedtp_jax.data.array_checks import refuse_masked
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.examples import normalize
 from fedtp_jax.engine.mesh import open_mesh
@@ -119,11 +120,12 @@ class Result(Pictures):
         """
         inputs = self._inputs(x)
         _, found = self.model.apply(self.variables(client), inputs, mutable=["intermediates"])
-        return dict(found["intermediates"])
+        return dict(found.get("intermediates", {}))
 
     def _inputs(self, x: np.ndarray) -> jax.Array:
         """What the model takes, of inputs as the data set holds them."""
         task = self.task
+        refuse_masked("x", x)
         try:
             x = np.asarray(x)
         except ValueError:

@@ -87,3 +87,13 @@ def test_an_interrupt_while_it_loads_is_no_traceback():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted; nothing was written\n")
+
+
+def test_a_narrow_terminal_loses_no_number_of_a_partition(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    file = tmp_path / "tiny.yaml"
+    file.write_text(to_yaml(TINY))
+    code, out, _ = fedtp(capsys, "partition", str(file))
+    assert code == 0
+    head = next(line for line in out.splitlines() if "client" in line)
+    assert head.split() == ["client", *map(str, range(10)), "total"]

@@ -77,7 +77,7 @@ def test_report_holds_all_parts_and_loads_nothing(tmp_path):
 
 
 def test_report_shows_embeddings_where_there_are_any(tmp_path):
-    page, text = report(tmp_path, embeddings=embedding_map(np.eye(3), np.arange(3)))
+    page, text = report(tmp_path, embeddings=embedding_map(np.eye(3), ["0", "1", "2"], ["0", "1", "2"]))
     assert page.tags.count("img") == 4
     assert "Client embeddings" in text
 
