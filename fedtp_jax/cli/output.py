@@ -16,6 +16,8 @@ from fedtp_jax.comparison.sheet import Sheet
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.storage.files import write_atomically
 
+UNBOUNDED = 10_000  # letters in a line
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -59,7 +61,8 @@ def show(table: Any, whole: bool = False) -> None:
     """Print what rich renders, as wide as the terminal; `whole`: wider if a cell would not stand whole."""
     console = Console(highlight=False)
     if whole:
-        console.width = max(console.width, console.measure(table).maximum)
+        unbounded = console.options.update(max_width=UNBOUNDED)
+        console.width = max(console.width, console.measure(table, options=unbounded).maximum)
     with console.capture() as drawn:
         console.print(table)
     tell(drawn.get().rstrip("\n"))

@@ -73,9 +73,9 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
     name = options.pop("name", default)
     _refuse_own(options, where)
     if not isinstance(name, str) or name not in kinds:
-        raise UserError(
-            f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; choose one of {', '.join(kinds)}"
-        )
+        own = f", or {OF_YOUR_OWN[where]}" if where == "data" else ""
+        choices = f"choose one of {', '.join(kinds)}{own}"
+        raise UserError(f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; {choices}")
     known = [f.name for f in dataclasses.fields(kinds[name])]
     for option in (option for option in options if option not in known):
         owners = [n for n, kind in kinds.items() if option in {f.name for f in dataclasses.fields(kind)}]
@@ -118,7 +118,10 @@ def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer |
     if isinstance(values, str):
         values = {"name": values}
     if not isinstance(values, Mapping):
-        raise UserError(f"{where}: got {show(values)}, expected the name of an optax optimizer, or a section")
+        raise UserError(
+            f"{where}: got {show(values)}, expected the name of an optax optimizer, a section, or a function "
+            "of the learning rate"
+        )
     arguments = dict(values)
     _refuse_own(arguments, where)
     named = "name" in arguments

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax import config as cfg
+from fedtp_jax.config.convert import show
 from fedtp_jax.config.load import replaced
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.data.archives import Originals, find_idx, read_idx
@@ -94,6 +95,8 @@ def load_data(data: Any) -> Dataset:
     Raises:
         UserError: there is no such data set, or it is missing or damaged.
     """
+    if isinstance(data, Dataset):
+        raise UserError(f"data: got {show(data)}, which is one already; give a name such as 'digits'")
     return load(replaced(None, {"data": data}).data)
 
 

@@ -61,6 +61,8 @@ class Pictures:
         """
         from fedtp_jax.plots.clients import gains
 
+        _check_results([other])
+
         if self.task.partition != other.task.partition:
             raise UserError(
                 "other: has another partition, so its clients are not these; run both with the same data, "
@@ -96,8 +98,10 @@ class Pictures:
         if projection not in ("pca", "tsne"):
             raise UserError(f"projection: got {projection!r}; choose pca or tsne")
         counts = self._class_counts(data)
-        if superclass is not None and len(superclass) != counts.shape[1]:
-            raise UserError(f"superclass: got {len(superclass)} numbers, expected {counts.shape[1]}")
+        if superclass is not None and np.shape(superclass) != counts.shape[1:]:
+            raise UserError(
+                f"superclass: got {show(superclass)}, expected one for each of {counts.shape[1]} classes"
+            )
         if EMBEDDING not in self.state.rows.paths:
             raise UserError("method: has no embeddings to draw; choose fedtp, fedtp_per, fedtp_rod or pfedhn")
         drawn = embedding_figure(self, counts, projection, superclass)
@@ -115,6 +119,7 @@ class Pictures:
         from fedtp_jax.evaluation.attention import attention_weights, rollout
         from fedtp_jax.plots.attention import attention_maps
 
+        _check_results(others)
         images = self._test_images(client, 3) if images is None else images
         runs: dict[str, Pictures] = {}
         for run in (self, *others):
@@ -133,8 +138,8 @@ class Pictures:
         from fedtp_jax.evaluation.attention import attention_distances, attention_weights
         from fedtp_jax.plots.attention import distance_matrix
 
-        if not len(clients):
-            raise UserError("clients: got none, expected ids of clients, such as [0, 1, 2]")
+        if np.ndim(clients) != 1 or not len(clients):
+            raise UserError(f"clients: got {show(clients)}, expected ids of clients, such as [0, 1, 2]")
         images = self._test_images(clients[0], 3) if images is None else images
         weights = [attention_weights(self.intermediates(client, images)) for client in clients]
         title = f"Distance between clients' attention on {len(images)} images"
@@ -176,6 +181,15 @@ class Pictures:
         if data.fingerprint() != self.task.data:
             raise UserError("data: are not those that the run was trained on; give the run's own")
         return data
+
+
+def _check_results(others: Sequence[Any]) -> None:
+    """Raise UserError unless they are results as well."""
+    for other in others:
+        if not isinstance(other, Pictures):
+            raise UserError(
+                f"other: got {show(other)}, expected a result of another run, such as Result.load gives"
+            )
 
 
 def embedding_figure(
