@@ -19,6 +19,7 @@ from fedtp_jax.config.describe import describe_fields
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.core.jax_settings import in_our_settings
+from fedtp_jax.sweeps.orphans import end_with_parent
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
             tell(message, error=True)
 
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+    end_with_parent()
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--version"]:
         tell(metadata.version("fedtp_jax"))

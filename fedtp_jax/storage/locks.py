@@ -1,11 +1,17 @@
 """A folder kept for one process, on systems that have such locks."""
 
+import contextlib
+import datetime
+import json
 import os
+import socket
 import sys
 import warnings
 from pathlib import Path
 
 from fedtp_jax.core.errors import UserError
+
+HELD = "held.json"  # in a folder that is held: by whom
 
 
 def lock(folder: Path) -> int | None:
@@ -29,14 +35,30 @@ def lock(folder: Path) -> int | None:
     except BlockingIOError:
         os.close(held)
         raise UserError(
-            f"{folder}: another process is at work on this run; wait for its end, or stop it"
+            f"{folder}: another process is at work on this run{_holder(folder)}; wait for its end, or stop it"
         ) from None
     except OSError:
         pass  # a file system without locks
+    since = datetime.datetime.now().isoformat(" ", "seconds")
+    with contextlib.suppress(OSError):
+        (folder / HELD).write_text(
+            json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+        )
     return held
 
 
-def unlock(held: int | None) -> None:
+def _holder(folder: Path) -> str:
+    """Who has the folder, if that is known."""
+    try:
+        by = json.loads((folder / HELD).read_text())
+        return f" (pid {by['pid']} on {by['host']}, since {by['since']})"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def unlock(folder: Path, held: int | None) -> None:
     """Let others have the folder."""
     if held is not None:
+        with contextlib.suppress(OSError):
+            (folder / HELD).unlink(missing_ok=True)
         os.close(held)

@@ -13,12 +13,12 @@ from typing import Any
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.storage.csv_log import CsvLog
 from fedtp_jax.storage.files import write_atomically, write_json
-from fedtp_jax.storage.locks import lock, unlock
+from fedtp_jax.storage.locks import HELD, lock, unlock
 
 ORDER = "order.json"  # in a sweep's folder
 CLIENTS = "clients"  # what a checkpoint calls the table of the evaluation before it
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder
-LEFT_BEHIND = {"environment.json", "partition.npz"} | {
+LEFT_BEHIND = {"environment.json", "partition.npz", HELD} | {
     f"{name}.part" for name in ("environment.json", "partition.npz", "config.yaml", "seeds.json")
 }
 
@@ -119,7 +119,7 @@ class RunFolder:
 
     def release(self) -> None:
         """Let others have the folder."""
-        unlock(self._held)
+        unlock(self.path, self._held)
         self._held = None
 
     @classmethod

@@ -21,6 +21,7 @@ from fedtp_jax.runs.simulate import simulate
 from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_folder import RunFolder
 from fedtp_jax.sweeps.combinations import Combination
+from fedtp_jax.sweeps.orphans import PARENT
 
 PAUSE = 0.1  # seconds between two looks at the processes
 
@@ -151,7 +152,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             process_group=0,
-            env=child_environment(len(cores), processes),
+            env={**child_environment(len(cores), processes), PARENT: str(os.getpid())},
         )
         if hasattr(os, "sched_setaffinity"):  # XLA sizes its pool of threads by it
             with contextlib.suppress(OSError):  # it has ended already, or may not be told

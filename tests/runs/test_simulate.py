@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import numpy as np
@@ -284,7 +285,10 @@ def test_a_sample_of_clients_is_evaluated_as_all_of_them_would_be(whole):
 def test_two_runs_never_share_a_folder(tmp_path):
     def meanwhile(progress):
         if progress.round == 1:
-            with pytest.raises(UserError, match="run: another process is at work on this run"):
+            with pytest.raises(
+                UserError,
+                match=rf"run: another process is at work on this run \(pid {os.getpid()} on .*, since 20",
+            ):
                 simulate(TINY, out=tmp_path / "run", resume=True)
             with pytest.raises(UserError, match="run: holds no checkpoint yet; wait for the run's first"):
                 Result.load(tmp_path / "run")
