@@ -23,7 +23,11 @@ def made(method, seed, curve, correct, shift=0, **changes):
     """A result that no simulation made: `curve` is the accuracy round by round, `correct` that of clients."""
     rounds = np.arange(1, len(curve) + 1)
     accuracies = np.array(correct) / TEST
-    clients = {"client": np.arange(len(correct)), "test_accuracy": accuracies}
+    clients = {
+        "client": np.arange(len(correct)),
+        "test_accuracy": accuracies,
+        "test_accuracy_mean": accuracies,
+    }
     history = pd.DataFrame(
         {
             "round": rounds,

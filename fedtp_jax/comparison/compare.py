@@ -106,7 +106,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         cells |= {(row, column): cell for row, cell in judged.items()}
         for row, reason in reasons.items():
             untested.setdefault(reason, []).append(f"{row} ({column})" if len(layout.columns) > 1 else row)
-    notes = [*_facts(layout, cells, metric), *_test_notes(cells, untested), *unfinished]
+    notes = [*_facts(layout, cells, metric), *_test_notes(cells, untested, metric), *unfinished]
     notes += _unknown([run for _, run in finished]) + layout.alike
     if layout.twins:
         notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
@@ -164,6 +164,9 @@ def _facts(layout: CrossTab, cells: Mapping[Place, Cell], metric: str) -> list[s
     """How many seeds, clients and evaluations stand behind the numbers."""
     compared = [run for cell in layout.cells.values() for run in cell]
     seeds = _range([cell.seeds for cell in cells.values()], "seed")
+    if any(cell.seeds > 1 for cell in cells.values()):
+        several = [runs for runs in layout.cells.values() if len(runs) > 1]
+        seeds += f" on {_range([len({run.fingerprint for run in runs}) for runs in several], 'partition')}"
     spread = "Mean" if all(cell.seeds == 1 for cell in cells.values()) else "Mean ± sample std"
     clients = _range([int(o.evaluated["clients_tested"].iloc[-1]) for o in compared], "client")
     window = _range([run.window for run in compared], "evaluation")
@@ -187,14 +190,15 @@ def _range(numbers: Sequence[int], what: str) -> str:
     return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
 
 
-def _test_notes(cells: Mapping[Place, Cell], untested: Mapping[str, Sequence[str]]) -> list[str]:
+def _test_notes(cells: Mapping[Place, Cell], untested: Mapping[str, Sequence[str]], metric: str) -> list[str]:
     """What the marks mean, and which cells could not be tested."""
     notes = []
     if any(cell.p_value is not None for cell in cells.values()):
+        when = "in the same evaluations" if metric == "accuracy" else "at the last evaluation"
         notes.append(
             f"Bold: the best of its column. {TIED}: not significantly worse than the best, by a paired "
-            "two-sided Wilcoxon signed-rank test over the clients' accuracies at the last evaluation, "
-            f"averaged over seeds (p ≥ {LEVEL} after Holm's correction within the column), and not further "
+            f"two-sided Wilcoxon signed-rank test over the clients' accuracies {when}, those of seeds on one "
+            f"partition averaged (p ≥ {LEVEL} after Holm's correction within the column), and not further "
             "behind than these clients differ; it says nothing of other seeds."
         )
     return notes + [f"Not tested, {reason}: {'; '.join(names)}." for reason, names in untested.items()]

@@ -21,7 +21,7 @@ from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
-CLIENTS = ("client", "test_accuracy")
+CLIENTS, MEAN = ("client", "test_accuracy"), "test_accuracy_mean"  # version 0.1.0 had no mean
 
 
 @runtime_checkable
@@ -129,10 +129,14 @@ class ComparedRun:
             return float(self.evaluated["test_accuracy"].tail(self.window).mean())
         return float(self.evaluated[f"test_{metric}"].iloc[-1])
 
-    @property
-    def client_accuracies(self) -> pd.Series:
-        """[N] of the last evaluation, by client, NaN for one that was not tested."""
-        return self.clients.set_index("client")["test_accuracy"]
+    def client_accuracies(self, metric: str) -> pd.Series | None:
+        """[N] by client, in the evaluations that `measure` is of, NaN for one that was not tested.
+
+        None if the run does not say (of version 0.1.0).
+        """
+        several = metric == "accuracy" and self.window > 1
+        column = MEAN if several else "test_accuracy"
+        return self.clients.set_index("client")[column] if column in self.clients else None
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -181,4 +185,5 @@ def _below(path: Path) -> list[Path]:
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """These columns of a run's table, every float to the last bit; empty if there is none yet."""
     rows = csv_rows(path.read_bytes()) if path.is_file() else []
+    columns = [*columns, *([MEAN] if rows and MEAN in rows[0] else [])]
     return pd.DataFrame({name: np.array([row[name] for row in rows], np.float64) for name in columns})

@@ -15,7 +15,8 @@ def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[
     """(a cell per row, why a row could not be tested against the best).
 
     A row is tied with the best unless its clients fare worse and the test says that this is no accident, or
-    it lies further behind than these clients: a mean over evaluations reaches back, the test does not.
+    it lies further behind than these clients: clients count once in the test, and by their examples in the
+    table.
     """
     values = {row: np.array([o.measure(metric) for o in runs]) for row, runs in rows.items()}
     best = max(values, key=lambda row: values[row].mean())
@@ -23,7 +24,7 @@ def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[
     reasons: dict[str, str] = {}
     for row in values:
         if row != best:
-            found = paired_differences(rows[best], rows[row])
+            found = paired_differences(rows[best], rows[row], metric)
             if isinstance(found, str):
                 reasons[row] = found
             else:
@@ -41,22 +42,29 @@ def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[
     return cells, reasons
 
 
-def paired_differences(best: Sequence[ComparedRun], other: Sequence[ComparedRun]) -> np.ndarray | str:
+def paired_differences(
+    best: Sequence[ComparedRun], other: Sequence[ComparedRun], metric: str
+) -> np.ndarray | str:
     """[pairs] accuracy of the best less that of the other, client by client; or why there are no pairs.
 
-    Clients' accuracies of the last evaluation are averaged over the seeds that both have.
+    Client k of one partition is not client k of another: a pair is a client of one partition, its difference
+    the mean over the seeds that share it. Accuracies are those of the evaluations that the table is of.
     """
     a, b = ({run.seed: run for run in part} for part in (best, other))
     seeds = sorted(a.keys() & b.keys())
     if not seeds:
         return "no seed in common with the best"
-    if any(a[seed].fingerprint != b[seed].fingerprint for seed in seeds):
+    of_partition: dict[str, list[pd.Series]] = {}
+    for seed in (seed for seed in seeds if a[seed].fingerprint == b[seed].fingerprint):
+        found = [part[seed].client_accuracies(metric) for part in (a, b)]
+        if found[0] is None or found[1] is None:
+            return "clients' accuracies of the last evaluation alone, as version 0.1.0 kept them"
+        of_partition.setdefault(a[seed].fingerprint, []).append(found[0] - found[1])
+    if not of_partition:
         return "other partition than the best's, so no client in common"
-    means = [
-        pd.concat([part[seed].client_accuracies for seed in seeds], axis=1).mean(axis=1) for part in (a, b)
-    ]
+    means = [pd.concat(found, axis=1).mean(axis=1) for found in of_partition.values()]
     # rounded: what averaging adds to equal differences must not part them
-    pairs = (means[0] - means[1]).dropna().to_numpy(float).round(12)
+    pairs = pd.concat(means).dropna().to_numpy(float).round(12)
     return pairs if len(pairs) else "no client that was tested in both"
 
 

@@ -60,6 +60,12 @@ class Accuracy:
     clients_without_test: int
 
 
+def accuracies(sums: Sums) -> np.ndarray:
+    """[N] of the clients, NaN of those that were not tested (float64)."""
+    correct, examples = np.asarray(sums.correct, np.float64), np.asarray(sums.examples, np.float64)
+    return correct / np.where(examples > 0, examples, np.nan)
+
+
 def summarize(sums: Sums, clients: Any = slice(None)) -> Accuracy:
     """The statistics of per-client sums [N], over `clients`: ids, by default all (NumPy, float64)."""
     correct, loss, examples = (np.asarray(part, np.float64)[clients] for part in sums)

@@ -45,8 +45,9 @@ class Result(Pictures):
         test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test. Accuracies are
         fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
-        name groups), train_examples, test_examples, test_correct, test_accuracy, test_loss (NaN without test
-        examples, and for clients that are held out), excluded_rounds (whose upload was not finite).
+        name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
+        last evaluations), test_loss (NaN without test examples, and for clients that are held out),
+        excluded_rounds (whose upload was not finite).
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       task: shapes and fingerprints of the data.

@@ -59,11 +59,15 @@ def timing_row(round: int, result: RoundResult, train: float, evaluation: float)
 
 
 def clients_table(
-    sums: Sums, partition: Partition, history: Sequence[Mapping[str, Any]], names: Sequence[str] = ()
+    sums: Sums,
+    window: Sequence[np.ndarray],
+    partition: Partition,
+    history: Sequence[Mapping[str, Any]],
+    names: Sequence[str] = (),
 ) -> pd.DataFrame:
     """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
 
-    `history`: the rows of metrics.csv until now.
+    `window`: accuracies [N] of the last evaluations. `history`: the rows of metrics.csv until now.
     """
     excluded = " ".join(row["excluded_clients"] for row in history).split()
     correct, loss, examples = (np.asarray(part) for part in sums)
@@ -77,6 +81,7 @@ def clients_table(
             # a window of text is right in part
             "test_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
             "test_accuracy": correct / tested,
+            "test_accuracy_mean": np.mean(window, axis=0),
             "test_loss": loss / tested,
             "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
         }

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
-from fedtp_jax.evaluation.metrics import Accuracy, Sums, summarize
+from fedtp_jax.evaluation.metrics import Accuracy, Sums, accuracies, summarize
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.run_tables import clients_table, history_row, report_run, timing_row
 from fedtp_jax.simulation.round_result import RoundResult
@@ -76,6 +77,9 @@ class Run:
         self.done, self.ended = 0, False  # rounds, and whether somebody asked to end with the last of them
         self.rows: list[dict[str, Any]] = []
         self.sums: Sums | None = None
+        self.clients: pd.DataFrame | None = None  # of the evaluation before, in a run that was taken up
+        # [N] accuracies of the clients, of as many last evaluations as the headline is a mean of
+        self.window: deque[np.ndarray] = deque(maxlen=config.evaluation.last)
         self.store: RunStore | None = None  # of the first process alone, and only with a folder
 
     def open(self, out: Path | None, resume: Resume) -> None:
@@ -106,6 +110,8 @@ class Run:
                 self.state = self.simulator.init(self._rows_folder)
             else:
                 self.rows = csv_rows(saved.logs["metrics"])
+                self.clients, before = saved.clients(self.partition.num_clients)
+                self.window.extend(before)
                 population = initial.population(self.config.engine.rows, self._rows_folder)
                 self.state = self.simulator.place(saved.state(population))
 
@@ -159,6 +165,7 @@ class Run:
 
     def _evaluate(self) -> Accuracy:
         self.sums = self.simulator.evaluate(self.state)
+        self.window.append(accuracies(self.sums))
         return summarize(self.sums, self.simulator.evaluated)
 
     def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
@@ -173,7 +180,7 @@ class Run:
 
     def _save(self, round: int) -> None:
         if self.store:
-            self.store.save(round, self.state)
+            self.store.save(round, self.state, self.window)
 
     def _end(self, round: int) -> None:
         """Save this round, and that it is the last, though more were planned."""
@@ -199,11 +206,13 @@ class Run:
             raise
 
     def _clients(self) -> pd.DataFrame:
+        if self.sums is None and self.clients is not None:
+            return self.clients
         assert self.sums is not None
-        return clients_table(self.sums, self.partition, self.rows, self._names)
+        return clients_table(self.sums, self.window, self.partition, self.rows, self._names)
 
     def _finish(self) -> Result:
-        if self.sums is None:  # resumed after the last round
+        if self.sums is None and self.clients is None:  # taken up after the last round of version 0.1.0
             self._evaluate()
             if self.store:
                 self.store.write_clients(self._clients())

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+import pandas as pd
 
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError, in_one_line
@@ -24,6 +25,8 @@ from fedtp_jax.core.tree import num_bytes, rows_like
 from fedtp_jax.engine.population import Population, Rows
 from fedtp_jax.learning.method import State
 from fedtp_jax.simulation.initial_state import InitialState
+from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.run_folder import CLIENTS, WINDOW
 
 T = TypeVar("T")
 PATTERN = "[]*?\\"
@@ -41,6 +44,12 @@ class Saved(NamedTuple):
         """The state, its rows put into `population`."""
         population.put(self.ids, self.rows)
         return self.server._replace(rows=population)
+
+    def clients(self, number: int) -> tuple[pd.DataFrame | None, np.ndarray]:
+        """(the clients' table, their accuracies [evaluations, `number`]); nothing of version 0.1.0."""
+        table, window = self.logs.get(CLIENTS), self.logs.get(WINDOW, b"")
+        before = np.frombuffer(window, "<f8").reshape(-1, number)
+        return (pd.DataFrame(csv_rows(table)) if table else None), before
 
 
 class Checkpoints:

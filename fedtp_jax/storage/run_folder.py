@@ -15,6 +15,7 @@ from fedtp_jax.storage.csv_log import CsvLog
 from fedtp_jax.storage.files import write_atomically, write_json
 from fedtp_jax.storage.locks import HELD, lock, unlock
 
+WINDOW = "window"  # and the clients' accuracies of the evaluations that its mean is of
 ORDER = "order.json"  # in a sweep's folder
 CLIENTS = "clients"  # what a checkpoint calls the table of the evaluation before it
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder

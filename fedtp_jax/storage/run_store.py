@@ -3,10 +3,11 @@
 import functools
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fedtp_jax.config import SimulationConfig
@@ -18,7 +19,7 @@ from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
 from fedtp_jax.storage.csv_log import csv_text
 from fedtp_jax.storage.files import go_on_without, storage_error, write_atomically, write_json
-from fedtp_jax.storage.run_folder import CLIENTS, RunFolder
+from fedtp_jax.storage.run_folder import CLIENTS, WINDOW, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_same_run
 
@@ -132,11 +133,12 @@ class RunStore:
         """Let `write` write report.html."""
         go_on_without(self.folder.report, lambda: write(self.folder))
 
-    def save(self, round: int, state: State) -> None:
-        """Make a checkpoint, if there is none of this round."""
+    def save(self, round: int, state: State, window: Sequence[np.ndarray]) -> None:
+        """Make a checkpoint, if there is none of this round; `window`: clients' accuracies until then."""
         if self._checkpoints and round not in self._checkpoints.steps():
             meta = checkpoint_meta(self._config, self._spec)
-            logs = {**self.folder.logs(), CLIENTS: self._clients.encode()}
+            before = np.concatenate([np.zeros(0), *window]).astype("<f8").tobytes()
+            logs = {**self.folder.logs(), CLIENTS: self._clients.encode(), WINDOW: before}
             self._checkpoints.save(round, state, logs, meta)
 
     def end(self, round: int) -> None:

@@ -19,7 +19,7 @@ def test_markdown(three):
         "| fedavg | 89.00 ± 1.41† |",
     ]
     assert notes.startswith(
-        "Test accuracy in percent. Mean ± sample std over 2 seeds of each run's mean over"
+        "Test accuracy in percent. Mean ± sample std over 2 seeds on 1 partition of each run's mean over"
     )
     assert "last 2 evaluations, never of its best round; 8 clients" in notes
     assert "†: not significantly worse than the best" in notes

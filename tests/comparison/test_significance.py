@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 from made_up_results import BELOW, BEST, FEDAVG, FEDTP, MIXED, flat
 
 from fedtp_jax import compare
@@ -47,6 +48,32 @@ def test_accuracies_are_averaged_over_common_seeds_before_the_test():
     table = compare([*runs, flat(FEDAVG, 0, 0.8, BELOW), flat(FEDAVG, 1, 0.8, BELOW)]).table
     assert table["seeds"].tolist() == [3, 2]
     assert table["p_value"][1] == pytest.approx(ALL_AHEAD)
+
+
+def test_a_client_of_another_partition_is_another_client():
+    swing = np.array([9, -9] * 4)
+    runs = [flat(FEDTP, seed, 0.9, BEST + sign * swing, shift=seed) for seed, sign in ((0, 1), (1, -1))]
+    others = [flat(FEDAVG, seed, 0.8, BELOW, shift=seed) for seed in (0, 1)]
+    made = compare([*runs, *others])
+    pairs = np.concatenate([np.array(BEST) + sign * swing - BELOW for sign in (1, -1)])
+    assert made.table["p_value"][1] == pytest.approx(scipy.stats.wilcoxon(pairs).pvalue)
+    assert "over 2 seeds on 2 partitions of" in str(made)
+    # a seed whose partitions differ says nothing
+    made = compare([*runs, others[0], flat(FEDAVG, 1, 0.8, BELOW, shift=5)])
+    assert made.table["p_value"][1] == pytest.approx(scipy.stats.wilcoxon(pairs[:8]).pvalue)
+
+
+def test_what_is_tested_is_what_the_table_shows():
+    best, other = flat(FEDTP, 0, 0.9, BEST), flat(FEDAVG, 0, 0.8, BELOW)
+    other.clients["test_accuracy_mean"] = np.array(BEST[::-1]) / 100 - 0.001
+    of_several = compare([best, other]).table["p_value"][1]
+    assert of_several > 0.5
+    last = compare([best, other], metric="client_mean").table["p_value"][1]
+    assert last == pytest.approx(ALL_AHEAD)
+    del other.clients["test_accuracy_mean"]
+    made = compare([best, other])
+    assert made.table["p_value"].isna().all()
+    assert any("as version 0.1.0 kept them: fedavg" in note for note in made.sheet.notes)
 
 
 @pytest.mark.parametrize(

@@ -247,3 +247,16 @@ def test_all_that_a_loaded_result_shows_is_of_one_round(tmp_path):
     with pytest.raises(Stopped):
         simulate(TINY, **often, out=path, resume=True, on_round=stop_after(3))
     assert (path / "clients.csv").read_bytes() == seen[3]
+
+
+def test_the_clients_means_over_evaluations_go_on(whole, tmp_path):
+    path = tmp_path / "run"
+    with pytest.raises(Stopped):
+        simulate(TINY, out=path, on_round=stop_after(5))  # evaluated after 2 and 4, mean of 4 and 6
+    simulate(TINY, out=path, resume=True)
+    same_files(path, whole[1])
+    table = whole[0].clients
+    assert not table["test_accuracy_mean"].equals(table["test_accuracy"])
+    weights = table["test_examples"] / table["test_examples"].sum()
+    pooled = whole[0].accuracy["mean"]
+    assert (table["test_accuracy_mean"] * weights).sum() == pytest.approx(pooled, abs=1e-6)
