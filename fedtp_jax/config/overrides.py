@@ -25,11 +25,23 @@ def set_fields(tree: dict[str, Any], fields: Mapping[str, Any]) -> None:
         dropped |= _set(tree, field, _copied(value))  # a later one may write into it
     if lost := {field: value for field, value in dropped.items() if field not in fields}:
         words = ", ".join(f"{field}={show(value)}" for field, value in lost.items())
+        kept = [field for field in lost if _fits(tree, field)]
+        hint = f"; to keep {', '.join(kept)}, give it beside the name" if kept else ""
         warnings.warn(
-            f"dropped, as set for another name than the one chosen now: {words}; to keep it, give it beside "
-            "the name",
-            stacklevel=5,
+            f"dropped, as set for another name than the one chosen now: {words}{hint}", stacklevel=5
         )
+
+
+def _fits(tree: Mapping[str, Any], field: str) -> bool:
+    """Whether the name that was chosen has such a field too."""
+    words, inner = field.split("."), dict[str, Any](tree)
+    for depth, word in enumerate(words[:-1]):
+        found = inner.get(word)
+        inner = found if isinstance(found, dict) else {}
+        if word in NAMED and inner.get("name") in NAMED[word]:
+            kind = NAMED[word][inner["name"]]
+            return field in flat(plain_values(kind()), f"{'.'.join(words[: depth + 1])}.")
+    return False
 
 
 def _copied(value: Any) -> Any:

@@ -31,9 +31,13 @@ def said():
         yield lambda: [str(w.message) for w in caught]
 
 
+FITTING = ("method.personal", "partition.clients", "partition.alpha")
+
+
 def dropped(*fields):
     what = f"dropped, as set for another name than the one chosen now: {', '.join(fields)}"
-    return f"{what}; to keep it, give it beside the name"
+    kept = [field.partition("=")[0] for field in fields if field.startswith(FITTING)]
+    return what + (f"; to keep {', '.join(kept)}, give it beside the name" if kept else "")
 
 
 def test_a_name_does_not_inherit_the_settings_of_the_one_before(file, said):
