@@ -106,7 +106,11 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         cells |= {(row, column): cell for row, cell in judged.items()}
         for row, reason in reasons.items():
             untested.setdefault(reason, []).append(f"{row} ({column})" if len(layout.columns) > 1 else row)
-    notes = [*_facts(layout, cells, metric), *_test_notes(cells, untested, metric), *unfinished]
+    notes = [
+        *_facts(layout, cells, metric),
+        *_test_notes(cells, untested, metric, [run for _, run in finished]),
+        *unfinished,
+    ]
     notes += _unknown([run for _, run in finished]) + layout.alike
     if layout.twins:
         notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
@@ -190,11 +194,17 @@ def _range(numbers: Sequence[int], what: str) -> str:
     return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
 
 
-def _test_notes(cells: Mapping[Place, Cell], untested: Mapping[str, Sequence[str]], metric: str) -> list[str]:
+def _test_notes(
+    cells: Mapping[Place, Cell],
+    untested: Mapping[str, Sequence[str]],
+    metric: str,
+    runs: Sequence[ComparedRun],
+) -> list[str]:
     """What the marks mean, and which cells could not be tested."""
     notes = []
     if any(cell.p_value is not None for cell in cells.values()):
-        when = "in the same evaluations" if metric == "accuracy" else "at the last evaluation"
+        several = metric == "accuracy" and all(run.has_means(metric) for run in runs)
+        when = "in the same evaluations" if several else "at the last evaluation"
         notes.append(
             f"Bold: the best of its column. {TIED}: not significantly worse than the best, by a paired "
             f"two-sided Wilcoxon signed-rank test over the clients' accuracies {when}, those of seeds on one "

@@ -129,14 +129,17 @@ class ComparedRun:
             return float(self.evaluated["test_accuracy"].tail(self.window).mean())
         return float(self.evaluated[f"test_{metric}"].iloc[-1])
 
-    def client_accuracies(self, metric: str) -> pd.Series | None:
+    def has_means(self, metric: str) -> bool:
+        """Whether it says what its clients reach in the evaluations that `measure` is of."""
+        return metric != "accuracy" or self.window == 1 or MEAN in self.clients
+
+    def client_accuracies(self, metric: str) -> pd.Series:
         """[N] by client, in the evaluations that `measure` is of, NaN for one that was not tested.
 
-        None if the run does not say (of version 0.1.0).
+        Those of the last evaluation where the run says no more.
         """
-        several = metric == "accuracy" and self.window > 1
-        column = MEAN if several else "test_accuracy"
-        return self.clients.set_index("client")[column] if column in self.clients else None
+        several = metric == "accuracy" and self.window > 1 and self.has_means(metric)
+        return self.clients.set_index("client")[MEAN if several else "test_accuracy"]
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from fedtp_jax.comparison.compared_run import ComparedRun
 from fedtp_jax.comparison.sheet import Cell
 
 LEVEL = 0.05
+LAST = "client_mean"  # a metric of the last evaluation
 
 
 def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[str, Cell], dict[str, str]]:
@@ -56,10 +57,10 @@ def paired_differences(
         return "no seed in common with the best"
     of_partition: dict[str, list[pd.Series]] = {}
     for seed in (seed for seed in seeds if a[seed].fingerprint == b[seed].fingerprint):
-        found = [part[seed].client_accuracies(metric) for part in (a, b)]
-        if found[0] is None or found[1] is None:
-            return "clients' accuracies of the last evaluation alone, as version 0.1.0 kept them"
-        of_partition.setdefault(a[seed].fingerprint, []).append(found[0] - found[1])
+        # runs of version 0.1.0 have the last evaluation alone: both sides are of the same evaluations
+        basis = metric if a[seed].has_means(metric) and b[seed].has_means(metric) else LAST
+        difference = a[seed].client_accuracies(basis) - b[seed].client_accuracies(basis)
+        of_partition.setdefault(a[seed].fingerprint, []).append(difference)
     if not of_partition:
         return "other partition than the best's, so no client in common"
     means = [pd.concat(found, axis=1).mean(axis=1) for found in of_partition.values()]

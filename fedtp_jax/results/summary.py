@@ -35,7 +35,7 @@ def several_in_words(results: Sequence[Result]) -> str:
 
 
 def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
-    """Plain JSON values; None for what is not finite, as the loss is where a class has no prototype."""
+    """Plain JSON values; None for what is not finite."""
     accuracy = {f"test_{name}" if name != "round" else name: v for name, v in result.accuracy.items()}
     summary = {
         "folder": str(folder),
