@@ -105,13 +105,19 @@ def _attributes_written(code: types.CodeType) -> set[str]:
     stored = {_begin(i) for i in steps if i.opname in STORES}
     found = set()
     for step, after, then in zip(steps, [*steps[1:], None], [*steps[2:], None, None], strict=True):
-        if step.opname.startswith("LOAD_FAST") and step.argval == me and after is not None:
-            changed = after.opname in ATTRIBUTES and (_begin(step) in stored or _writes(then))
+        if _loads_last(step, me) and after is not None:
+            changed = after.opname in ATTRIBUTES and (_begin(after) in stored or _writes(then))
             if changed or after.opname == "STORE_ATTR":
                 found.add(after.argval)
     # an augmented assignment loads the object, copies it, and stores last
-    begins = {_begin(i) for i in steps if i.opname.startswith("LOAD_FAST") and i.argval == me}
+    begins = {_begin(i) for i in steps if _loads_last(i, me)}
     return found | {i.argval for i in steps if i.opname == "STORE_ATTR" and _begin(i) in begins}
+
+
+def _loads_last(step: dis.Instruction, name: str) -> bool:
+    """Whether it loads a local variable, be it the second of two (Python 3.13)."""
+    last = step.argval[-1] if isinstance(step.argval, tuple) else step.argval
+    return step.opname.startswith("LOAD_FAST") and last == name
 
 
 def _writes(step: dis.Instruction | None) -> bool:
