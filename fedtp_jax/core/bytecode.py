@@ -116,8 +116,9 @@ def _attributes_written(code: types.CodeType) -> set[str]:
 
 def _loads_last(step: dis.Instruction, name: str) -> bool:
     """Whether it loads a local variable, be it the second of two (Python 3.13)."""
-    last = step.argval[-1] if isinstance(step.argval, tuple) else step.argval
-    return step.opname.startswith("LOAD_FAST") and last == name
+    if not step.opname.startswith("LOAD_FAST"):
+        return False
+    return bool((step.argval[-1] if isinstance(step.argval, tuple) else step.argval) == name)
 
 
 def _writes(step: dis.Instruction | None) -> bool:
