@@ -38,8 +38,7 @@ def _fits(tree: Mapping[str, Any], field: str) -> bool:
     for depth, word in enumerate(words[:-1]):
         found = inner.get(word)
         inner = found if isinstance(found, dict) else {}
-        if word in NAMED and inner.get("name") in NAMED[word]:
-            kind = NAMED[word][inner["name"]]
+        if kind := _kind(word, inner.get("name")):
             return field in flat(plain_values(kind()), f"{'.'.join(words[: depth + 1])}.")
     return False
 
@@ -87,9 +86,8 @@ def _is_another(section: Mapping[str, Any], where: str, name: Any) -> bool:
 
 def _chosen(section: Mapping[str, Any], where: str) -> dict[str, Any]:
     """{field: value} of the section that are no defaults."""
-    kinds = NAMED.get(where.rpartition(".")[2], {})
-    name = section.get("name", _defaults().get(where + NAME))
-    defaults = flat(plain_values(kinds[name]()), f"{where}.") if name in kinds else _defaults()
+    kind = _kind(where.rpartition(".")[2], section.get("name", _defaults().get(where + NAME)))
+    defaults = flat(plain_values(kind()), f"{where}.") if kind else _defaults()
     not_options = {f"{where}.{word}" for word in ("name", "of", "identity")}
     missing = object()
     return {
@@ -97,6 +95,11 @@ def _chosen(section: Mapping[str, Any], where: str) -> dict[str, Any]:
         for field, value in flat(section, f"{where}.").items()
         if field not in not_options and value != defaults.get(field, missing)
     }
+
+
+def _kind(section: str, name: Any) -> type | None:
+    """What is called so in this section, if anything is."""
+    return NAMED.get(section, {}).get(name) if isinstance(name, str) else None
 
 
 def _defaults() -> dict[str, Any]:
