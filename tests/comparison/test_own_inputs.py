@@ -91,6 +91,7 @@ def test_data_of_one_name_have_their_digits(first):
     assert made.table["data.identity"].tolist() == made.sheet.rows
 
 
+@pytest.mark.slow
 def test_other_groups_or_normalisation_are_other_data(first):
     x, y = arrays(0)
     assert len(compare([first, run(from_arrays(x, y, mean=(0.5,) * 4), seed=1)]).outcomes) == 2
@@ -149,6 +150,7 @@ def test_folders_know_what_they_read(first, tmp_path, capsys):
     assert any("not known to be alike" in note and "version 0.1.0" in note for note in made.sheet.notes)
 
 
+@pytest.mark.slow
 def test_a_file_is_told_by_what_is_in_it(first, tmp_path):
     file, moved = tmp_path / "mine.npz", tmp_path / "moved.npz"
     for path in (file, moved):

@@ -185,6 +185,7 @@ def test_what_cannot_be_looked_into_says_why():
         del locked.fingerprint
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from flax import linen as nn\n"

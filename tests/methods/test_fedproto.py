@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pytest
 from tiny_run import TINY
 
 from fedtp_jax import config, load_data, simulate
 from fedtp_jax.methods.fedproto import CLIENTS
 
 
+@pytest.mark.slow
 def test_a_class_without_a_prototype_is_never_predicted_and_its_loss_is_finite():
     few = dataclasses.replace(TINY.training, rounds=1, cohort_size=1)
     result = simulate(TINY, method=config.FedProto(), training=few, evaluation={"every": 1})

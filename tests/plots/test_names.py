@@ -31,6 +31,7 @@ def test_clients_are_named_by_the_classes_that_they_hold(run):
     assert {"u", "v"} <= words(result.plot_embeddings(data, superclass=["u", "v", "v"]))
 
 
+@pytest.mark.slow
 def test_a_dollar_is_a_dollar(run):
     result, _ = run
     for figure in (

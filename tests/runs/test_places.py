@@ -67,6 +67,7 @@ def test_what_was_changed_at_its_place_is_refused(stopped):
         simulate(stopped / "run" / "config.yaml", out=stopped / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_a_trace_that_was_changed_is_refused(tmp_path):
     trace = tmp_path / "trace.csv"
     trace.write_text("client,first_round,last_round\n0,1,1\n")

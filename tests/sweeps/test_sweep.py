@@ -32,6 +32,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.slow
 def test_everything_is_run_and_nothing_again(file, capsys):
     code, table, err = fedtp(capsys, "sweep", file(grid=METHODS, seeds=[0, 1]))
     assert code == 0
