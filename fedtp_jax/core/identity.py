@@ -205,13 +205,10 @@ class _Graph:
                 module = read.pop(name)
                 read |= {f"{name}.{a}": getattr(module, a, None) for a in sorted(attributes)}
         imported = [sys.modules.get(name, name) for name in sorted(bytecode.imports(code))]
-        return _Node("function", (self._code_of(code), *given, closed, read, imported))
-
-    def _code_of(self, code: types.CodeType) -> types.CodeType:
-        self.found_code = True
-        return code
+        return _Node("function", (code, *given, closed, read, imported))
 
     def _bytecode(self, code: types.CodeType) -> _Node:
+        self.found_code = True
         names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
         flags = code.co_flags & ~bytecode.HAS_DOCSTRING
         consts = bytecode.without_docstring(code)
