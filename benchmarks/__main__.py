@@ -19,6 +19,7 @@ BENCHMARKS = {
     "fashion_mnist": "accuracies beside the authors' code",
     "population": "from 100 to 1,000,000 clients: time and memory",
     "ragged": "lanes against the obvious layouts for clients of unequal size",
+    "rounding": "what another number of devices changes in the figures",
     "soak": "2,000 rounds: whether memory, files or threads grow",
     "startup": "from the command to the first round, cold and warm",
     "torture": "runs that are killed, storage that fails: what is lost",

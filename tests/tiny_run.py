@@ -1,5 +1,7 @@
 """A tiny run that many tests look at, how it is stopped, and what it is compared by."""
 
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -14,6 +16,7 @@ TINY = SimulationConfig(
     evaluation=config.Evaluation(every=2, last=2),
     checkpoint=config.Checkpoint(every=2, keep=2),
 )
+AS_RUN = dataclasses.replace(TINY, engine=config.Engine(devices=4))  # what auto is where it runs
 
 
 class Stopped(Exception):

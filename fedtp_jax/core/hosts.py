@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 from fedtp_jax.core.errors import UserError
 
 T = TypeVar("T")
+_split = [-1]  # what `split_cpu` has asked for, which it may ask anew
 PIECE = 2**22  # bytes that are sent at once: one shape, so one program, for anything
 
 
@@ -89,16 +90,32 @@ def gather(numbers: Any) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(numbers))
 
 
-def split_cpu() -> None:
-    """Ask XLA for one CPU device per core, unless the user has already said how many or the backend runs.
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_is_chosen() -> bool:
+    """Whether somebody has said, in time, how many devices the CPU is: the user or `split_cpu`."""
+    flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    return flag or _cpu_devices() >= 0
+
+
+def split_cpu(devices: int = 1) -> None:
+    """Ask XLA for one CPU device per core, `devices` at least, unless the user has said how many.
 
     Lanes on separate devices share no locks, one device's cores share every operation.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not chosen and jax.config.jax_num_cpu_devices < 0:  # type: ignore[attr-defined]
-        with contextlib.suppress(RuntimeError):  # the backend runs already: take what it has
-            jax.config.update("jax_num_cpu_devices", cores)
+    wanted = max(cores(), devices)
+    if cpu_is_chosen() and (_cpu_devices() != _split[-1] or wanted <= _split[-1]):
+        return
+    with contextlib.suppress(RuntimeError):  # the backend runs already: take what it has
+        jax.config.update("jax_num_cpu_devices", wanted)
+        _split.append(wanted)
+
+
+def _cpu_devices() -> int:
+    return int(jax.config.jax_num_cpu_devices)  # type: ignore[attr-defined]
 
 
 def check_devices() -> None:

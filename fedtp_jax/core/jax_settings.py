@@ -7,6 +7,8 @@ from typing import ParamSpec, TypeVar
 
 import jax
 
+from fedtp_jax.core import hosts
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -19,7 +21,11 @@ def settings(x64: bool, rank_promotion: str) -> Iterator[None]:
 
 
 def in_our_settings() -> contextlib.AbstractContextManager[None]:
-    """Numbers of 32 bits, and ranks that are promoted: every result is that of a JAX as it comes."""
+    """Numbers of 32 bits, and ranks that are promoted: every result is that of a JAX as it comes.
+
+    If nobody has used JAX yet, a CPU is a device for each core from here on.
+    """
+    hosts.split_cpu()
     return settings(False, "allow")
 
 

@@ -239,7 +239,7 @@ class Result(Pictures):
             np.flatnonzero(self.partition.train.sizes),
             held_out_clients(self.config, self.partition.train.sizes),
         )
-        mesh = open_mesh(self.config.engine.devices)
+        mesh = open_mesh("auto", before=self.config.engine.devices)
         novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, ids, mesh)
         return personalize(novel, name_of(self.config.method), modes, settings)
 

@@ -17,10 +17,11 @@ from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.core.jax_settings import in_our_settings, under_present_settings
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
+from fedtp_jax.engine.mesh import decide_devices
 from fedtp_jax.results.result import Result
 from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume, Run
 from fedtp_jax.simulation.setup import share_programs
-from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder
+from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, read_devices
 
 if TYPE_CHECKING:
     from fedtp_jax.runs.display import Display
@@ -119,6 +120,7 @@ def simulate(
     config = _configuration(config, data, settings)
     hosts.check_same("config", config)
     folder = _free_folder(out, resume)
+    config = _on_devices(config, folder if resume else None)
     examples = (
         data if isinstance(data, Dataset) else hosts.together(functools.partial(_load, config, bool(resume)))
     )
@@ -135,6 +137,13 @@ def simulate(
         run = Run(config, examples)
         run.open(folder, resume)
         return loop(run)
+
+
+def _on_devices(config: SimulationConfig, resumed: Path | None) -> SimulationConfig:
+    """`config` with the number of devices that it has here, which is part of its result."""
+    before = hosts.from_first(functools.partial(read_devices, resumed)) if resumed else "auto"
+    devices = decide_devices(config.engine.devices, before)
+    return dataclasses.replace(config, engine=dataclasses.replace(config.engine, devices=devices))
 
 
 def _load(config: SimulationConfig, resumed: bool) -> Dataset:

@@ -3,9 +3,11 @@
 import os
 import platform
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 import jax
+
+from fedtp_jax.core import hosts
 
 PACKAGES = ("fedtp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pandas")
 SWITCHES = ("jax_default_prng_impl", "jax_threefry_partitionable", "jax_default_matmul_precision")
@@ -19,9 +21,9 @@ def jax_switches() -> dict[str, Any]:
     return found | {XLA_FLAGS: " ".join(flag for flag in flags if "device_count" not in flag) or None}
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions, devices and machine: what a reader needs to judge or repeat a run."""
-    devices = jax.devices()
+def describe_environment(used: int | Literal["auto"] = "auto") -> dict[str, Any]:
+    """Versions, machine and so many of its devices, by default all: what it takes to repeat a run."""
+    devices = jax.devices()[: None if used == "auto" else used]
     return {
         "versions": {name: metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -32,12 +34,15 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """What the last digits of a result may depend on: versions, backend, number of devices."""
-    environment = describe_environment()
+def machine(used: int | Literal["auto"]) -> dict[str, Any]:
+    """What the order of sums may depend on: versions, backend, devices of the run, threads of a CPU."""
+    environment = describe_environment(used)
+    cpu = environment["backend"] == "cpu"
     return {
         **environment["versions"],
         "python": environment["python"],
         "backend": environment["backend"],
         "devices": len(environment["devices"]),
+        # XLA's pool, for whose size it compiles
+        **({"threads": max(hosts.cores(), len(jax.local_devices()))} if cpu else {}),
     }

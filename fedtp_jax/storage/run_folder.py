@@ -8,7 +8,9 @@ run that was asked to end before its last round.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import yaml
 
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.storage.csv_log import CsvLog
@@ -153,6 +155,20 @@ def read_inputs(run: RunFolder) -> dict[str, str]:
         return dict(json.loads(run.environment.read_text("utf-8"))["inputs"])
     except (OSError, ValueError, LookupError, TypeError):
         return {}
+
+
+def read_devices(path: Path) -> int | Literal["auto"]:
+    """How many devices the run in `path`, or the first of its seeds', was begun with; auto: none says it."""
+    for folder in (path, *sorted(path.glob("seed-*"))):
+        run = RunFolder(folder)
+        try:
+            devices = yaml.safe_load(run.config.read_text("utf-8"))["engine"]["devices"]
+            if devices == "auto":  # as version 0.1.0 left it
+                devices = len(json.loads(run.environment.read_text("utf-8"))["devices"])
+            return int(devices)
+        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+            continue
+    return "auto"
 
 
 class SeedsFolder:

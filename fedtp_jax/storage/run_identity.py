@@ -20,7 +20,8 @@ from fedtp_jax.storage.same_run import check_switches
 
 def write_header(run: RunFolder, config: SimulationConfig, spec: DataSpec, partition: Partition) -> None:
     """The files of a run's folder that are known before the first round."""
-    write_json(run.environment, {**describe_environment(), "inputs": spec.inputs(config)})
+    environment = describe_environment(config.engine.devices)
+    write_json(run.environment, {**environment, "inputs": spec.inputs(config)})
     save_partition(partition, run.partition)
     write_atomically(run.config, to_yaml(config))  # last: it makes the folder one of a run
 
@@ -30,7 +31,7 @@ def checkpoint_meta(config: SimulationConfig, spec: DataSpec) -> dict[str, Any]:
     return {
         "config": to_dict(config),
         "task": dataclasses.asdict(spec),
-        "machine": machine(),
+        "machine": machine(config.engine.devices),
         "switches": jax_switches(),
     }
 

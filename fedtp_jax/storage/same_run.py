@@ -16,6 +16,7 @@ from fedtp_jax.storage.environment import XLA_FLAGS, jax_switches, machine
 from fedtp_jax.storage.run_folder import RunFolder, read_inputs
 
 BITS = ("jax_default_matmul_precision", XLA_FLAGS)
+DEVICES = "engine.devices"
 OF, IDENTITY = ".of", ".identity"
 WORDS = {
     "identity": "data set (its groups, normalisation or names of classes differ)",
@@ -38,10 +39,11 @@ def check_same_run(
                 f"{path}: was run on another {what} ({saved} there, {here} here); "
                 "resume on the same data, or start a new run"
             )
+    before = meta["machine"]
     changed = [
-        f"{name} {meta['machine'].get(name)} there, {value} here"
-        for name, value in machine().items()
-        if meta["machine"].get(name) != value
+        f"{name} {before[name]} there, {value} here"
+        for name, value in machine(config.engine.devices).items()
+        if name != "devices" and before.get(name, value) != value
     ]
     there, here = meta.get("switches", {}), jax_switches()  # version 0.1.0 did not note them
     changed += [
@@ -51,8 +53,8 @@ def check_same_run(
     ]
     if changed:
         warnings.warn(
-            f"resumed on another machine ({'; '.join(changed)}): "
-            "the result may differ in the last digits from a run that was never stopped",
+            f"resumed on another machine ({'; '.join(changed)}): sums may be made in another order, so "
+            "figures may differ from those of a run that was never stopped (docs/resume.md says by how much)",
             stacklevel=7,
         )
 
@@ -73,7 +75,7 @@ def check_config(meta: Mapping[str, Any], config: SimulationConfig, path: Path) 
 
 
 def _settings_changed(there: Mapping[str, Any], here: Mapping[str, Any], parts: list[str]) -> list[str]:
-    left_out = {*PLACES, *(f"{part}.name" for part in parts)}
+    left_out = {*PLACES, DEVICES, *(f"{part}.name" for part in parts)}  # of devices another warning tells
     return differences(
         *(
             {

@@ -14,6 +14,7 @@ from fedtp_jax.config.load import load_config
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import differences, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
+from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
@@ -214,6 +215,8 @@ def check(file: Path, combinations: Sequence[Combination]) -> None:
 
     Nor may a file hold anything else than what finished seeds were run on.
     """
+    # before anything here starts JAX
+    hosts.split_cpu(max([1, *(d for c in combinations if (d := c.config.engine.devices) != "auto")]))
     data: dict[Any, Dataset] = {}
     for combination in sorted(combinations, key=lambda one: repr(one.config.data)):
         config = dataclasses.replace(combination.config, seed=combination.seeds[0])

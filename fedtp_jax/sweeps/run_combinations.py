@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from fedtp_jax.comparison.compared_run import ComparedRun
+from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.runs.display import RunDisplay, Stop
 from fedtp_jax.runs.run import Progress
@@ -152,7 +153,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             process_group=0,
-            env={**child_environment(len(cores), processes), PARENT: str(os.getpid())},
+            env={**child_environment(processes), PARENT: str(os.getpid())},
         )
         if hasattr(os, "sched_setaffinity"):  # XLA sizes its pool of threads by it
             with contextlib.suppress(OSError):  # it has ended already, or may not be told
@@ -189,9 +190,15 @@ def _reason(code: int, lines: Sequence[str]) -> str:
     return told[-1].partition(": ")[2] if told else lines[-1]
 
 
-def child_environment(cores: int, processes: int) -> dict[str, str]:
-    """The shares that a child takes of the cores, and of a GPU's memory, where the user has said nothing."""
-    shares = {"JAX_NUM_CPU_DEVICES": str(cores), "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / processes:.3f}"}
+def child_environment(processes: int) -> dict[str, str]:
+    """A child's share of a GPU's memory, where the user has said nothing; CPU devices as without the others.
+
+    With as many devices, and threads, as a run that is alone it gives the same bits.
+    """
+    shares = {
+        "JAX_NUM_CPU_DEVICES": str(hosts.cores()),
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / processes:.3f}",
+    }
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         del shares["JAX_NUM_CPU_DEVICES"]
     return {**shares, **os.environ}

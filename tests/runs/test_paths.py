@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import fedtp
-from tiny_run import TINY, same_files
+from tiny_run import AS_RUN, TINY, same_files
 
 from fedtp_jax import Result, compare, load_config, simulate
 from fedtp_jax.config.plain import to_yaml
@@ -27,7 +27,7 @@ def test_from_python(home, whole):
     shutil.copytree(path, home / "run")
     assert Result.load("~/run").accuracy == result.accuracy
     assert compare(["~/run"]).table["mean"].tolist() == [result.accuracy["mean"]]
-    assert load_config("~/run/config.yaml") == TINY
+    assert load_config("~/run/config.yaml") == AS_RUN
     result.save("~/saved")
     assert (home / "saved" / "config.yaml").is_file()
     simulate("~/run/config.yaml", out="~/run", resume=True)

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import TINY, Stopped, same_files, same_state, stop_after
+from tiny_run import AS_RUN, TINY, Stopped, same_files, same_state, stop_after
 
 from fedtp_jax import Result, UserError, config, from_arrays, load_config, simulate
 from fedtp_jax.config.plain import to_yaml
@@ -73,7 +73,7 @@ def test_the_run_folder_is_complete(whole):
         "checkpoints",
         "report.html",
     }
-    assert load_config(path / "config.yaml") == TINY
+    assert load_config(path / "config.yaml") == AS_RUN
     assert sorted(p.name for p in (path / "checkpoints").iterdir()) == ["4", "6"]
 
 

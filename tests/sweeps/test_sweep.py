@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import time
 import warnings
@@ -179,9 +178,6 @@ def test_processes_end_with_a_sweep_that_is_killed(file, capsys):
 def test_several_at_once(file, capsys):
     name = file(grid=BAD, seeds=[0])
     check_one_failed(*fedtp(capsys, "sweep", name, "--processes", "2"))
-    environment = Path("runs/tiny/learning_rate=0.1/seed-0/environment.json").read_text()
-    share = len(os.sched_getaffinity(0)) // 2
-    assert len(json.loads(environment)["devices"]) == max(share, 1)
     code, _, err = fedtp(capsys, "sweep", name, "--processes", "2")
     assert code == 1
     assert lines(err) == []
