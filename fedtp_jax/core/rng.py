@@ -9,6 +9,8 @@ import enum
 import jax
 import numpy as np
 
+STREAMS = 2  # version of what `generator` gives; 1 is that of fedtp_jax 0.1.0
+
 
 class Purpose(enum.IntEnum):
     """What a stream is for. The numbers are part of every result: never renumber."""
@@ -28,8 +30,14 @@ class Purpose(enum.IntEnum):
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:
-    """NumPy generator of the stream (seed, purpose, integers)."""
-    return np.random.default_rng([seed, int(purpose), *integers])
+    """NumPy generator of the stream (seed, purpose, integers), each of at most 32 bits.
+
+    NumPy takes missing words for zeros. The last word here is never zero and counts the integers, so that no
+    two streams are one, nor one of them that of a seed alone.
+    """
+    words = [seed, int(purpose), *integers, 1 + len(integers)]
+    assert all(0 <= word < 2**32 for word in words), "a larger one would become two words"
+    return np.random.default_rng(words)
 
 
 def key(seed: int, purpose: Purpose, *integers: int) -> jax.Array:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fedtp_jax.config import Natural, SimulationConfig, name_of
-from fedtp_jax.core import hosts, tree
+from fedtp_jax.core import hosts, rng, tree
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.array_checks import refuse_masked
@@ -204,7 +204,7 @@ class Result(Pictures):
         settings: Adaptation | None = None,
     ) -> Personalized:
         """As `personalize`, for clients (default: all) that this run held out; `data` are the run's own."""
-        held_out = held_out_clients(self.config, self.partition.train.sizes)
+        held_out = self._held_out()
         if not len(held_out):
             raise UserError(
                 "training.held_out: 0, so every client took part in training; run with training.held_out=10, "
@@ -237,11 +237,20 @@ class Result(Pictures):
         task, method = self._built
         takes_part = np.setdiff1d(
             np.flatnonzero(self.partition.train.sizes),
-            held_out_clients(self.config, self.partition.train.sizes),
+            self._held_out(),
         )
         mesh = open_mesh("auto", before=self.config.engine.devices)
         novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, ids, mesh)
         return personalize(novel, name_of(self.config.method), modes, settings)
+
+    def _held_out(self) -> np.ndarray:
+        """Ids of the clients that this run held out."""
+        if self.config.training.held_out and self.task.streams != rng.STREAMS:
+            raise UserError(
+                "training.held_out: the run is of fedtp_jax 0.1.0, whose random streams are others, so who "
+                "was held out is not known here; pip install fedtp_jax==0.1.0, or run it anew"
+            )
+        return held_out_clients(self.config, self.partition.train.sizes)
 
     @under_our_settings
     def save(self, path: str | Path) -> None:

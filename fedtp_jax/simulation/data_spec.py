@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedtp_jax.config import PartitionFile, SimulationConfig
+from fedtp_jax.core import rng
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import identity
 from fedtp_jax.data.dataset import Dataset
@@ -27,7 +28,8 @@ class DataSpec:
     `std` normalise inputs on their last axis, uint8 ones after division by 255; text enters as it is. `dtype`
     is that of the inputs as the data set holds them, "uint8", "float32" or "text".
     `class_names`: as in Dataset. `name` is that of the data set; `identity` a fingerprint of all of it,
-    groups, normalisation and names of classes too; `trace` one of the clients' availability.
+    groups, normalisation and names of classes too; `trace` one of the clients' availability. `streams`:
+    version of the random streams.
     """
 
     input_shape: tuple[int, ...]
@@ -44,6 +46,7 @@ class DataSpec:
     name: str = ""
     identity: str = ""
     trace: str = ""
+    streams: int = 1
 
     @classmethod
     def of(cls, data: Dataset, partition: Partition, trace: str = "") -> "DataSpec":
@@ -62,6 +65,7 @@ class DataSpec:
             data.name,
             _identity(data),
             trace,
+            rng.STREAMS,
         )
 
     def inputs(self, config: SimulationConfig) -> dict[str, str]:

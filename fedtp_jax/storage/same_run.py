@@ -29,6 +29,12 @@ def check_same_run(
 ) -> None:
     """UserError unless a checkpoint is of this configuration and data; another machine is warned of."""
     check_config(meta, config, path)
+    if was.streams != spec.streams:
+        version = meta["machine"]["fedtp_jax"]
+        raise UserError(
+            f"{path}: was begun with fedtp_jax {version}, whose random streams are others than this one's; "
+            f"go on with it after pip install fedtp_jax=={version}, or start a new run"
+        )
     # the data themselves first: other data have another mean as well
     for name in dict.fromkeys(["data", *(field.name for field in dataclasses.fields(spec))]):
         here, saved = getattr(spec, name), getattr(was, name)
