@@ -18,6 +18,7 @@ def history(rounds, every):
             "drawn": 5,
             "clients": 5,
             "stragglers": 0,
+            "share_done": 1.0,
             "void": 0,
             "excluded": 0,
             "excluded_clients": "",

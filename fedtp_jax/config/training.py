@@ -59,10 +59,17 @@ class Participation:
     dropout: float = option(0.0, "probability that a drawn client does not return", ge=0, lt=1)
     stragglers: float = option(0.0, "probability that a drawn client does only part of its steps", ge=0, le=1)
     straggler_share: float = option(
-        0.1, "least share of its local steps that a straggler does; uniform from there to 1", gt=0, le=1
+        0.1,
+        "least share of its local steps that a straggler does; uniform from there to 1, rounded up to whole "
+        "steps",
+        gt=0,
+        le=1,
     )
     over_selection: float = option(
-        1.0, "draw so many times the cohort; the round takes the first cohort_size that return", ge=1
+        1.0,
+        "draw so many times the cohort; the round takes the first cohort_size that return: the less a "
+        "straggler does, the later it is, and the others come before it in an order drawn by lot",
+        ge=1,
     )
     minimum: int = option(1, "a round to which fewer clients return is void: it changes nothing", ge=1)
     trace: str | None = option(

@@ -39,11 +39,11 @@ class Result(Pictures):
     Attributes:
       config: the configuration it ran with.
       history: a row per round: round, clients that were drawn, clients that returned, stragglers among them,
-        void (1 if too few returned), excluded (how many returned what is not finite) and excluded_clients
-        (their ids), examples, bytes_down and bytes_up (of all clients), train_loss, and for evaluated rounds
-        test_accuracy (pooled over examples), test_client_mean,
-        test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test. Accuracies are
-        fractions.
+        share_done (of its local steps, mean over these clients), void (1 if too few returned), excluded (how
+        many returned what is not finite) and excluded_clients (their ids), examples, bytes_down and bytes_up
+        (of all clients), train_loss, and for evaluated rounds test_accuracy (pooled over examples),
+        test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test.
+        Accuracies are fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
         last evaluations), test_loss (NaN without test examples, and for clients that are held out),

@@ -28,6 +28,7 @@ def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> d
         "drawn": result.drawn,
         "clients": result.clients,
         "stragglers": result.stragglers,
+        "share_done": None if np.isnan(result.share_done) else result.share_done,
         "void": int(result.void),
         "excluded": len(result.excluded),
         "excluded_clients": " ".join(map(str, result.excluded)),
@@ -95,7 +96,10 @@ def participation_notes(history: pd.DataFrame) -> list[str]:
     if missing:
         notes.append(f"{missing:,} of {total['drawn']:,} clients that were asked did not return in time.")
     if total["stragglers"]:
-        notes.append(f"{total['stragglers']:,} of those that returned did only part of their local steps.")
+        notes.append(
+            f"{total['stragglers']:,} of those that returned did only part of their local steps"
+            f"{_share(history)}."
+        )
     if total["void"]:
         notes.append(f"{total['void']:,} rounds were void: too few clients returned.")
     if total["excluded"]:
@@ -103,6 +107,14 @@ def participation_notes(history: pd.DataFrame) -> list[str]:
             f"{total['excluded']:,} uploads were not finite and were left out; clients.csv says whose."
         )
     return notes
+
+
+def _share(history: pd.DataFrame) -> str:
+    """What part, on the mean over the stragglers; version 0.1.0 did not say."""
+    if "share_done" not in history:
+        return ""
+    left = ((1 - history["share_done"]) * history["clients"]).sum()
+    return f", {1 - left / history['stragglers'].sum():.0%} of them on the mean"
 
 
 def report_run(

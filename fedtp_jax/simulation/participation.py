@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config import SimulationConfig, Training
 from fedtp_jax.core import rng
 from fedtp_jax.core.errors import UserError, in_one_line, user_path
-from fedtp_jax.engine.schedule import sample_cohort
+from fedtp_jax.engine.schedule import sample_cohort, steps_of
 from fedtp_jax.partitions.partition import Partition
 
 FOREVER = 2**31  # no run has so many rounds
@@ -24,14 +24,24 @@ COLUMNS = ["client", "first_round", "last_round"]
 class Participants(NamedTuple):
     """Of one round.
 
-    ids: [K] ascending, of the clients that return; share: [K] of its local steps that each does, at most 1;
-    drawn: how many were asked; stragglers: how many of those that return do less than all.
+    ids: [K] ascending, of the clients that return; steps: [K] local steps that each does, of whole [K];
+    drawn: how many were asked.
     """
 
     ids: np.ndarray
-    share: np.ndarray
+    steps: np.ndarray
+    whole: np.ndarray
     drawn: int
-    stragglers: int
+
+    @property
+    def stragglers(self) -> int:
+        """How many of those that return do less than all."""
+        return int((self.steps < self.whole).sum())
+
+    @property
+    def share_done(self) -> float:
+        """Mean share of its local steps that a client does; NaN where none returns."""
+        return float((self.steps / self.whole).mean()) if len(self.ids) else math.nan
 
 
 class Participation:
@@ -40,6 +50,7 @@ class Participation:
     Attributes:
       clients: ids, ascending, of the clients that take part in the simulation: all but those held out.
       candidates: of these the ones that hold train examples.
+      local_steps: [N] of each client in a round, if it does all.
     """
 
     def __init__(self, config: SimulationConfig, partition: Partition) -> None:
@@ -48,6 +59,7 @@ class Participation:
         self._ask = math.ceil(round(self._size * self._settings.over_selection, 9))
         self.clients = np.setdiff1d(np.arange(partition.num_clients), held_out_clients(config, sizes))
         self.candidates = self.clients[sizes[self.clients] > 0]
+        self.local_steps = local_steps(training, sizes)
         self._check()
         self._available = trace_of(config, partition)
         # a round asks twice, before and after it: a million candidates are drawn from once
@@ -84,13 +96,16 @@ class Participation:
                 share = s.straggler_share + (1 - s.straggler_share) * share if slow < s.stragglers else 1.0
             if returns >= s.dropout:
                 takes_part.append((int(k), share))
-        if len(takes_part) > self._size:  # the rest comes too late
+        if len(takes_part) > self._size:
+            # the less of its work a client does in the round's time, the later it would be done with all
             order = rng.generator(self._seed, rng.Purpose.PARTICIPATION, round)
-            first = np.sort(order.permutation(len(takes_part))[: self._size])
-            takes_part = [takes_part[i] for i in first]
+            by_lot = order.permutation(len(takes_part))
+            first = sorted(by_lot, key=lambda i: -takes_part[i][1])[: self._size]
+            takes_part = [takes_part[i] for i in sorted(first)]
         ids = np.array([k for k, _ in takes_part], np.int64)
-        shares = np.array([share for _, share in takes_part], np.float64)
-        return Participants(ids, shares, len(asked), int((shares < 1).sum()))
+        shares, whole = np.array([share for _, share in takes_part]), self.local_steps[ids]
+        steps = np.ceil(shares * whole - 1e-9).astype(np.int64)  # so one at least
+        return Participants(ids, steps, whole, len(asked))
 
     def _drawn(self, round: int) -> np.ndarray:
         """Ids, ascending, of the clients that are asked: as many as there are, if too few are available."""
@@ -98,6 +113,13 @@ class Participation:
         if self._available is not None:
             there = there[self._available.at(round)[there]]
         return sample_cohort(self._seed, round, there, min(self._ask, len(there)))
+
+
+def local_steps(training: Training, sizes: np.ndarray) -> np.ndarray:
+    """[N] local steps of a round for shards of these sizes [N]."""
+    if training.local_steps is not None:
+        return np.full(len(sizes), training.local_steps)
+    return np.asarray(training.local_epochs * steps_of(sizes, training.batch_size))
 
 
 def held_out_clients(config: SimulationConfig, sizes: np.ndarray) -> np.ndarray:

@@ -18,15 +18,17 @@ class RoundResult(NamedTuple):
     """What one round did.
 
     drawn: clients that were asked; clients: those that returned, stragglers among them did only part of their
-    steps; excluded: ids of those whose numbers are not finite; void: whether too few returned, so that
-    nothing changed; train_loss by example, NaN if void; occupancy: share of the lanes' steps that trained
-    somebody; bytes_down, bytes_up: sent by the server to all that were asked, and back by those that
-    returned, if nothing is compressed; host_seconds: preparation of its waves, beside the devices' work.
+    steps; share_done: mean share of its local steps that a client did; excluded: ids of those whose numbers
+    are not finite; void: whether too few returned, so that nothing changed; train_loss by example, NaN if
+    void; occupancy: share of the lanes' steps that trained somebody; bytes_down, bytes_up: sent by the server
+    to all that were asked, and back by those that returned, if nothing is compressed; host_seconds:
+    preparation of its waves, beside the devices' work.
     """
 
     drawn: int
     clients: int
     stragglers: int
+    share_done: float
     excluded: tuple[int, ...]
     void: bool
     train_loss: float
@@ -40,9 +42,8 @@ class RoundResult(NamedTuple):
 def void_round(asked: Participants, traffic: tuple[int, int]) -> RoundResult:
     """Of a round to which too few clients returned; `traffic` of one client, down and up."""
     down, up = asked.drawn * traffic[0], len(asked.ids) * traffic[1]
-    return RoundResult(
-        asked.drawn, len(asked.ids), asked.stragglers, (), True, np.nan, 0, np.nan, down, up, 0.0
-    )
+    counts = asked.drawn, len(asked.ids), asked.stragglers, asked.share_done
+    return RoundResult(*counts, (), True, np.nan, 0, np.nan, down, up, 0.0)
 
 
 def check_excluded(

@@ -15,7 +15,7 @@ from fedtp_jax.core import rng, tree
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.population import Population, Rows
-from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches, steps_of
+from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches
 from fedtp_jax.engine.waves import Prepared, Wave
 from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
 from fedtp_jax.evaluation.evaluate import Evaluator, evaluated_clients
@@ -73,9 +73,7 @@ class Simulator:
         training = self.config.training
         sizes = self.partition.train.sizes[self.participation.candidates]
         batch = min(training.batch_size, int(sizes.max()))
-        steps = training.local_epochs * steps_of(sizes, batch)
-        if training.local_steps is not None:
-            steps = np.full(len(sizes), training.local_steps)
+        steps = self.participation.local_steps[self.participation.candidates]
         return self.bench.plan(steps, training.cohort_size, batch, self.row_bytes, self._bytes, like)
 
     @functools.cached_property
@@ -135,7 +133,7 @@ class Simulator:
     def prepare(self, round: int) -> Iterator[Prepared]:
         """The waves of `round`, none if it is void; a function of the seed and the round alone."""
         training = self.config.training
-        cohort, shares, *_ = self.participation.participants(round)
+        cohort, steps, *_ = self.participation.participants(round)
         if len(cohort) < training.participation.minimum:
             return
         rate = learning_rate_factor(training.schedule, round, training.rounds)
@@ -143,20 +141,15 @@ class Simulator:
         for first in range(0, len(cohort), size):
             part = slice(first, first + size)
             batches = [
-                self._batches(round, int(k), share)
-                for k, share in zip(cohort[part], shares[part], strict=True)
+                self._batches(round, int(k), int(n)) for k, n in zip(cohort[part], steps[part], strict=True)
             ]
             yield self.prepare_wave(cohort[part], batches, cohort, rate)
 
-    def _batches(self, round: int, client: int, share: float) -> Batches:
-        """The client's local steps in `round`, or only this share of them, but one at least."""
-        training, shard = self.config.training, self.bench.train_positions(client)
-        steps, batch = training.local_steps, self.layout.batch
-        if share < 1:
-            steps = steps or training.local_epochs * int(steps_of(len(shard), batch))
-            steps = max(1, int(share * steps))
+    def _batches(self, round: int, client: int, steps: int) -> Batches:
+        """The client's first `steps` local steps in `round`."""
         order = rng.generator(self.config.seed, rng.Purpose.BATCHES, round, client)
-        return shuffled_batches(shard, training.local_epochs, batch, order, steps)
+        shard, epochs = self.bench.train_positions(client), self.config.training.local_epochs
+        return shuffled_batches(shard, epochs, self.layout.batch, order, steps)
 
     def prepare_wave(
         self, clients: np.ndarray, batches: Sequence[Batches], cohort: np.ndarray, rate: float = 1.0
@@ -222,6 +215,7 @@ class Simulator:
             drawn=asked.drawn,
             clients=total,
             stragglers=asked.stragglers,
+            share_done=asked.share_done,
             excluded=tuple(sorted(excluded)),
             void=False,
             train_loss=float(upload.loss) / max(float(upload.examples), 1.0),

@@ -21,9 +21,10 @@ from fedtp_jax.simulation.rounds import Simulator
 CANDIDATES = np.arange(0, 2000, 2)
 
 
-def draw(rounds=20, size=200, seed=1, candidates=CANDIDATES, **fields):
+def draw(rounds=20, size=200, seed=1, candidates=CANDIDATES, steps=1000, **fields):
     """Participants of the first rounds; of 2,000 clients the candidates hold an example."""
-    training = config.Training(cohort_size=size, participation=config.Participation(**fields))
+    participation = config.Participation(**fields)
+    training = config.Training(cohort_size=size, local_steps=steps, participation=participation)
     shards = Shards.from_owners(candidates, 2000)
     settings = config.SimulationConfig(seed=seed, training=training)
     made = Participation(settings, Partition(shards, shards))
@@ -33,7 +34,7 @@ def draw(rounds=20, size=200, seed=1, candidates=CANDIDATES, **fields):
 def test_by_default_the_whole_cohort_takes_part():
     for round, one in enumerate(draw()):
         np.testing.assert_array_equal(one.ids, sample_cohort(1, round, CANDIDATES, 200))
-        assert (one.share == 1).all()
+        assert (one.steps == one.whole).all() and one.share_done == 1
         assert (one.drawn, one.stragglers) == (200, 0)
 
 
@@ -41,7 +42,7 @@ def test_dropouts_and_stragglers_are_as_frequent_as_asked():
     rounds = draw(dropout=0.3, stragglers=0.5, straggler_share=0.2)
     returned = np.mean([len(one.ids) / one.drawn for one in rounds])
     assert returned == pytest.approx(0.7, abs=0.03)
-    shares = np.concatenate([one.share for one in rounds])
+    shares = np.concatenate([one.steps / one.whole for one in rounds])
     assert np.mean(shares < 1) == pytest.approx(0.5, abs=0.03)
     slow = shares[shares < 1]
     assert slow.min() >= 0.2
@@ -50,7 +51,7 @@ def test_dropouts_and_stragglers_are_as_frequent_as_asked():
     again = draw(dropout=0.3, stragglers=0.5, straggler_share=0.2)
     other = draw(dropout=0.3, stragglers=0.5, straggler_share=0.2, seed=2)
     assert all(
-        np.array_equal(a.ids, b.ids) and np.array_equal(a.share, b.share)
+        np.array_equal(a.ids, b.ids) and np.array_equal(a.steps, b.steps)
         for a, b in zip(rounds, again, strict=True)
     )
     assert not np.array_equal(rounds[0].ids, other[0].ids)
@@ -66,6 +67,28 @@ def test_over_selection_fills_the_cohort_and_no_more():
         UserError, match=r"cohort_size: 200 times participation.over_selection 6.0 is more than"
     ):
         draw(over_selection=6.0)
+
+
+@pytest.mark.parametrize(("least", "steps"), [(0.9, 3), (0.5, 3), (0.5, 1), (0.1, 7), (1 / 3, 3), (1.0, 4)])
+def test_a_straggler_does_at_least_its_share_and_one_step(least, steps):
+    rounds = draw(stragglers=1.0, straggler_share=least, steps=steps)
+    done = np.concatenate([one.steps for one in rounds])
+    assert max(1, least * steps) <= done.min() <= least * steps + 1 and done.max() == steps
+    assert sum(one.stragglers for one in rounds) == (done < steps).sum(), "who did all is none"
+    assert np.mean([one.share_done for one in rounds]) == pytest.approx((done / steps).mean())
+
+
+def test_over_selection_takes_the_faster_ones():
+    everybody = draw(stragglers=0.5, straggler_share=0.2, size=200)
+    rounds = draw(stragglers=0.5, straggler_share=0.2, size=200, over_selection=1.5)
+    assert np.mean([one.stragglers for one in everybody]) == pytest.approx(100, rel=0.1)
+    # of 300 that return some 150 do all; of the 150 stragglers the fastest 50 are in time
+    assert np.mean([one.stragglers for one in rounds]) == pytest.approx(50, rel=0.25)
+    for one in rounds:
+        slow = (one.steps / one.whole)[one.steps < one.whole]
+        assert slow.min() > 0.6
+    ids = np.concatenate([one.ids for one in rounds])
+    assert ids.mean() == pytest.approx(CANDIDATES.mean(), rel=0.05), "by lot, not by number"
 
 
 def test_a_trace_says_who_is_available(tmp_path):
@@ -99,15 +122,17 @@ def test_a_straggler_does_the_first_of_its_steps():
     whole = simulator("fedavg", "vit", training=participating())
     slow = simulator("fedavg", "vit", training=participating(stragglers=1.0, straggler_share=0.5))
     for client in range(CLIENTS):
-        everything, part = whole._batches(0, client, 1.0), slow._batches(0, client, 0.6)
+        steps = int(slow.participation.local_steps[client])
+        everything, part = whole._batches(0, client, steps), slow._batches(0, client, max(1, steps - 2))
+        assert (len(everything.valid), len(part.valid)) == (steps, max(1, steps - 2))
         steps = len(part.valid)
-        assert steps == max(1, int(0.6 * len(everything.valid)))
         np.testing.assert_array_equal(part.positions, everything.positions[:steps])
     cohort = slow.participation.participants(0)
     (wave,) = slow.prepare(0)
     assert wave.useful_steps == sum(
-        len(slow._batches(0, int(k), share).valid) for k, share in zip(cohort.ids, cohort.share, strict=True)
+        len(slow._batches(0, int(k), int(n)).valid) for k, n in zip(cohort.ids, cohort.steps, strict=True)
     )
+    assert wave.useful_steps < sum(cohort.whole)
 
 
 @pytest.mark.slow
@@ -117,7 +142,9 @@ def test_who_drops_out_is_as_if_never_drawn():
     cohort = sim.participation.participants(round).ids
     state, result = sim.round(sim.init(), round, sim.prepare(round))
     assert (result.drawn, result.clients) == (3, 2)
-    wave = sim.prepare_wave(cohort, [sim._batches(round, int(k), 1.0) for k in cohort], cohort)
+    wave = sim.prepare_wave(
+        cohort, [sim._batches(round, int(k), int(sim.participation.local_steps[k])) for k in cohort], cohort
+    )
     expected, _ = sim.round(sim.init(), round, [wave])
     jax.tree.map(np.testing.assert_array_equal, state._replace(rows={}), expected._replace(rows={}))
     assert result.bytes_down == 3 * sim.traffic[0]
@@ -128,7 +155,7 @@ def test_any_number_of_returns_fits_the_waves():
     training = dataclasses.replace(participating(dropout=0.4), cohort_size=4)
     engine = config.Engine(wave_size=3)  # waves of two, for a cohort of four; three that return are two waves
     sim = simulator("fedavg", "vit", training=training, engine=engine)
-    sizes = {tuple(wave.clients for wave in sim.prepare(round)) for round in range(30)}
+    sizes = {tuple(wave.clients for wave in sim.prepare(round)) for round in range(80)}
     assert sizes == {(), (1,), (2,), (2, 1), (2, 2)}
 
 
