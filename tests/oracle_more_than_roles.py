@@ -104,7 +104,7 @@ class PFedMe(FedAvg):
 
     def __init__(self, world, settings):
         super().__init__(world, settings)
-        self.theta = dict.fromkeys(range(world.clients), self.w)
+        self.theta, self.initial = {}, self.w  # theta of those that have trained
 
     def train(self, weights, k, round):
         """K steps of theta on each batch, then w <- w - eta lambda (w - theta)."""
@@ -128,4 +128,4 @@ class PFedMe(FedAvg):
         return 0.0, {path: lam * (weights[path] - w) for path, w in self.anchor.items() if is_parameter(path)}
 
     def predict(self, k, x):
-        return self.network.predict(self.theta[k], x)
+        return self.network.predict(self.theta.get(k, self.w), x)

@@ -88,7 +88,10 @@ def novel(
     data = load(from_dict(to_dict(result.config), overrides).data)
     reached = result.personalize_held_out(data, clients or None, modes or None, settings)
     show(novel_table(reached))
-    tell(f"{len(reached.clients)} clients that never trained, {epochs} epochs")
+    tell(
+        f"{len(reached.clients)} clients that never trained, {epochs} epochs; the mean client is that of "
+        f"{reached.mean_of} that trained"
+    )
     if out is not None:
         try:
             write_csv(out, reached.clients)

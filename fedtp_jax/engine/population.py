@@ -26,6 +26,9 @@ class Population:
       initial: ids [K] -> {path: [K, ...]}: rows of clients that were never written.
       where: "memory", or "disk": files in `folder` (default: the system's for temporary files) that vanish
         with the process.
+
+    Attributes:
+      trained: [N] rounds from which each client returned finite numbers.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Population:
         folder: Path | None = None,
     ) -> None:
         self.clients, self._initial = clients, initial
+        self.trained = np.zeros(clients, np.int32)
         self.written = np.zeros(clients, bool)
         self._rows: Rows = {}
         for path, like in shapes.items():

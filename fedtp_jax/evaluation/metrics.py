@@ -1,6 +1,7 @@
 """What is measured of predictions: sums per client, and their statistics over clients."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -49,6 +50,8 @@ class Accuracy:
       worst_decile: mean accuracy of the worst tenth of clients (rounded up).
       loss: cross-entropy by example.
       clients, clients_without_test: how many counted and how many could not be.
+      clients_untrained: how many of those that counted have never trained.
+      trained, untrained: right predictions / test examples of those that have, and of the others, or NaN.
     """
 
     pooled: float
@@ -58,6 +61,9 @@ class Accuracy:
     loss: float
     clients: int
     clients_without_test: int
+    clients_untrained: int
+    trained: float
+    untrained: float
 
 
 def accuracies(sums: Sums) -> np.ndarray:
@@ -66,10 +72,13 @@ def accuracies(sums: Sums) -> np.ndarray:
     return correct / np.where(examples > 0, examples, np.nan)
 
 
-def summarize(sums: Sums, clients: Any = slice(None)) -> Accuracy:
-    """The statistics of per-client sums [N], over `clients`: ids, by default all (NumPy, float64)."""
+def summarize(sums: Sums, clients: Any = slice(None), trained: np.ndarray | None = None) -> Accuracy:
+    """The statistics of per-client sums [N], over `clients`: ids, by default all (NumPy, float64).
+
+    trained [N]: whether each client has; default: all have.
+    """
     correct, loss, examples = (np.asarray(part, np.float64)[clients] for part in sums)
-    tested = examples > 0
+    tested, has = examples > 0, np.ones(len(examples), bool) if trained is None else trained[clients]
     each = np.sort(correct[tested] / examples[tested])
     decile = each[: -(-len(each) // 10)]
     return Accuracy(
@@ -80,4 +89,11 @@ def summarize(sums: Sums, clients: Any = slice(None)) -> Accuracy:
         loss=float(loss.sum() / examples.sum()),
         clients=int(tested.sum()),
         clients_without_test=int((~tested).sum()),
+        clients_untrained=int((tested & ~has).sum()),
+        trained=_pooled(correct[has], examples[has]),
+        untrained=_pooled(correct[~has], examples[~has]),
     )
+
+
+def _pooled(correct: np.ndarray, examples: np.ndarray) -> float:
+    return float(correct.sum() / examples.sum()) if examples.any() else math.nan

@@ -26,7 +26,7 @@ from fedtp_jax.engine.waves import Prepared
 from fedtp_jax.engine.workbench import Workbench, make_facts
 from fedtp_jax.evaluation.evaluate import Evaluator, Predict
 from fedtp_jax.evaluation.metrics import Sums
-from fedtp_jax.learning.method import EMBEDDING, Method, State, own
+from fedtp_jax.learning.method import EMBEDDING, HAS_TRAINED, Method, State, own
 from fedtp_jax.learning.optimizers import make_optimizer
 from fedtp_jax.learning.task import STATISTICS, Task, masked_mean
 from fedtp_jax.partitions.partition import Partition
@@ -100,7 +100,7 @@ class NovelClients:
 
     Args:
       config, task, method, state: of the training.
-      trained: ids of the clients that took part in training, drawn or not: the mean client is their mean.
+      trained: ids of the clients that have trained: the mean client is their mean.
       data, partition: examples, and who holds them.
       clients: [M] ascending ids in `partition` of the novel clients.
       mesh: the devices.
@@ -131,12 +131,13 @@ class NovelClients:
     def starts(self) -> dict[str, Start]:
         """The modes that the method has, and where they start."""
         method, task = self.method, self.task
-        mean = own(self.state.rows.mean(self.trained))
+        rows = own(self.state.rows.mean(self.trained))
+        mean = {path: leaf for path, leaf in rows.items() if path != HAS_TRAINED}
         fixed = (self.state.shared, self.state.generator)
 
         def own_variables(fixed: Any, own: Leaves) -> tuple[Leaves, Leaves]:
             shared, phi = fixed
-            return shared, method.realize(phi, own)
+            return shared, method.realize(shared, phi, own)
 
         def all_variables(fixed: Any, leaves: Leaves) -> tuple[Leaves, Leaves]:
             return fixed, leaves

@@ -11,6 +11,7 @@ from fedtp_jax.engine.lanes import ClientWork
 from fedtp_jax.learning.task import Output
 
 EMBEDDING = "client/embedding"  # path of a client's embedding among its rows
+HAS_TRAINED = "client/has_trained"  # of 1.0 where a client has, for methods whose others run something else
 OPTIMIZER = "client/embedding_optimizer/"  # and of the leaves of that embedding's optimizer state
 
 
@@ -69,7 +70,7 @@ class Method(NamedTuple):
     Attributes:
       roles: {path: role} of every leaf that clients train or run.
       init: (key, ids [K]) -> State with the initial rows of these clients, each a function of (key, id).
-      realize: (generator, own) -> {path: [K, ...]}: the leaves that come of what K clients own.
+      realize: (shared, generator, own) -> {path: [K, ...]}: the leaves that come of what K clients own.
       send: state -> (shared, {path: [K, ...]}): what its clients start a round from.
       work: the local training.
       receive: (state, kept) -> Received: after a wave of clients.
@@ -82,7 +83,7 @@ class Method(NamedTuple):
 
     roles: Mapping[str, Role]
     init: Callable[[jax.Array, jax.Array], State]
-    realize: Callable[[Leaves, Leaves], Leaves]
+    realize: Callable[[Leaves, Leaves, Leaves], Leaves]
     send: Callable[[State], tuple[Leaves, Leaves]]
     work: ClientWork
     receive: Callable[[State, Kept], Received]
@@ -97,7 +98,7 @@ class Method(NamedTuple):
 
         The one answer to that question, for evaluation, export and new clients.
         """
-        return state.shared, self.realize(state.generator, own(state.rows))
+        return state.shared, self.realize(state.shared, state.generator, own(state.rows))
 
 
 def own(rows: Leaves) -> Leaves:

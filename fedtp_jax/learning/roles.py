@@ -62,12 +62,12 @@ def role_method(
         rows |= generator.init_rows(generator_key, ids)
         return State(shared, rows, phi, generator.optimizer.init(phi), server.init(shared))
 
-    def realize(phi: Leaves, own: Leaves) -> Leaves:
+    def realize(shared: Leaves, phi: Leaves, own: Leaves) -> Leaves:
         personal = {path: rows for path, rows in own.items() if path != EMBEDDING}
         return {**personal, **(generator.apply(phi, own[EMBEDDING]) if EMBEDDING in own else {})}
 
     def send(state: State) -> tuple[Leaves, Leaves]:
-        return state.shared, realize(state.generator, own(state.rows))
+        return state.shared, realize(state.shared, state.generator, own(state.rows))
 
     def receive(state: State, kept: Kept) -> Received:
         return Received(kept.personal, *generator.gradient(state.generator, state.rows, kept.cotangent))

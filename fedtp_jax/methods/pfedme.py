@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from fedtp_jax import config
+from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.learning.local_training import Carry, local_training
-from fedtp_jax.learning.method import Kept, Method, State, Upload
+from fedtp_jax.learning.method import HAS_TRAINED, Kept, Method, State, Upload
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import STATISTICS, Output, Task
 
@@ -27,7 +28,8 @@ class _Carry(NamedTuple):
 def pfedme(settings: config.PFedMe, task: Task) -> Method:
     """Per batch theta ~ argmin loss(theta) + lambda/2 |theta - w|^2, then w -= lambda * eta * (w - theta).
 
-    w is shared; theta, which starts from w in every round (as in the authors' code), is what clients run.
+    w is shared; theta, which starts from w in every round (as in the authors' code), is what clients run. One
+    that has not trained yet runs w, where its theta would start.
     """
     if task.training.role_learning_rates != config.RoleRates():
         raise UserError(
@@ -39,12 +41,19 @@ def pfedme(settings: config.PFedMe, task: Task) -> Method:
     def init(key: jax.Array, ids: jax.Array) -> State:
         state = method.init(key, ids)
         theta = {p: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for p, leaf in state.shared.items()}
-        return state._replace(rows=theta)
+        return state._replace(rows={**theta, HAS_TRAINED: jnp.zeros(len(ids))})
+
+    def realize(shared: Leaves, phi: Leaves, own: Leaves) -> Leaves:
+        theta = {path: rows for path, rows in own.items() if path != HAS_TRAINED}
+        if HAS_TRAINED not in own:
+            return theta
+        w = {path: jnp.broadcast_to(shared[path], rows.shape) for path, rows in theta.items()}
+        return tree.where_rows(own[HAS_TRAINED] > 0, theta, w)
 
     def send(state: State) -> tuple[Leaves, Leaves]:
         return state.shared, {}
 
-    return method._replace(init=init, send=send, work=_envelope_work(settings, task, method))
+    return method._replace(init=init, realize=realize, send=send, work=_envelope_work(settings, task, method))
 
 
 def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> ClientWork:
@@ -85,6 +94,6 @@ def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> Clien
         upload, _ = steps.finish(shared, row, carry.theta._replace(leaves=carry.w))
         good = upload.excluded == 0
         theta = {path: jnp.where(good, leaf, shared[path]) for path, leaf in carry.theta.leaves.items()}
-        return upload, Kept(theta, {}, upload.excluded)
+        return upload, Kept({**theta, HAS_TRAINED: good.astype(jnp.float32)}, {}, upload.excluded)
 
     return ClientWork(start, step, finish)

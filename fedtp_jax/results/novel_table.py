@@ -24,11 +24,13 @@ class Personalized:
         test_examples, and per mode its test accuracy (a fraction, NaN without test examples).
       accuracy: mode -> statistics over the clients.
       trained_parameters: mode -> how many numbers a client trains.
+      mean_of: how many clients, those that trained, the mean client is the mean of.
     """
 
     clients: pd.DataFrame
     accuracy: Mapping[str, Accuracy]
     trained_parameters: Mapping[str, int]
+    mean_of: int
     _adapted: Mapping[str, Adapted] = dataclasses.field(repr=False)
 
     @property
@@ -90,5 +92,6 @@ def personalize(
         pd.DataFrame(clients),
         {mode: summarize(one.sums) for mode, one in adapted.items()},
         {mode: one.trained_parameters for mode, one in adapted.items()},
+        len(novel.trained),
         adapted,
     )

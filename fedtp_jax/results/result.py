@@ -29,6 +29,7 @@ from fedtp_jax.results.pictures import Pictures
 from fedtp_jax.simulation.data_spec import DataSpec, in_classes_of
 from fedtp_jax.simulation.participation import held_out_clients
 from fedtp_jax.storage.checkpoints import Saved
+from fedtp_jax.storage.run_folder import TRAINED
 from fedtp_jax.storage.stored_result import StoredResult, initial_state, read_result, write_result
 
 
@@ -42,12 +43,13 @@ class Result(Pictures):
         share_done (of its local steps, mean over these clients), void (1 if too few returned), excluded (how
         many returned what is not finite) and excluded_clients (their ids), examples, bytes_down and bytes_up
         (of all clients), train_loss, and for evaluated rounds test_accuracy (pooled over examples),
-        test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test.
-        Accuracies are fractions.
+        test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
+        clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained. Accuracies are
+        fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
         last evaluations), test_loss (NaN without test examples, and for clients that are held out),
-        excluded_rounds (whose upload was not finite).
+        trained_rounds, excluded_rounds (whose upload was not finite).
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       task: shapes and fingerprints of the data.
@@ -235,12 +237,13 @@ class Result(Pictures):
         settings: Adaptation,
     ) -> Personalized:
         task, method = self._built
-        takes_part = np.setdiff1d(
-            np.flatnonzero(self.partition.train.sizes),
-            self._held_out(),
-        )
+        trained = np.setdiff1d(np.flatnonzero(self.state.rows.trained), self._held_out())
+        if not len(trained):
+            raise UserError(
+                "result: no client has trained yet, so there is no mean client to begin with; run more rounds"
+            )
         mesh = open_mesh("auto", before=self.config.engine.devices)
-        novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, ids, mesh)
+        novel = NovelClients(self.config, task, method, self.state, trained, data, partition, ids, mesh)
         return personalize(novel, name_of(self.config.method), modes, settings)
 
     def _held_out(self) -> np.ndarray:
@@ -270,7 +273,8 @@ class Result(Pictures):
     def __reduce__(self) -> tuple[Any, ...]:
         """Results travel to other processes: rows that were never written are functions, and made again."""
         ids = self.state.rows.written_ids
-        saved = Saved(self.state._replace(rows={}), ids, self.state.rows.take(ids), {})
+        logs = {TRAINED: self.state.rows.trained.astype("<i4").tobytes()}
+        saved = Saved(self.state._replace(rows={}), ids, self.state.rows.take(ids), logs)
         tables = self.history, self.clients
         return _restored, (self.config, *tables, saved, self.partition, self.task, self.compiled)
 

@@ -43,6 +43,9 @@ def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> d
         "test_loss": a and a.loss,
         "clients_tested": a and a.clients,
         "clients_without_test": a and a.clients_without_test,
+        "clients_untrained": a and a.clients_untrained,
+        "test_accuracy_trained": a and a.trained,
+        "test_accuracy_untrained": a.untrained if a and a.clients_untrained else None,
     }
 
 
@@ -64,11 +67,13 @@ def clients_table(
     window: Sequence[np.ndarray],
     partition: Partition,
     history: Sequence[Mapping[str, Any]],
+    trained: np.ndarray,
     names: Sequence[str] = (),
 ) -> pd.DataFrame:
     """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
 
     `window`: accuracies [N] of the last evaluations. `history`: the rows of metrics.csv until now.
+    `trained`: rounds [N] in which each client has.
     """
     excluded = " ".join(row["excluded_clients"] for row in history).split()
     correct, loss, examples = (np.asarray(part) for part in sums)
@@ -84,6 +89,7 @@ def clients_table(
             "test_accuracy": correct / tested,
             "test_accuracy_mean": np.mean(window, axis=0),
             "test_loss": loss / tested,
+            "trained_rounds": trained,
             "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
         }
     )
@@ -117,6 +123,23 @@ def _share(history: pd.DataFrame) -> str:
     return f", {1 - left / history['stragglers'].sum():.0%} of them on the mean"
 
 
+def untrained_note(history: pd.DataFrame) -> str:
+    """How the clients that never trained do at the last evaluation, empty where all have."""
+    last = history[history["test_accuracy"].notna()].tail(1)
+    if "clients_untrained" not in last or not last["clients_untrained"].any():  # version 0.1.0 did not say
+        return ""
+    row = last.iloc[0]
+    those = (
+        ""
+        if np.isnan(row["test_accuracy_trained"])
+        else f", those that have {row['test_accuracy_trained']:.4f}"
+    )
+    return (
+        f"{int(row['clients_untrained'])} of {int(row['clients_tested'])} clients have never trained: test "
+        f"accuracy {row['test_accuracy_untrained']:.4f}{those}"
+    )
+
+
 def report_run(
     folder: RunFolder, result: Result, counts: np.ndarray, class_names: Sequence[str] = ()
 ) -> None:
@@ -144,6 +167,8 @@ def report_run(
     notes = participation_notes(result.history)
     if untested:
         notes.append(f"{untested} clients hold no test examples and are not part of any accuracy.")
+    if untrained := untrained_note(result.history):
+        notes.append(f"{untrained}.")
     if config.evaluation.clients:
         notes.append(f"Accuracies are of {config.evaluation.clients} clients that were drawn once.")
     write_report(

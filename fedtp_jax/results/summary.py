@@ -9,15 +9,18 @@ import numpy as np
 
 from fedtp_jax.config import name_of
 from fedtp_jax.results.result import Result
+from fedtp_jax.results.run_tables import untrained_note
 
 
 def result_in_words(result: Result) -> str:
-    """Two lines: accuracy by example, and over clients."""
+    """Two lines: accuracy by example, and over clients; a third where some have never trained."""
     a = result.accuracy
+    untrained = untrained_note(result.history)
     several = f"; {a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
     return (
         f"test accuracy {a['last']:.4f} after round {a['round']}{several * (a['evaluations'] > 1)}\n"
         f"clients: mean {a['client_mean']:.4f} ± {a['client_std']:.4f}, worst decile {a['worst_decile']:.4f}"
+        f"{chr(10) * bool(untrained)}{untrained}"
     )
 
 

@@ -77,6 +77,7 @@ class Run:
         self.done, self.ended = 0, False  # rounds, and whether somebody asked to end with the last of them
         self.rows: list[dict[str, Any]] = []
         self.sums: Sums | None = None
+        self._trained = np.zeros(0, np.int32)  # [N] rounds of each client until that evaluation
         self.clients: pd.DataFrame | None = None  # of the evaluation before, in a run that was taken up
         # [N] accuracies of the clients, of as many last evaluations as the headline is a mean of
         self.window: deque[np.ndarray] = deque(maxlen=config.evaluation.last)
@@ -166,7 +167,8 @@ class Run:
     def _evaluate(self) -> Accuracy:
         self.sums = self.simulator.evaluate(self.state)
         self.window.append(accuracies(self.sums))
-        return summarize(self.sums, self.simulator.evaluated)
+        self._trained = self.state.rows.trained.copy()
+        return summarize(self.sums, self.simulator.evaluated, self._trained > 0)
 
     def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
         """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
@@ -209,7 +211,7 @@ class Run:
         if self.sums is None and self.clients is not None:
             return self.clients
         assert self.sums is not None
-        return clients_table(self.sums, self.window, self.partition, self.rows, self._names)
+        return clients_table(self.sums, self.window, self.partition, self.rows, self._trained, self._names)
 
     def _finish(self) -> Result:
         if self.sums is None and self.clients is None:  # taken up after the last round of version 0.1.0

@@ -199,6 +199,7 @@ class Simulator:
         take = self._rows_of(rows)
         for prepared, (personal, gradient, bad) in self.bench.over_waves(train, waves, take):
             rows.put(prepared.ids, personal)
+            rows.trained[prepared.ids[(prepared.ids < rows.clients) & (bad == 0)]] += 1
             gradients.append(gradient)
             excluded += prepared.ids[bad > 0].tolist()
             done.append(prepared[1:])

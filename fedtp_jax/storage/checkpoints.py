@@ -26,7 +26,7 @@ from fedtp_jax.engine.population import Population, Rows
 from fedtp_jax.learning.method import State
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.csv_log import csv_rows
-from fedtp_jax.storage.run_folder import CLIENTS, WINDOW
+from fedtp_jax.storage.run_folder import CLIENTS, TRAINED, WINDOW
 
 T = TypeVar("T")
 PATTERN = "[]*?\\"
@@ -41,8 +41,10 @@ class Saved(NamedTuple):
     logs: dict[str, bytes]
 
     def state(self, population: Population) -> State:
-        """The state, its rows put into `population`."""
+        """The state, its rows put into `population`; of version 0.1.0 everybody counts as trained."""
         population.put(self.ids, self.rows)
+        trained = np.frombuffer(self.logs.get(TRAINED, b""), "<i4")
+        population.trained[:] = trained if len(trained) else 1
         return self.server._replace(rows=population)
 
     def clients(self, number: int) -> tuple[pd.DataFrame | None, np.ndarray]:
@@ -90,6 +92,7 @@ class Checkpoints:
         all is on disk. What the storage refuses is warned of, and the checkpoints that are there stay.
         """
         written = state.rows.written_ids
+        logs = {**logs, TRAINED: state.rows.trained.astype("<i4").tobytes()}
         texts = {name: np.frombuffer(text, np.uint8) for name, text in logs.items()}
         content = _pack((jax.device_get(state._replace(rows={})), written, state.rows.take(written), texts))
         lengths = {name: len(text) for name, text in texts.items()}

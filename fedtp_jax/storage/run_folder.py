@@ -19,6 +19,7 @@ from fedtp_jax.storage.locks import HELD, lock, unlock
 
 WINDOW = "window"  # and the clients' accuracies of the evaluations that its mean is of
 ORDER = "order.json"  # in a sweep's folder
+TRAINED = "trained"  # and the numbers of rounds in which each client trained
 CLIENTS = "clients"  # what a checkpoint calls the table of the evaluation before it
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder
 LEFT_BEHIND = {"environment.json", "partition.npz", HELD} | {

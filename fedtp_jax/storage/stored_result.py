@@ -34,6 +34,7 @@ WHOLE_NUMBERS = {
     "bytes_up",
     "clients_tested",
     "clients_without_test",
+    "clients_untrained",
 }
 
 

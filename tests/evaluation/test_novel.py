@@ -84,7 +84,7 @@ def test_fitting_equals_a_plain_loop(run, reached):
     rates = {name: 0.5 if name == "z" else 0.05 for name in start}
 
     def everything(start):
-        generated = hypernetwork.realize(phi, {"client/embedding": start["z"][None]})
+        generated = hypernetwork.realize({}, phi, {"client/embedding": start["z"][None]})
         heads = {path: leaf for path, leaf in start.items() if path != "z"}
         return {**result.state.shared, **heads, **{path: leaf[0] for path, leaf in generated.items()}}
 

@@ -84,7 +84,11 @@ def expected_leaves(oracle):
     """(shared, rows, hypernetwork) as the engine's state holds them."""
     shared, kept = oracle.w, oracle.own
     if hasattr(oracle, "theta"):
-        kept = oracle.theta
+        trained = oracle.theta
+        kept = {
+            k: {**trained.get(k, oracle.initial), "client/has_trained": np.float32(k in trained)}
+            for k in range(CLIENTS)
+        }
     if hasattr(oracle, "prototypes"):
         nothing = np.zeros(VIT.dim)
         shared = {
