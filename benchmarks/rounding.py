@@ -24,7 +24,7 @@ it how the seeds themselves differ (standard deviation, mean over the devices).
 
 
 def measure(out: Path) -> Outcome:
-    """About 4 minutes on 2 cores."""
+    """About 15 minutes on 2 cores."""
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", max(DEVICES))
     curves = {method: np.array([_curves(method, n) for n in DEVICES]) for method in METHODS}

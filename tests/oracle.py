@@ -6,6 +6,7 @@ and the random streams.
 
 import functools
 import math
+import zlib
 from typing import NamedTuple
 
 import jax
@@ -116,10 +117,10 @@ class World:
 
     def initial_head(self, k, features):
         """Client k's personal head (kernel, bias), drawn for itself like any linear layer's."""
-        key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.MODEL), k)
-        draw = uniform_fan_in(features)
-        kernel = draw(jax.random.fold_in(key, 0), (features, self.classes))
-        return to_numpy((kernel, draw(jax.random.fold_in(key, 1), (self.classes,))))
+        key, draw = jax.random.fold_in(rng.key(self.seed, rng.Purpose.MODEL), k), uniform_fan_in(features)
+        shapes = {"personal_head/kernel": (features, self.classes), "personal_head/bias": (self.classes,)}
+        own = {path: jax.random.fold_in(key, zlib.crc32(path.encode())) for path in shapes}
+        return to_numpy(tuple(draw(own[path], shape) for path, shape in shapes.items()))
 
     def hypernetwork(self, shapes, settings):
         """(hypernetwork for leaves of these shapes, its initial weights)."""
@@ -264,8 +265,8 @@ class Optimizer:
     def step(self, weights, gradient, rate):
         """New values of the leaves in `gradient`; `rate` maps a path to its learning rate."""
         self.count += 1
-        if self.clip_norm:
-            norm = math.sqrt(sum(float((g**2).sum()) for g in gradient.values()))
+        norm = math.sqrt(sum(float((g**2).sum()) for g in gradient.values()))
+        if self.clip_norm and norm:
             gradient = {path: g * min(1.0, self.clip_norm / norm) for path, g in gradient.items()}
         return {
             path: weights[path] - rate(path) * self.direction(path, g + self.weight_decay * weights[path])

@@ -5,6 +5,8 @@ import numpy as np
 from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
 from oracle_roles import FedAvg, FedTP
 
+from fedtp_jax import config
+
 
 class FedRod(FedAvg):
     """A shared, class-balanced predictor G and a personal head P beside it (Chen & Chao, 2022)."""
@@ -33,10 +35,9 @@ class FedRod(FedAvg):
         _, d = cross_entropy(both, step.y, self.world.class_weights)
         own = self.training.role_learning_rates.personal
         rate = self.round_rate * (self.training.learning_rate if own is None else own)
-        head = {
-            self.KERNEL: weights[self.KERNEL] - rate * features.T @ d,
-            self.BIAS: weights[self.BIAS] - rate * d.sum(0),
-        }
+        t, gradient = self.training, {self.KERNEL: features.T @ d, self.BIAS: d.sum(0)}
+        sgd = Optimizer(config.Optimizer("sgd", {}), t.weight_decay, t.clip_norm)
+        head = sgd.step(weights, gradient, lambda path: rate)
         return {**super().local_step(weights, k, step, key, optimizer), **head}
 
     def predict(self, k, x):

@@ -48,7 +48,11 @@ CASES = {
     "fedper, noise": case(config.FedPer(), evaluation=dataclasses.replace(KNN, batch_size=2)),
     "vanilla": case(config.Vanilla(), evaluation=KNN),
     "fedrod": case(
-        config.FedRod(), role_learning_rates=config.RoleRates(personal=0.2), schedule=config.Step(every=1)
+        config.FedRod(),
+        role_learning_rates=config.RoleRates(personal=0.2),
+        schedule=config.Step(every=1),
+        clip_norm=0.3,
+        weight_decay=0.05,
     ),
     "fedproto": case(config.FedProto(weight=0.7), local_steps=5),
     "pfedme": case(

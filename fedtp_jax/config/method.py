@@ -61,7 +61,8 @@ class FedBN:
 
     personal: tuple[str, ...] = option(NORMS, "regular expressions on leaf paths that stay with the client")
     statistics: Literal["local", "aggregate"] = option(
-        "local", "batch norm's running statistics; the authors of FedTP aggregate them"
+        "local",
+        "batch norm's running statistics, whatever `personal` is; the authors of FedTP aggregate them",
     )
 
 
@@ -76,7 +77,8 @@ class Vanilla:
 class FedRod:
     """Two predictors: a shared one, class-balanced, and a personal head beside it (Chen & Chao, 2022).
 
-    The personal head learns by plain SGD at its role's learning rate, whatever training.optimizer is.
+    The personal head learns by plain SGD at its role's learning rate, whatever training.optimizer is;
+    training.clip_norm is that of its own gradient.
     """
 
 

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fedtp_jax import config
 from fedtp_jax.core import tree
 from fedtp_jax.core.tree import Leaves, Role
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.learning.method import Kept, Upload
 from fedtp_jax.learning.optimizers import make_optimizer, scale_updates
-from fedtp_jax.learning.task import Output, Task
+from fedtp_jax.learning.task import STATISTICS, Output, Task
 
 # (task, output of the model, its leaves, shared leaves as sent, row, batch) -> loss
 Objective = Callable[[Task, Output, Leaves, Leaves, Row, Batch], jax.Array]
@@ -54,7 +55,7 @@ def local_training(
 ) -> LocalTraining:
     """Steps of the clients' optimizer on `objective` from (shared, row), with a fresh optimizer.
 
-    Running statistics are what the forward pass leaves; `after` may change leaves that the optimizer leaves.
+    Running statistics are what the forward pass leaves; what `after` gives is what those leaves become.
     """
     training = task.training
     optimizer = make_optimizer(
@@ -63,6 +64,7 @@ def local_training(
         training.learning_rate,
         training.weight_decay,
         training.clip_norm,
+        scaled=_scaled(training),
     )
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> Carry:
@@ -103,6 +105,13 @@ def local_training(
     return LocalTraining(start, step, finish)
 
 
+def _scaled(training: config.Training) -> str:
+    """The setting by which clients' updates are scaled, if there is one."""
+    if not isinstance(training.schedule, config.Constant):
+        return "training.schedule"
+    return "" if training.role_learning_rates == config.RoleRates() else "training.role_learning_rates"
+
+
 def _parameters(leaves: Leaves) -> Leaves:
-    """What the gradient reaches."""
-    return {path: leaf for path, leaf in leaves.items() if path.startswith("params/")}
+    """What the gradient reaches: the model's parameters, and leaves that a method has beside them."""
+    return {path: leaf for path, leaf in leaves.items() if not path.startswith(STATISTICS)}

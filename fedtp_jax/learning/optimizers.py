@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fedtp_jax import config
@@ -14,6 +15,7 @@ from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.core.tree import Role
 
 # lbfgs asks for the loss itself; noisy_sgd would draw the same noise for every client.
+SMALLER = 0.25  # by which a learning rate is scaled for trial
 UNFIT = ("lbfgs", "noisy_sgd")
 
 
@@ -23,11 +25,13 @@ def make_optimizer(
     learning_rate: float,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
+    scaled: str = "",
 ) -> optax.GradientTransformation:
     """Clip the gradient, add the L2 decay to it (as PyTorch does, before momentum), then optax's optimizer.
 
-    `field` is the dotted name of `settings` for errors. Raises UserError for a name or an argument that optax
-    does not know or take.
+    `field` is the dotted name of `settings` for errors; `scaled` that of the setting, if there is one, by
+    which updates will be scaled in place of the learning rate. Raises UserError for a name or an argument
+    that optax does not know or take, and where scaling the updates is not scaling the rate.
     """
     if isinstance(settings, config.Own):
         name, factory, arguments = settings.of, settings.value, {}
@@ -43,6 +47,11 @@ def make_optimizer(
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); change its arguments "
             "or choose another optimizer"
         ) from None
+    if scaled and not _is_linear(factory, arguments, learning_rate):
+        raise UserError(
+            f"{scaled}: scales the updates of {name}, which are not proportional to its learning rate (by "
+            f"trial); leave {scaled} as it is by default, or choose another optimizer for {field}"
+        )
     first = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
     return optax.chain(*first, *decay, last)
@@ -91,6 +100,29 @@ def _try(optimizer: optax.GradientTransformation) -> None:
     """Raise unless one update of a small tree can be traced."""
     leaves = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     jax.eval_shape(lambda w: optimizer.update(w, optimizer.init(w), w), leaves)
+
+
+def _is_linear(factory: Any, arguments: Mapping[str, Any], learning_rate: float) -> bool:
+    """Whether a few updates are proportional to the learning rate, gradients and leaves being the same."""
+    weights = {
+        "kernel": np.linspace(-1, 2, 6, dtype=np.float32).reshape(2, 3),
+        "bias": np.ones(2, np.float32),
+    }
+    gradients = [jax.tree.map(lambda w, k=k: np.cos(3 * w + k).astype(np.float32), weights) for k in range(3)]
+
+    def updates(rate: float) -> list[Any]:
+        optimizer, found = _loosely_typed(factory(rate, **arguments)), []
+        state = optimizer.init(weights)
+        for gradient in gradients:
+            update, state = optimizer.update(gradient, state, weights)
+            found.append(update)
+        return found
+
+    whole, part = jax.device_get((updates(learning_rate), updates(SMALLER * learning_rate)))
+    return all(
+        np.allclose(SMALLER * a, b, rtol=1e-3, atol=1e-6 * learning_rate)
+        for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True)
+    )
 
 
 def learning_rate_factor(schedule: Any, round: int, rounds: int) -> float:

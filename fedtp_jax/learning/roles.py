@@ -8,6 +8,7 @@
 """
 
 import typing
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,7 +42,8 @@ def role_method(
     """The method that `rules` describe (first match wins).
 
     `objective` and `after` are local_training's; `extra` maps paths of personal leaves beside the model's to
-    how one client's is initialised from a key.
+    how one client's is initialised from a key of its own. They train by the objective, unless `after` gives
+    what becomes of them.
     """
     _check_names(rules)
     shapes, extra = task.leaf_shapes(), extra or {}
@@ -55,7 +57,7 @@ def role_method(
         personal = tree.select(leaves, roles, "personal")
         rows = {path: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for path, leaf in personal.items()}
         keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(ids)
-        rows |= {path: jax.vmap(make)(keys) for path, make in extra.items()}
+        rows |= {path: jax.vmap(make)(_key_of(path, keys)) for path, make in extra.items()}
         shared = tree.select(leaves, roles, "shared")
         generator_key = jax.random.fold_in(key, Purpose.HYPERNETWORK)
         phi = generator.init(generator_key)
@@ -84,6 +86,11 @@ def role_method(
     return Method(
         roles, init, realize, send, work, receive, aggregate, step, task.forward, hypernetwork=hypernetwork
     )
+
+
+def _key_of(path: str, keys: jax.Array) -> jax.Array:
+    """Keys [K] of this leaf, made of those of its clients [K]."""
+    return jax.vmap(lambda key: jax.random.fold_in(key, zlib.crc32(path.encode())))(keys)
 
 
 def _check_names(rules: list[Rule]) -> None:

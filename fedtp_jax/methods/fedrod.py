@@ -7,11 +7,14 @@ FedTP with it: Li et al., arXiv 2211.01572 ("FedTP-Rod" in the authors' code).
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from fedtp_jax import config
+from fedtp_jax.core import tree
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, Row
 from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.optimizers import make_optimizer
 from fedtp_jax.learning.roles import Rule, role_method
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.fedtp import fedtp_rules
@@ -42,8 +45,8 @@ def _with_personal_head(
         balanced_objective,
         head_step,
         extra={
-            KERNEL: lambda key: init(jax.random.fold_in(key, 0), (size, task.num_classes)),
-            BIAS: lambda key: init(jax.random.fold_in(key, 1), (task.num_classes,)),
+            KERNEL: lambda key: init(key, (size, task.num_classes)),
+            BIAS: lambda key: init(key, (task.num_classes,)),
         },
     )
 
@@ -65,7 +68,10 @@ def balanced_objective(
 
 
 def head_step(task: Task, leaves: Leaves, output: Output, row: Row, batch: Batch) -> Leaves:
-    """Plain SGD on the personal head alone, on the features and generic logits from before the step."""
+    """Plain SGD on the personal head alone, on the features and generic logits from before the step.
+
+    With the training's decay, and its clip_norm on the head's own gradient.
+    """
     logits, features = jax.lax.stop_gradient((output.logits, output.features))
     training = task.training
     rate = training.role_learning_rates.personal
@@ -75,6 +81,9 @@ def head_step(task: Task, leaves: Leaves, output: Output, row: Row, batch: Batch
         return task.cross_entropy(logits + features @ head[0] + head[1], batch)
 
     head = leaves[KERNEL], leaves[BIAS]
-    gradient = jax.grad(loss)(head)
-    new = [w - rate * row.facts.rate * g for w, g in zip(head, gradient, strict=True)]
+    sgd = make_optimizer(
+        config.Optimizer("sgd", {}), "method", rate, training.weight_decay, training.clip_norm
+    )
+    updates, _ = sgd.update(jax.grad(loss)(head), sgd.init(head), head)
+    new = optax.apply_updates(head, tree.scale(updates, row.facts.rate))
     return dict(zip((KERNEL, BIAS), new, strict=True))

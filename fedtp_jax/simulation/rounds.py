@@ -195,21 +195,23 @@ class Simulator:
             )
             return received
 
-        done, gradients, excluded = [], [], []
+        done, gradients, excluded, returned = [], [], [], []
         take = self._rows_of(rows)
         for prepared, (personal, gradient, bad) in self.bench.over_waves(train, waves, take):
             rows.put(prepared.ids, personal)
             rows.trained[prepared.ids[(prepared.ids < rows.clients) & (bad == 0)]] += 1
             gradients.append(gradient)
             excluded += prepared.ids[bad > 0].tolist()
+            # an excluded client is as if it had never been drawn
+            returned.append(np.where(bad > 0, rows.clients, prepared.ids))
             done.append(prepared[1:])
         if not done:
             return state, void_round(self.participation.participants(round), self.traffic)
-        ids, clients, useful, executed, host = zip(*done, strict=True)
+        _, clients, useful, executed, host = zip(*done, strict=True)
         total = sum(clients)
         check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite)
         upload = jax.device_get(totals[0]._replace(shared={}))
-        self.embeddings.step(rows, np.concatenate(ids), gradients, float(upload.weight))
+        self.embeddings.step(rows, np.concatenate(returned), gradients, float(upload.weight))
         server = self.programs("aggregate", self.method.aggregate, server, *totals, donate=(0,))
         asked = self.participation.participants(round)
         return server._replace(rows=rows), RoundResult(

@@ -70,6 +70,17 @@ def test_what_optax_does_not_know_is_one_message(optimizer, words):
         assert word in str(caught.value)
 
 
+def test_an_optimizer_whose_updates_do_not_scale_is_refused_where_they_must():
+    fromage = config.Optimizer("fromage")
+    assert step(make_optimizer(fromage, "o", 0.1))
+    with pytest.raises(
+        UserError, match=r"training\.schedule: scales the updates of optax\.fromage, which are not"
+    ):
+        make_optimizer(fromage, "o", 0.1, scaled="training.schedule")
+    for name in ("sgd", "adam", "adamw", "lion", "rmsprop", "lars"):
+        make_optimizer(config.Optimizer(name), "o", 0.1, scaled="training.schedule")
+
+
 def test_schedules():
     def factors(schedule):
         return [round(learning_rate_factor(schedule, r, 5), 6) for r in range(5)]

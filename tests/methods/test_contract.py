@@ -155,6 +155,14 @@ def test_fedbn_is_fedavg_but_for_the_norm_layers(statistics):
         np.testing.assert_allclose(np.tensordot(p, rows, 1), fedavg.shared[path], atol=1e-6, err_msg=path)
 
 
+@pytest.mark.parametrize(("statistics", "where"), [("local", "rows"), ("aggregate", "shared")])
+def test_fedbn_statistics_do_not_hang_on_what_else_is_personal(statistics, where):
+    state = simulator(config.FedBN(personal=("norm_1/bias",), statistics=statistics), "cnn_bn").initial
+    held = state.row if where == "rows" else state.server.shared
+    assert {path for path in held if path.startswith("batch_stats/")}
+    assert [path for path in state.row if path.startswith("params/")] == ["params/norm_1/bias"]
+
+
 MOMENTUM = config.Server(optimizer=config.Optimizer("sgd", {"momentum": 0.9}))
 KNN = config.Evaluation(knn=config.Knn(weight=0.5))
 NEEDS_FEATURES = "one feature vector per example.*choose vit"

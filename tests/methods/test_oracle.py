@@ -147,7 +147,9 @@ def test_same_seed_same_bits_and_other_seed_other_result():
     assert any(not np.array_equal(a, c) for a, c in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize("name", every_day(["fedtp", "fedproto", "pfedme"], ["fedtp"]))
+@pytest.mark.parametrize(
+    "name", every_day(["fedtp", "fedtp, sparse", "fedproto", "pfedme"], ["fedtp, sparse"])
+)
 def test_client_with_numbers_not_finite_is_left_out(name):
     cohort = sample_cohort(SEED, 0, np.arange(CLIENTS), TRAINING.cohort_size)
     bad = int(cohort[1])

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from tiny_run import Stopped, same_files, same_state, stop_after
+from tiny_run import TINY, Stopped, same_files, same_state, stop_after
 
 from fedtp_jax import Partition, Result, SimulationConfig, UserError, config, from_nnx, simulate
 from fedtp_jax.config import Own, name_of
@@ -80,6 +80,26 @@ def test_a_run_of_own_parts_resumes_from_python_alone(tmp_path):
     simulate(file, **parts, out=tmp_path / "run", resume=True)
     same_files(tmp_path / "whole", tmp_path / "run")
     same_state(Result.load(tmp_path / "run", **parts).state, whole.state)
+
+
+def test_leaves_beside_the_model_train_and_have_keys_of_their_own():
+    """Two scalars of each client, drawn at random, that shift and scale the logits."""
+
+    def scaled(task):
+        def objective(task, output, leaves, shared, row, batch):
+            return task.cross_entropy(leaves["own/scale"] * output.logits + leaves["own/shift"], batch)
+
+        draw = {"own/scale": jax.random.normal, "own/shift": jax.random.normal}
+        return role_method(task, [("shared", (".",))], objective=objective, extra=draw)
+
+    result = simulate(TINY, method=scaled, training={"rounds": 2, "cohort_size": 3})
+    rows, trained = result.state.rows, result.state.rows.trained > 0
+    initial = simulate(TINY, method=scaled, training={"rounds": 1, "cohort_size": 1}).state.rows
+    ids = np.arange(6)
+    scale, shift = (initial.take(ids)[path] for path in ("own/scale", "own/shift"))
+    assert len({*scale.tolist(), *shift.tolist()}) == 12, "a key for each client and leaf"
+    moved = rows.take(ids)["own/scale"] != scale
+    assert moved[trained].all() and not moved[~trained & (initial.trained == 0)].any()
 
 
 def test_a_wrong_role_is_named():
