@@ -167,11 +167,22 @@ class World:
         draws = [jax.random.normal(jax.random.fold_in(key, int(p)), x.shape[1:]) for p in positions]
         return x + self.partition.noise[k] * np.stack(draws)
 
+    def all_steps(self, k):
+        """How many local steps client k does in a round, if it does all."""
+        t = self.training
+        return (
+            t.local_epochs * math.ceil(self.size(k) / t.batch_size)
+            if t.local_steps is None
+            else t.local_steps
+        )
+
+    def steps_done(self, k, round):
+        return self.all_steps(k)
+
     def local_steps(self, k, round):
         """Client k's local steps: shuffled passes over its shard, the last batch of each may be smaller."""
-        t = self.training
+        t, steps = self.training, self.steps_done(k, round)
         in_pass = math.ceil(self.size(k) / t.batch_size)
-        steps = t.local_epochs * in_pass if t.local_steps is None else t.local_steps
         order = rng.generator(self.seed, rng.Purpose.BATCHES, round, k)
         key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.CLIENT, round), k)
         for step in range(steps):
@@ -205,7 +216,7 @@ class World:
         x, y = self.examples(self.data.test, shard)
         logits, features = predict(self.steadily_noisy(k, x, key, shard + len(self.data.train)))
         log_p = log_softmax(logits)
-        if knn.weight:
+        if len(kept):
             stored_x, stored_y = self.examples(self.data.train, kept)
             _, memory = predict(self.steadily_noisy(k, stored_x, key, kept))
             log_p = self.mixed_with_neighbors(np.exp(log_p), features, memory, stored_y)

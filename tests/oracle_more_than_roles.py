@@ -120,7 +120,10 @@ class PFedMe(FedAvg):
                 path: w - eta * lam * (w - theta[path]) if is_parameter(path) else theta[path]
                 for path, w in self.anchor.items()
             }
-        self.theta[k] = theta
+        if all(np.isfinite(w).all() for w in self.anchor.values()):
+            self.theta[k] = theta
+        else:
+            self.theta.pop(k, None)
         return self.anchor
 
     def penalty(self, weights):

@@ -47,12 +47,18 @@ class FedAvg:
         return {**self.w, **self.own[k]}
 
     def round(self, cohort, round):
-        self.losses, self.round_rate = [], self.world.rate(round)
-        examples = sum(self.world.size(k) for k in cohort)
-        p = {k: self.world.size(k) / examples for k in cohort}
-        sent = {k: self.weights(k) for k in cohort}
-        trained = {k: self.train(sent[k], k, round) for k in cohort}
-        self.aggregate(p, sent, trained)
+        """One round of these clients; who returns what is not finite is as if it had never been asked."""
+        self.round_rate, losses = self.world.rate(round), []
+        sent, trained = {k: self.weights(k) for k in cohort}, {}
+        for k in cohort:
+            self.losses = []
+            returned = self.train(sent[k], k, round)
+            if all(np.isfinite(leaf).all() for leaf in returned.values()):
+                trained[k] = returned
+                losses += self.losses
+        self.losses = losses
+        examples = sum(self.world.size(k) for k in trained)
+        self.aggregate({k: self.world.size(k) / examples for k in trained}, sent, trained)
 
     def aggregate(self, p, sent, trained):
         for k in p:

@@ -1,5 +1,6 @@
 """Simulators made of a configuration and its data: alone, or with common programs."""
 
+import warnings
 from collections.abc import Sequence
 
 import jax
@@ -16,6 +17,7 @@ from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.participation import trace_of
 from fedtp_jax.simulation.rounds import Simulator
+from fedtp_jax.simulation.without_effect import settings_without_effect
 
 
 def set_up(
@@ -34,7 +36,11 @@ def set_up(
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
-    return spec, Simulator(config, *spec.build(config), data, partition, mesh, share_with)
+    task, method = spec.build(config)
+    simulator = Simulator(config, task, method, data, partition, mesh, share_with)
+    for line in settings_without_effect(config, task, partition, simulator.participation.clients):
+        warnings.warn(line, stacklevel=5)
+    return spec, simulator
 
 
 def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -> DataSpec:

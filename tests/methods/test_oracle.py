@@ -80,24 +80,24 @@ def run_oracle(name):
     return world, oracle
 
 
-def expected_leaves(oracle):
+def expected_leaves(oracle, clients=CLIENTS, classes=CLASSES):
     """(shared, rows, hypernetwork) as the engine's state holds them."""
     shared, kept = oracle.w, oracle.own
     if hasattr(oracle, "theta"):
         trained = oracle.theta
         kept = {
             k: {**trained.get(k, oracle.initial), "client/has_trained": np.float32(k in trained)}
-            for k in range(CLIENTS)
+            for k in range(clients)
         }
     if hasattr(oracle, "prototypes"):
         nothing = np.zeros(VIT.dim)
         shared = {
-            "prototypes/mean": np.stack([oracle.prototypes.get(c, nothing) for c in range(CLASSES)]),
-            "prototypes/clients": np.array([oracle.makers.get(c, 0) for c in range(CLASSES)]),
+            "prototypes/mean": np.stack([oracle.prototypes.get(c, nothing) for c in range(classes)]),
+            "prototypes/clients": np.array([oracle.makers.get(c, 0) for c in range(classes)]),
         }
-    rows = {path: np.stack([kept[k][path] for k in range(CLIENTS)]) for path in kept[0]}
+    rows = {path: np.stack([kept[k][path] for k in range(clients)]) for path in kept[0]}
     if hasattr(oracle, "z"):
-        rows["client/embedding"] = np.stack([oracle.z[k] for k in range(CLIENTS)])
+        rows["client/embedding"] = np.stack([oracle.z[k] for k in range(clients)])
     return shared, rows, getattr(oracle, "phi", {})
 
 

@@ -1,0 +1,91 @@
+"""Settings that change nothing beside the others: each is told in one line, and the run goes on."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from fedtp_jax.config import FedBN, Hypernetwork, Optimizer, SimulationConfig, Step, Transformer
+from fedtp_jax.config.simulation import default_of
+from fedtp_jax.learning.task import STATISTICS, Task
+from fedtp_jax.partitions.partition import Partition
+
+
+def settings_without_effect(
+    settings: SimulationConfig, task: Task, partition: Partition, clients: np.ndarray
+) -> list[str]:
+    """A line for each setting that was given and has no effect in this run, in which `clients` take part."""
+    tested = int((partition.test.sizes[clients] > 0).sum())
+    reasons = _evaluation(settings, tested, partition.noise is not None)
+    reasons |= _participation(settings) | _training(settings)
+    reasons |= _method(settings, task)
+    return [
+        f"{field}: {_value(settings, field)!r} has no effect, since {why}"
+        for field, why in reasons.items()
+        if _value(settings, field) != _default(settings, field)
+    ]
+
+
+def _evaluation(settings: SimulationConfig, tested: int, noisy: bool) -> dict[str, str]:
+    evaluation, reasons = settings.evaluation, dict[str, str]()
+    if not evaluation.knn.weight:
+        no_neighbors = "evaluation.knn.weight is 0"
+        reasons |= {"evaluation.knn.neighbors": no_neighbors, "evaluation.knn.capacity": no_neighbors}
+    if (evaluation.clients or 0) >= tested:
+        reasons["evaluation.clients"] = f"there are {tested} clients to evaluate, which all are"
+    if not isinstance(settings.model, Transformer) and not noisy and not evaluation.knn.weight:
+        reasons["compat"] = (
+            "it is about the text transformer, noise on inputs and nearest neighbours alone, and none is here"
+        )
+    return reasons
+
+
+def _participation(settings: SimulationConfig) -> dict[str, str]:
+    training, part, where = settings.training, settings.training.participation, "training.participation"
+    reasons = {}
+    if not part.stragglers:
+        reasons[f"{where}.straggler_share"] = f"{where}.stragglers is 0"
+    if not part.dropout and not part.trace:
+        reasons[f"{where}.minimum"] = "every client that is asked returns"
+    if math.ceil(round(training.cohort_size * part.over_selection, 9)) == training.cohort_size:
+        reasons[f"{where}.over_selection"] = f"no more than the {training.cohort_size} of a cohort are asked"
+    return reasons
+
+
+def _training(settings: SimulationConfig) -> dict[str, str]:
+    training, reasons = settings.training, {}
+    if training.local_steps is not None:
+        reasons["training.local_epochs"] = f"training.local_steps is {training.local_steps}"
+    if isinstance(training.schedule, Step) and training.schedule.every >= training.rounds:
+        never = f"the first step would come after round {training.schedule.every}, of {training.rounds}"
+        reasons |= {"training.schedule.every": never, "training.schedule.factor": never}
+    return reasons
+
+
+def _method(settings: SimulationConfig, task: Task) -> dict[str, str]:
+    method, reasons = settings.method, {}
+    if isinstance(method, FedBN) and not any(path.startswith(STATISTICS) for path in task.leaf_shapes()):
+        reasons["method.statistics"] = "the model keeps no running statistics"
+    hypernetwork = getattr(method, "hypernetwork", None)
+    if isinstance(hypernetwork, Hypernetwork) and not hypernetwork.weight_decay:
+        optimizer = hypernetwork.optimizer
+        plain = isinstance(optimizer, Optimizer) and not optimizer.arguments.get("momentum")
+        if plain and optimizer.name == "sgd":
+            reasons["method.hypernetwork.embedding_update"] = (
+                "plain sgd without decay moves no embedding of an absent client"
+            )
+    return reasons
+
+
+def _value(settings: Any, field: str) -> Any:
+    for name in field.split("."):
+        settings = getattr(settings, name)
+    return settings
+
+
+def _default(settings: Any, field: str) -> Any:
+    *sections, last = field.split(".")
+    section = _value(settings, ".".join(sections)) if sections else settings
+    (found,) = (one for one in dataclasses.fields(section) if one.name == last)
+    return default_of(found)

@@ -1,0 +1,211 @@
+"""What every field of every kind does when it is set to another value: the table every_setting.md.
+
+The result changes, or a message comes (an error, or that it has no effect), or the field is one of `NEVER`.
+`python tests/every_setting.py` writes the table anew.
+"""
+
+import copy
+import dataclasses
+import functools
+import typing
+import warnings
+from pathlib import Path
+
+import conftest  # noqa: F401  sees to the devices
+import jax
+import numpy as np
+from method_cases import federation
+from partition_cases import balanced
+from tiny_run import TINY
+
+from fedtp_jax import SimulationConfig, UserError, config, simulate
+from fedtp_jax.config import Optimizer, default_of
+from fedtp_jax.config.load import from_dict
+from fedtp_jax.config.plain import flat, to_dict
+from fedtp_jax.data.plays import Role
+from fedtp_jax.data.text import from_roles
+from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.simulation.data_spec import DataSpec
+
+TABLE = Path(__file__).with_suffix(".md")
+NEVER = {  # how a run is laid out and kept, what the headline is a mean of, where files lie
+    *("engine.devices", "engine.lanes", "engine.wave_size", "engine.rows"),
+    *("checkpoint.every", "checkpoint.keep", "evaluation.batch_size", "evaluation.last"),
+    *("data.directory", "data.file", "partition.file", "training.participation.trace"),
+}
+OTHER = {  # values for which no rule below would do
+    "partition.seed": 5,
+    "partition.min_size": 300,
+    "model.patch_size": 2,
+    "training.local_steps": 2,
+    "training.clip_norm": 0.05,
+    "training.on_nonfinite": "stop",
+    "training.participation.over_selection": 1.7,
+    "training.participation.minimum": 3,
+    "training.held_out": 1,
+    "training.schedule.every": 1,
+    "evaluation.clients": 2,
+    "evaluation.every": 1,
+    "method.personal": ("head/kernel",),
+    "method.generated": ("query/kernel",),
+}
+BESIDE = {  # what else a field takes to have something to do
+    "training.participation": {"training.participation": {"dropout": 0.4, "stragglers": 0.5}},
+    "training.participation.straggler_share": {"training.participation": {"stragglers": 1.0}},
+    "evaluation.knn.neighbors": {"evaluation.knn.weight": 0.5},
+    "evaluation.knn.capacity": {"evaluation.knn.weight": 0.5},
+    "method.hypernetwork.embedding_update": {"training.rounds": 3},
+    "method.statistics": {"model": {"name": "cnn_bn", "kernels": 1}},
+    "compat": {"evaluation.knn.weight": 0.9},
+    "model.dropout": {},
+}
+BASE = dataclasses.replace(
+    TINY,
+    partition=config.Dirichlet(clients=6, min_size=1),
+    training=config.Training(rounds=3, cohort_size=3, batch_size=64, learning_rate=0.1),
+    evaluation=config.Evaluation(every=3),
+)
+HYPER = {"embedding": 4, "hidden": 6, "layers": 1}
+WITH_HYPERNETWORK = ("pfedhn", "fedtp", "fedtp_per", "fedtp_rod")
+SMALL = {"vit": {"name": "vit", **dataclasses.asdict(TINY.model)}} | {
+    name: {"name": name, "hypernetwork": HYPER} for name in WITH_HYPERNETWORK
+}
+SCHEDULE_OF = {"final": "cosine", "decay": "exponential", "every": "step", "factor": "step"}
+OF_CIFAR_100 = ("superclass", "pachinko", "noniid-labeldir100", "iid-label100")
+
+
+def fields():
+    """(section's kind or "", dotted field) of every field, kinds by their names."""
+    for field in dataclasses.fields(SimulationConfig):
+        for kind, part in (field.metadata.get("kinds") or {"": field.default_factory}).items():
+            if part is dataclasses.MISSING:
+                yield "", field.name
+            else:
+                yield from ((kind, name) for name in _inside(part, f"{field.name}."))
+
+
+def _inside(part, prefix):
+    for field in dataclasses.fields(part):
+        kinds, default = field.metadata.get("kinds"), default_of(field)
+        if kinds:
+            yield f"{prefix}{field.name}"
+            for kind in kinds.values():
+                yield from _inside(kind, f"{prefix}{field.name}.")
+        elif dataclasses.is_dataclass(default) and not isinstance(default, Optimizer):
+            yield from _inside(type(default), f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def another(kind, field, default):
+    """A value that is not the default one."""
+    if field in OTHER:
+        return OTHER[field]
+    if field.endswith("optimizer"):
+        return {"name": "adam"}
+    choices = _choices(kind, field)
+    if choices:
+        return next(choice for choice in choices if choice != default)
+    if isinstance(default, bool):
+        return not default
+    if default is None:
+        return 0.02
+    return default + 1 if isinstance(default, int) else default / 2 or 0.5
+
+
+def _choices(kind, field):
+    """Of a field that is one of some words."""
+    part = from_dict(plain(BASE), {f"{field.split('.')[0]}.name": kind} if kind else {})
+    *sections, last = field.split(".")
+    for name in sections:
+        part = getattr(part, name)
+    hint = typing.get_type_hints(type(part)).get(last)
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def plain(settings):
+    return copy.deepcopy(to_dict(settings))
+
+
+def outcome(kind, field):
+    """What came of another value: "result", "nothing", or the message."""
+    section = field.split(".")[0]
+    given = {f"{section}.name": kind} if kind else {}
+    if (section == "model" and kind == "vit") or (section == "method" and kind in WITH_HYPERNETWORK):
+        given = {section: SMALL[kind]}
+    for where, beside in BESIDE.items():
+        if f"{field}.".startswith(f"{where}."):
+            given |= beside
+    if field.startswith("training.schedule."):
+        given["training.schedule.name"] = SCHEDULE_OF[field.rsplit(".", 1)[1]]
+    before = from_dict(plain(BASE), given)
+    found = flat(to_dict(before))
+    value = another(kind, field, found.get(field))
+    if field == "training.schedule":
+        field, value = "training.schedule.name", "cosine"
+    assert value != found.get(field), field
+    after = from_dict(to_dict(before), {field: value})
+    try:
+        return _compare(section, kind, field, before, after)
+    except UserError as error:
+        return str(error)
+    except UserWarning as warning:
+        return str(warning)
+
+
+def cifar_100():
+    return balanced(20_000, 4_000, classes=100)
+
+
+def _plays(settings):
+    """The data of three made-up roles."""
+    words = "to be or not", "to be that is the question", "whether it is nobler", "in the mind to suffer"
+    made = from_roles(
+        settings, [Role("A", name, words[:count]) for name, count in (("X", 4), ("Y", 3))], "made up"
+    )
+    return made.fingerprint(), made.class_weights
+
+
+def _compare(section, kind, field, before, after):
+    if section == "data":
+        return "result" if _plays(before.data) != _plays(after.data) else "nothing"
+    if section == "partition":
+        labels = cifar_100() if kind in OF_CIFAR_100 else balanced(8000, 2000)
+        made = [make_partition(settings.partition, labels, 0) for settings in (before, after)]
+        same = made[0].fingerprint() == made[1].fingerprint() and np.array_equal(made[0].noise, made[1].noise)
+        return "nothing" if same else "result"
+    if section == "model" and field != "model.dropout":
+        data, partition = federation(kind)
+        shapes = [
+            DataSpec.of(data, partition).build(settings)[0].leaf_shapes() for settings in (before, after)
+        ]
+        return "nothing" if shapes[0] == shapes[1] else "result"
+    return "nothing" if _run(before) == _run(after) else "result"
+
+
+@functools.lru_cache(maxsize=8)
+def _run(settings):
+    """All that a run of these settings gives, as bytes."""
+    data = federation("transformer")[0] if settings.model == config.Transformer() else None
+    result = simulate(settings, **({"data": data} if data else {}))
+    leaves = jax.tree.leaves(result.state._replace(rows=result.state.rows.take(np.arange(6))))
+    return result.history.to_csv() + result.clients.to_csv(), b"".join(
+        np.asarray(leaf).tobytes() for leaf in leaves
+    )
+
+
+def table():
+    """The rows of every_setting.md."""
+    rows = ["| kind | field | set to | what came of it |", "| --- | --- | --- | --- |"]
+    for kind, field in fields():
+        came = "never changes a result" if field in NEVER else outcome(kind, field)
+        rows.append(f"| {kind} | `{field}` | {came} |")
+    return rows
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "dropped, as set for another name")
+    for kind, field in fields():
+        if field not in NEVER:
+            print(kind, field, "->", outcome(kind, field), flush=True)
