@@ -119,8 +119,9 @@ class Result(Pictures):
 
         {layer: {..., name: (array,)}}: features [B, F], and of the ViT attention weights of each block.
         """
-        inputs = self._inputs(x)
-        _, found = self.model.apply(self.variables(client), inputs, mutable=["intermediates"])
+        task, inputs = self._built[0], self._inputs(x)
+        options = {"mutable": ["intermediates"], **task.options(train=False)}
+        _, found = task.model.apply(self.variables(client), inputs, **options)
         return dict(found.get("intermediates", {}))
 
     def _inputs(self, x: np.ndarray) -> jax.Array:

@@ -34,7 +34,7 @@ def set_up(
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
-    return spec, Simulator(config, *spec.build(config), data, partition, mesh, share_with)
+    return spec, Simulator(config, *spec.build(config, check=True), data, partition, mesh, share_with)
 
 
 def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -> DataSpec:
