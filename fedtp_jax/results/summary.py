@@ -43,6 +43,7 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         "data": name_of(result.config.data),
         "seed": result.config.seed,
         **accuracy,
+        "excluded_uploads": int(result.history["excluded"].sum()),
         **{f"compiled_{name}": value for name, value in result.compiled.items()},
     }
     return {
