@@ -36,6 +36,8 @@ def made(method, seed, curve, correct, shift=0, **changes):
             "test_client_std": 0.1,
             "test_worst_decile": np.where(rounds < len(curve), 0.0, pd.Series(accuracies).min()),
             "test_loss": 1.0,
+            "excluded": 0,
+            "excluded_clients": "",
             "clients_tested": float(np.isfinite(accuracies).sum()),
         }
     )

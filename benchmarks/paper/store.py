@@ -103,7 +103,7 @@ class Store:
         """Keep a finished run, which took so many seconds of training and evaluation."""
         own: dict[str, Any] = {"run": key_of(result.config), "seed": result.config.seed}
         about = {
-            "partition": result.task.partition,
+            "partition": result.data_spec.partition,
             "rounds": len(result.history),
             "seconds": round(seconds),
             "machine": machine,

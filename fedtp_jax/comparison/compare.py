@@ -111,7 +111,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         *_test_notes(cells, untested, metric, [run for _, run in finished]),
         *unfinished,
     ]
-    notes += _unknown([run for _, run in finished]) + layout.alike
+    notes += _excluded([run for _, run in finished]) + _unknown([run for _, run in finished]) + layout.alike
     if layout.twins:
         notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
     numbers = {place: dataclasses.asdict(cell) for place, cell in cells.items()}
@@ -176,6 +176,12 @@ def _facts(layout: CrossTab, cells: Mapping[Place, Cell], metric: str) -> list[s
     window = _range([run.window for run in compared], "evaluation")
     of = f"each run's mean over its last {window}" if metric == "accuracy" else "each run's last evaluation"
     return [f"{spread} over {seeds} of {of}, never of its best round; {clients}."]
+
+
+def _excluded(runs: Sequence[ComparedRun]) -> list[str]:
+    """Which runs were trained without uploads of some clients."""
+    told = [f"{run.where} ({run.excluded})" for run in runs if run.excluded]
+    return [f"Uploads that were not finite, and were left out: {'; '.join(told)}."] if told else []
 
 
 def _unknown(runs: Sequence[ComparedRun]) -> list[str]:

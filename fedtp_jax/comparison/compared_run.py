@@ -20,7 +20,7 @@ from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 
-HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested")
+HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested", "excluded")
 CLIENTS, MEAN = ("client", "test_accuracy"), "test_accuracy_mean"  # version 0.1.0 had no mean
 
 
@@ -37,7 +37,7 @@ class Finished(Protocol):
     @property
     def partition(self) -> Partition: ...
     @property
-    def task(self) -> DataSpec: ...
+    def data_spec(self) -> DataSpec: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class ComparedRun:
     def of(cls, result: Finished) -> "ComparedRun":
         """That of a result."""
         where = f"{name_of(result.config.method)}, seed {result.config.seed}"
-        config = _with_inputs(to_dict(result.config), result.task.inputs(result.config), where)
+        config = _with_inputs(to_dict(result.config), result.data_spec.inputs(result.config), where)
         fingerprint = result.partition.fingerprint
         return cls(config, result.history, result.clients, fingerprint, None, where, ended=True)
 
@@ -122,6 +122,12 @@ class ComparedRun:
     def window(self) -> int:
         """Over how many last evaluations the headline is the mean."""
         return min(int(self.config["evaluation"]["last"]), len(self.evaluated))
+
+    @property
+    def excluded(self) -> str:
+        """How many uploads it left out as they were not finite, "" if none."""
+        uploads, rounds = int(self.history["excluded"].sum()), int((self.history["excluded"] > 0).sum())
+        return f"{uploads:,} in {rounds:,} round{'s' * (rounds != 1)}" if uploads else ""
 
     def measure(self, metric: str) -> float:
         """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile."""

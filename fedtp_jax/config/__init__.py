@@ -38,6 +38,7 @@ from fedtp_jax.config.method import (
     Vanilla,
 )
 from fedtp_jax.config.model import MODELS, Cnn, CnnBn, Lstm, Transformer, Vit
+from fedtp_jax.config.names import check_calls
 from fedtp_jax.config.partition import (
     PARTITIONS,
     Dirichlet,
@@ -77,6 +78,8 @@ from fedtp_jax.config.training import (
     Step,
     Training,
 )
+
+check_calls()
 
 __all__ = [
     "DATASETS",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from fedtp_jax import config
 from fedtp_jax.config import Optimizer, Own, default_of, name_of
+from fedtp_jax.config.names import check_names
 from fedtp_jax.core.errors import UserError, nearest
 
 NAMED = {
@@ -25,7 +26,6 @@ OF_YOUR_OWN = {  # what Python may give beside a name
     "model": "a Flax module of your own",
     "method": "a function of your own that returns a Method",
 }
-SHORT = {"lr": "learning_rate"}  # what users of other libraries type
 
 
 def build(kind: type, values: Any, where: str) -> Any:
@@ -36,14 +36,7 @@ def build(kind: type, values: Any, where: str) -> Any:
         )
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in values:
-        if name not in fields:
-            known = f"the fields of {where.rstrip('.')}" if where else "the sections"
-            hint = "" if where else _elsewhere(name, fields)
-            hint = hint or nearest(SHORT.get(name, str(name)), fields)
-            if not hint and "optimizer" in fields:
-                hint = f" (an argument of the optimizer? then {where}optimizer.{name})"
-            raise UserError(f"{where}{name}: unknown field{hint}; {known} are: {', '.join(fields) or 'none'}")
+    check_names(kind, values, where)
     built: dict[str, Any] = {}
     for name, value in values.items():
         field, dotted = fields[name], where + name
@@ -76,14 +69,7 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         own = f", or {OF_YOUR_OWN[where]}" if where == "data" else ""
         choices = f"choose one of {', '.join(kinds)}{own}"
         raise UserError(f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; {choices}")
-    known = [f.name for f in dataclasses.fields(kinds[name])]
-    for option in (option for option in options if option not in known):
-        owners = [n for n, kind in kinds.items() if option in {f.name for f in dataclasses.fields(kind)}]
-        if owners:
-            allowed = f"its fields are: {', '.join(known)}" if known else "it has no fields"
-            raise UserError(
-                f"{where}.{option}: a field of {', '.join(owners)}, but {where}.name is {name!r} ({allowed})"
-            )
+    check_names(kinds[name], options, where + ".", kinds)
     return build(kinds[name], options, where + ".")
 
 
@@ -96,16 +82,6 @@ def _refuse_own(options: Mapping[str, Any], where: str) -> None:
             f"{where}: {options['of']} was given from Python, and no file can hold it; go on from there, "
             f"with simulate(..., {given}) or Result.load(..., {given})"
         )
-
-
-def _elsewhere(name: Any, sections: Mapping[str, Any]) -> str:
-    """The hint for a field that was asked for without its section."""
-    for section, field in sections.items():
-        kinds = [*(field.metadata.get("kinds") or {}).values()] or [type(default_of(field))]
-        for kind in filter(dataclasses.is_dataclass, kinds):
-            if SHORT.get(name, name) in {inner.name for inner in dataclasses.fields(kind)}:
-                return f" (did you mean '{section}.{SHORT.get(name, name)}'?)"
-    return ""
 
 
 def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer | Own:

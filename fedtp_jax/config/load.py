@@ -106,7 +106,22 @@ def checked(settings: SimulationConfig) -> SimulationConfig:
 
 
 def _is_own(section: str, value: Any) -> bool:
+    if section == "model":
+        _refuse_unmade(value)
     return not isinstance(value, Own) and section in OWN and OWN[section](value)
+
+
+def _refuse_unmade(model: Any) -> None:
+    """Raise UserError for a class in place of its instance, and for NNX modules, which are made anew."""
+    unmade = isinstance(model, type)
+    kind = model if unmade else type(model)
+    if any(base.__module__.startswith("flax.nnx") for base in kind.__mro__):
+        raise UserError(
+            f"model: got {'the NNX class' if unmade else 'an NNX'} {kind.__name__}; give what makes one: "
+            f"fedtp_jax.from_nnx(lambda rngs: {kind.__name__}(..., rngs=rngs))"
+        )
+    if unmade and OWN["model"](model):
+        raise UserError(f"model: got the class {kind.__name__}; give an instance, {kind.__name__}()")
 
 
 def _check(settings: SimulationConfig) -> None:

@@ -4,6 +4,7 @@ A path joins the names of collections, modules and leaf by slashes, as in
 "params/block_0/attention/query/kernel".
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -46,10 +47,9 @@ def assign_roles(paths: Sequence[str], rules: Sequence[tuple[Role, Sequence[str]
                 ) from None
             if not found:
                 words = {word for path in paths for word in path.split("/")}
-                alike = sorted({re.sub(r"_\d+/", "_*/", path) for path in paths})
                 raise UserError(
                     f"method.{role}: {pattern!r} matches no leaf of the model{nearest(pattern, words)}; "
-                    f"the leaves are {', '.join(alike)}"
+                    f"the leaves are {', '.join(_in_short(paths))}"
                 )
     roles: dict[str, Role] = {}
     for path in paths:
@@ -60,6 +60,32 @@ def assign_roles(paths: Sequence[str], rules: Sequence[tuple[Role, Sequence[str]
         else:
             raise UserError(f"method: no rule gives leaf {path!r} a role; add a rule that matches it")
     return roles
+
+
+def _in_short(paths: Sequence[str]) -> list[str]:
+    """Expressions that together match every path, one for those that differ in numbers alone."""
+    number = re.compile(r"(?<=[_/])\d+(?=/)")
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for path in paths:
+        alike.setdefault(tuple(number.split(path)), []).append(path)
+    found = []
+    for words, members in sorted(alike.items()):
+        numbers = [sorted(set(map(int, at))) for at in zip(*map(number.findall, members), strict=True)]
+        if math.prod(map(len, numbers)) == len(members):
+            found.append("".join(word + _any_of(at) for word, at in zip(words, [*numbers, []], strict=True)))
+        else:
+            found += members
+    return found
+
+
+def _any_of(numbers: Sequence[int]) -> str:
+    """An expression for these numbers, "[0-5]"."""
+    if len(numbers) < 2:
+        return "".join(map(str, numbers))
+    low, high = numbers[0], numbers[-1]
+    if high < 10 and high - low + 1 == len(numbers):
+        return f"[{low}-{high}]"
+    return f"({'|'.join(map(str, numbers))})"
 
 
 def select(leaves: Mapping[str, Any], roles: Mapping[str, Role], *wanted: Role) -> dict[str, Any]:

@@ -125,6 +125,19 @@ def _shaped(field: str, x: np.ndarray, kind: Kind | None) -> np.ndarray:
     return x[..., None]
 
 
+def warn_of_channels_first(x: np.ndarray) -> None:
+    """Say it when images look like PyTorch's, [M, C, H, W]: they would be a few pixels high."""
+    if x.ndim != 4:
+        return
+    _, first, height, width = x.shape
+    if first in (1, 3, 4) and width > 4 and (height == width or (first == 3 and height > 4)):
+        warnings.warn(
+            f"x: {list(x.shape)} is taken for images of {first} x {height} pixels with {width} channels: "
+            f"channels come last; if these are {first} channels, give x.transpose(0, 2, 3, 1)",
+            stacklevel=3,
+        )
+
+
 def warn_of_pixels(x: np.ndarray) -> None:
     """Say it when float inputs that nobody normalises look like pixels 0 to 255."""
     if x.dtype == np.uint8 or x.ndim != 4:

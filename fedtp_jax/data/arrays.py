@@ -14,6 +14,7 @@ from fedtp_jax.data.array_checks import (
     checked_inputs,
     per_channel,
     pixel_statistics,
+    warn_of_channels_first,
     warn_of_pixels,
 )
 from fedtp_jax.data.columns import check_same_length, checked_column, checked_labels, numbered
@@ -74,6 +75,7 @@ def from_arrays(
             infinity; the message names the argument.
     """
     x, y = checked_inputs("x", x, kind), checked_labels("y", y)
+    warn_of_channels_first(x)
     if mean is None and std is None:
         warn_of_pixels(x)
     check_same_length("x", x, "y", y)

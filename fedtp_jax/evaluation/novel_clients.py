@@ -147,7 +147,7 @@ class NovelClients:
         everything = {p: w for p, w in zero_shot.items() if p in method.roles}
         others = {p: w for p, w in zero_shot.items() if p not in method.roles}
         key = rng.key(self.config.seed, rng.Purpose.MODEL)
-        fresh = tree.flatten(task.model.init(key, jnp.zeros(task.example.shape, task.example.dtype)))
+        fresh = tree.flatten(task.init(key))
         starts = {
             "zero_shot": at_once,
             "fit": at_once,

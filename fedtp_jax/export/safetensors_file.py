@@ -33,15 +33,15 @@ def export_client(result: Result, client: int, path: str | Path) -> None:
         raise UserError(f"--out {path}: exists already; choose another file")
     leaves = tree.flatten(result.variables(client))
     tensors = {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
-    task, config = result.task, to_dict(result.config)
+    spec, config = result.data_spec, to_dict(result.config)
     about: dict[str, Any] = {
         "client": client,
         "model": config["model"],
-        "input_shape": list(task.input_shape),
-        "classes": task.num_classes,
-        "mean": list(task.mean),
-        "std": list(task.std),
-        "divide_by_255": task.dtype == "uint8",
+        "input_shape": list(spec.input_shape),
+        "classes": spec.num_classes,
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        "divide_by_255": spec.dtype == "uint8",
         "config": config,
     }
     content = save(tensors, {name: json.dumps(value) for name, value in about.items()})

@@ -53,7 +53,7 @@ def role_method(
 
     def init(key: jax.Array, ids: jax.Array) -> State:
         model_key = jax.random.fold_in(key, Purpose.MODEL)
-        leaves = tree.flatten(task.model.init(model_key, jnp.zeros(task.example.shape, task.example.dtype)))
+        leaves = tree.flatten(task.init(model_key))
         personal = tree.select(leaves, roles, "personal")
         rows = {path: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for path, leaf in personal.items()}
         keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(ids)

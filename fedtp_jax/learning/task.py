@@ -1,6 +1,5 @@
 """What a method is built for: a model, its losses, and how it is trained."""
 
-import inspect
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +12,7 @@ from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch
+from fedtp_jax.models.calls import arguments_of
 from fedtp_jax.models.precision import layers_at
 
 STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that no gradient reaches
@@ -34,7 +34,7 @@ class Task(NamedTuple):
     """What a method is built for.
 
     Attributes:
-      model: a Flax module with `__call__(inputs, train)` and perhaps `mask`.
+      model: a Flax module with `__call__(inputs)`, which may take `train` and `mask` too.
       example: shape and dtype of a batch of one input, [1, ...].
       num_classes, num_clients: C and N.
       training, server: the clients' and the server's settings.
@@ -51,15 +51,33 @@ class Task(NamedTuple):
     class_weights: tuple[float, ...] | None = None
     precision: Any = jnp.dtype(jnp.float32)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether inputs are codes of characters, each of whose positions has a label."""
+        return bool(jnp.issubdtype(self.example.dtype, jnp.integer))
+
+    def init(self, key: jax.Array) -> dict[str, Any]:
+        """The model's variables before any training, nested."""
+        x = jnp.zeros(self.example.shape, self.example.dtype)
+        options = self.options(False, jnp.ones(len(x))) if isinstance(self.model, nn.Module) else {}
+        with jax.numpy_dtype_promotion("standard"):  # as in `apply`
+            variables: Any = self.model.init(key, x, **options)
+        return dict(variables)
+
+    def options(self, train: bool, mask: jax.Array | None = None) -> dict[str, Any]:
+        """Those of these arguments that the model takes."""
+        given = {"train": train, "mask": mask}
+        return {name: given[name] for name in arguments_of(self.model)}
+
     def leaf_shapes(self) -> dict[str, Any]:
         """{path: ShapeDtypeStruct} of the model's variables, without computing them."""
-        variables = jax.eval_shape(self.model.init, jax.random.key(0), self.example)
+        variables = jax.eval_shape(self.init, jax.random.key(0))
         if not set(variables) <= {"params", "batch_stats"}:
             raise UserError(
                 f"model: its init returns the collections {sorted(variables)}, but only 'params' and "
                 "'batch_stats' can be federated; keep no other state in the model"
             )
-        if "batch_stats" in variables and not self._takes_mask:
+        if "batch_stats" in variables and "mask" not in arguments_of(self.model):
             raise UserError(
                 "model: keeps running statistics, but its __call__ has no argument `mask` [B] to tell real "
                 "examples from padding; add one and hand it to the batch norm layers"
@@ -85,20 +103,25 @@ class Task(NamedTuple):
 
         Leaves, output and gradients are float32 whatever the precision of what happens in between.
         """
+        logits, new = self.apply(leaves, x, mask, key)
+        features = new.get("intermediates", {}).get("features", (None,))[0]
+        statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}
+        return Output(*jax.tree.map(lambda a: a.astype(jnp.float32), (logits, features, statistics)))
+
+    def apply(
+        self, leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
+    ) -> Any:
+        """(what the model returns, the collections that it wrote), as `forward` calls it."""
         parameters = {p: w.astype(self.precision) for p, w in leaves.items() if p.startswith("params/")}
         statistics = {p: w for p, w in leaves.items() if p.startswith(STATISTICS)}
         variables = tree.unflatten({**parameters, **statistics})
-        options: dict[str, Any] = {"mask": mask} if self._takes_mask else {}
         rngs = {} if key is None else {"dropout": key}
         mutable = ["intermediates", "batch_stats"] if key is not None else ["intermediates"]
         # layer norms of lower precision rely on the promotion
         with jax.numpy_dtype_promotion("standard"), layers_at(self.precision):
-            logits, new = self.model.apply(
-                variables, x, train=key is not None, rngs=rngs, mutable=mutable, **options
+            return self.model.apply(
+                variables, x, rngs=rngs, mutable=mutable, **self.options(key is not None, mask)
             )
-        features = new.get("intermediates", {}).get("features", (None,))[0]
-        statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}
-        return Output(*jax.tree.map(lambda a: a.astype(jnp.float32), (logits, features, statistics)))
 
     def losses(self, logits: jax.Array, batch: Batch) -> jax.Array:
         """Cross-entropy of each label, [B] (text: [B, T]), times its class's weight."""
@@ -113,10 +136,6 @@ class Task(NamedTuple):
         With class weights a plain mean too: not divided by the weights, as in the authors' code.
         """
         return masked_mean(self.losses(logits, batch), batch.mask)
-
-    @property
-    def _takes_mask(self) -> bool:
-        return "mask" in inspect.signature(type(self.model).__call__).parameters
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

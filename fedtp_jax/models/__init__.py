@@ -1,7 +1,7 @@
 """Flax Linen modules, one for each kind of model section in the configuration.
 
-A model is anything with `init` and `apply(variables, inputs, train=..., mask=...)`; `mask` [B] is 1.0 for the
-real examples of a padded batch.
+A model is anything with `init` and `apply(variables, inputs)`, which may take `train` and `mask` too; `mask`
+[B] is 1.0 for the real examples of a padded batch.
 """
 
 import dataclasses

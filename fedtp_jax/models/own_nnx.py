@@ -1,11 +1,13 @@
 """A Flax NNX module as the simulator takes models: variables apart from the module (split and merge)."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from fedtp_jax.config.convert import show
 from fedtp_jax.core.errors import UserError
 
 
@@ -19,6 +21,13 @@ def from_nnx(make: Callable[[Any], Any]) -> "NnxModel":
     Raises UserError when the module keeps state beside parameters and random numbers (batch norm's running
     statistics: NNX cannot tell padding from examples there).
     """
+    from flax import nnx
+
+    if not callable(make) or isinstance(make, nnx.Module):
+        given = f"a {type(make).__name__} that was made already" if callable(make) else show(make)
+        raise UserError(
+            f"make: got {given}, expected a function of rngs: from_nnx(lambda rngs: Small(64, rngs=rngs))"
+        )
     return NnxModel(make)
 
 
@@ -69,7 +78,9 @@ class NnxModel:
                 if isinstance(part, nnx.Module) and getattr(part, "dtype", part) is None:
                     setattr(part, "dtype", dtype)  # noqa: B010 (not every module has one)
         module.train() if train else module.eval()
-        logits, sown = nnx.capture(module, nnx.Intermediate)(x)
+        asked = "train" in inspect.signature(module.__call__).parameters
+        options = {"train": train} if asked else {}
+        logits, sown = nnx.capture(module, nnx.Intermediate)(x, **options)
         features = {str(path[-1]): v.get_value() for path, v in nnx.to_flat_state(sown)}
         return logits if mutable is None else (logits, {"intermediates": features})
 
@@ -77,6 +88,11 @@ class NnxModel:
         from flax import nnx
 
         module = self._make(nnx.Rngs(key))
+        if not isinstance(module, nnx.Module):
+            raise UserError(
+                f"model: {self!r} made a {type(module).__name__}, expected an NNX module; give from_nnx a "
+                "function of rngs that returns one"
+            )
         rest = [v for _, v in nnx.to_flat_state(nnx.state(module, nnx.Not(nnx.Any(nnx.Param, nnx.RngState))))]
         if kinds := sorted({type(variable).__name__ for variable in rest}):
             raise UserError(

@@ -31,7 +31,7 @@ class Pictures:
     clients: pd.DataFrame
     state: State
     partition: Partition
-    task: DataSpec
+    data_spec: DataSpec
     intermediates: Callable[[int, np.ndarray], dict[str, Any]]
 
     def compare(
@@ -63,7 +63,7 @@ class Pictures:
 
         _check_results([other])
 
-        if self.task.partition != other.task.partition:
+        if self.data_spec.partition != other.data_spec.partition:
             raise UserError(
                 "other: has another partition, so its clients are not these; run both with the same data, "
                 "partition and seed"
@@ -106,7 +106,9 @@ class Pictures:
             raise UserError("method: has no embeddings to draw; choose fedtp, fedtp_per, fedtp_rod or pfedhn")
         drawn = embedding_figure(self, counts, projection, superclass)
         if drawn is None:
-            shape = f"{self.task.num_clients} clients of {self.config.method.hypernetwork.embedding} numbers"
+            shape = (
+                f"{self.data_spec.num_clients} clients of {self.config.method.hypernetwork.embedding} numbers"
+            )
             raise UserError(f"embeddings: {shape}; a picture needs at least 3 clients and 3 numbers")
         return drawn
 
@@ -147,8 +149,8 @@ class Pictures:
 
     def _check_client(self, client: int) -> None:
         """Raise UserError unless it is one of the run's."""
-        if type(plain_values(client)) is not int or not 0 <= client < self.task.num_clients:
-            last = self.task.num_clients - 1
+        if type(plain_values(client)) is not int or not 0 <= client < self.data_spec.num_clients:
+            last = self.data_spec.num_clients - 1
             raise UserError(f"client: got {client!r}, expected a whole number from 0 to {last}")
 
     def _test_images(self, client: int, count: int) -> np.ndarray:
@@ -178,7 +180,7 @@ class Pictures:
             raise UserError(
                 f"data: got {show(data)}, expected the run's own, from fedtp_jax.load_data or from_arrays"
             )
-        if data.fingerprint() != self.task.data:
+        if data.fingerprint() != self.data_spec.data:
             raise UserError("data: are not those that the run was trained on; give the run's own")
         return data
 
@@ -206,7 +208,7 @@ def embedding_figure(
     embeddings = run.state.rows.take(np.arange(len(counts)), [EMBEDDING])[EMBEDDING]
     if min(embeddings.shape) < 3:
         return None
-    what, names = "class", np.array(run.task.class_names or range(counts.shape[1]))
+    what, names = "class", np.array(run.data_spec.class_names or range(counts.shape[1]))
     if superclass is None and isinstance(run.config.data, Cifar100):
         superclass = SUPERCLASS_OF
     if superclass is not None:

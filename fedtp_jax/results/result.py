@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -15,15 +14,15 @@ from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.core import hosts, rng, tree
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.core.jax_settings import under_our_settings
-from fedtp_jax.data.array_checks import refuse_masked
 from fedtp_jax.data.dataset import Dataset
-from fedtp_jax.engine.examples import normalize
 from fedtp_jax.engine.mesh import open_mesh
 from fedtp_jax.evaluation.novel_clients import Adaptation, NovelClients
 from fedtp_jax.learning.method import Method, State
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.partitions.partition import Partition, Shards
+from fedtp_jax.results.inputs import model_inputs
+from fedtp_jax.results.notes import excluded_uploads
 from fedtp_jax.results.novel_table import Personalized, personalize
 from fedtp_jax.results.pictures import Pictures
 from fedtp_jax.simulation.data_spec import DataSpec, in_classes_of
@@ -52,7 +51,7 @@ class Result(Pictures):
         trained_rounds, excluded_rounds (whose upload was not finite).
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
-      task: shapes and fingerprints of the data.
+      data_spec: shapes and fingerprints of the data.
       compiled: how many programs were compiled, for all seeds of the call until then, and the seconds that
         took; empty for a loaded result.
     """
@@ -62,7 +61,7 @@ class Result(Pictures):
     clients: pd.DataFrame
     state: State
     partition: Partition
-    task: DataSpec
+    data_spec: DataSpec
     compiled: dict[str, float]
 
     @property
@@ -90,7 +89,7 @@ class Result(Pictures):
 
     @functools.cached_property
     def _built(self) -> tuple[Task, Method]:
-        return self.task.build(self.config)
+        return self.data_spec.build(self.config)
 
     @property
     def model(self) -> Any:
@@ -113,7 +112,7 @@ class Result(Pictures):
         For text x [B, T] are codes of characters and logits are [B, T, classes]. Nearest neighbours, which
         need the client's examples, take no part.
         """
-        return self._built[1].predict(self._leaves(client), self._inputs(x)).logits
+        return self._built[1].predict(self._leaves(client), model_inputs(self.data_spec, x)).logits
 
     @under_our_settings
     def intermediates(self, client: int, x: np.ndarray) -> dict[str, Any]:
@@ -121,31 +120,10 @@ class Result(Pictures):
 
         {layer: {..., name: (array,)}}: features [B, F], and of the ViT attention weights of each block.
         """
-        inputs = self._inputs(x)
-        _, found = self.model.apply(self.variables(client), inputs, mutable=["intermediates"])
+        task, inputs = self._built[0], model_inputs(self.data_spec, x)
+        options = {"mutable": ["intermediates"], **task.options(train=False)}
+        _, found = task.model.apply(self.variables(client), inputs, **options)
         return dict(found.get("intermediates", {}))
-
-    def _inputs(self, x: np.ndarray) -> jax.Array:
-        """What the model takes, of inputs as the data set holds them."""
-        task = self.task
-        refuse_masked("x", x)
-        try:
-            x = np.asarray(x)
-        except ValueError:
-            raise UserError("x: got a ragged list, expected inputs of one shape") from None
-        if x.shape[1:] != task.input_shape or not len(x):
-            one = ", ".join(map(str, task.input_shape))
-            raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}], batch at least 1")
-        if task.is_text:
-            if x.dtype.kind not in "iu" or not (x.min() >= 0 and x.max() < task.num_classes):
-                raise UserError(
-                    f"x: got {x.dtype}, expected codes of characters, 0 to {task.num_classes - 1}"
-                )
-            return jnp.asarray(x, jnp.int32)
-        if (x.dtype == np.uint8) != (task.dtype == "uint8") or x.dtype.kind not in "uf":
-            raise UserError(f"x: got {x.dtype}, expected {task.dtype}, as the training's inputs were")
-        x = x if task.dtype == "uint8" else x.astype(np.float32)
-        return normalize(jnp.asarray(x), jnp.array(task.mean), jnp.array(task.std))
 
     def _leaves(self, client: int) -> tree.Leaves:
         self._check_client(client)
@@ -178,7 +156,7 @@ class Result(Pictures):
             raise UserError(
                 f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
             )
-        theirs, own = DataSpec.of(data, self.partition), self.task
+        theirs, own = DataSpec.of(data, self.partition), self.data_spec
         if (theirs.input_shape, theirs.dtype) != (own.input_shape, own.dtype) or (
             theirs.num_classes > own.num_classes
         ):
@@ -221,10 +199,10 @@ class Result(Pictures):
                 f"clients: client {strangers[0]} is not one of the held-out clients "
                 f"{', '.join(map(str, held_out))}; choose among these"
             )
-        if data.fingerprint() != self.task.data:
+        if data.fingerprint() != self.data_spec.data:
             raise UserError(
-                f"data: has fingerprint {data.fingerprint()}, but the run was trained on {self.task.data}; "
-                "give the run's own data"
+                f"data: has fingerprint {data.fingerprint()}, but the run was trained on "
+                f"{self.data_spec.data}; give the run's own data"
             )
         return self._personalize(data, self.partition, ids, modes, settings or Adaptation())
 
@@ -248,7 +226,7 @@ class Result(Pictures):
 
     def _held_out(self) -> np.ndarray:
         """Ids of the clients that this run held out."""
-        if self.config.training.held_out and self.task.streams != rng.STREAMS:
+        if self.config.training.held_out and self.data_spec.streams != rng.STREAMS:
             raise UserError(
                 "training.held_out: the run is of fedtp_jax 0.1.0, whose random streams are others, so who "
                 "was held out is not known here; pip install fedtp_jax==0.1.0, or run it anew"
@@ -258,7 +236,7 @@ class Result(Pictures):
     @under_our_settings
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
-        parts = self.config, self.history, self.clients, self.state, self.partition, self.task
+        parts = self.config, self.history, self.clients, self.state, self.partition, self.data_spec
         hosts.on_first(functools.partial(write_result, user_path(path), StoredResult(*parts)))
 
     @classmethod
@@ -276,15 +254,17 @@ class Result(Pictures):
         logs = {TRAINED: self.state.rows.trained.astype("<i4").tobytes()}
         saved = Saved(self.state._replace(rows={}), ids, self.state.rows.take(ids), logs)
         tables = self.history, self.clients
-        return _restored, (self.config, *tables, saved, self.partition, self.task, self.compiled)
+        return _restored, (self.config, *tables, saved, self.partition, self.data_spec, self.compiled)
 
     def __repr__(self) -> str:
         a = self.accuracy
         several = f" mean of the last {a['evaluations']} evaluations {a['mean']:.3f} ± {a['std']:.3f},"
+        lost = excluded_uploads(self.history)
         return (
-            f"Result({name_of(self.config.method)}, {a['round']} rounds, {self.task.num_clients} clients: "
+            f"Result({name_of(self.config.method)}, {a['round']} rounds, "
+            f"{self.data_spec.num_clients} clients: "
             f"test accuracy {a['last']:.3f},{several * (a['evaluations'] > 1)} "
-            f"worst decile {a['worst_decile']:.3f})"
+            f"worst decile {a['worst_decile']:.3f}{lost and f'; {lost} not finite, left out'})"
         )
 
 
@@ -294,9 +274,9 @@ def _restored(
     clients: pd.DataFrame,
     saved: Saved,
     partition: Partition,
-    task: DataSpec,
+    spec: DataSpec,
     compiled: dict[str, float],
 ) -> Result:
     """The inverse of `Result.__reduce__`."""
-    state = saved.state(initial_state(config, task).population(config.engine.rows))
-    return Result(config, history, clients, state, partition, task, compiled)
+    state = saved.state(initial_state(config, spec).population(config.engine.rows))
+    return Result(config, history, clients, state, partition, spec, compiled)

@@ -10,6 +10,7 @@ from fedtp_jax.config import name_of
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.evaluation.metrics import Accuracy, Sums
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.results.notes import participation_notes, untrained_note
 from fedtp_jax.results.pictures import embedding_figure
 from fedtp_jax.results.result import Result
 from fedtp_jax.simulation.round_result import RoundResult
@@ -95,51 +96,6 @@ def clients_table(
     )
 
 
-def participation_notes(history: pd.DataFrame) -> list[str]:
-    """What the rounds lost: clients that did not return, did less, or returned what is no number."""
-    total = history[["drawn", "clients", "stragglers", "void", "excluded"]].sum().astype(int)
-    missing, notes = total["drawn"] - total["clients"], []
-    if missing:
-        notes.append(f"{missing:,} of {total['drawn']:,} clients that were asked did not return in time.")
-    if total["stragglers"]:
-        notes.append(
-            f"{total['stragglers']:,} of those that returned did only part of their local steps"
-            f"{_share(history)}."
-        )
-    if total["void"]:
-        notes.append(f"{total['void']:,} rounds were void: too few clients returned.")
-    if total["excluded"]:
-        notes.append(
-            f"{total['excluded']:,} uploads were not finite and were left out; clients.csv says whose."
-        )
-    return notes
-
-
-def _share(history: pd.DataFrame) -> str:
-    """What part, on the mean over the stragglers; version 0.1.0 did not say."""
-    if "share_done" not in history:
-        return ""
-    left = ((1 - history["share_done"]) * history["clients"]).sum()
-    return f", {1 - left / history['stragglers'].sum():.0%} of them on the mean"
-
-
-def untrained_note(history: pd.DataFrame) -> str:
-    """How the clients that never trained do at the last evaluation, empty where all have."""
-    last = history[history["test_accuracy"].notna()].tail(1)
-    if "clients_untrained" not in last or not last["clients_untrained"].any():  # version 0.1.0 did not say
-        return ""
-    row = last.iloc[0]
-    those = (
-        ""
-        if np.isnan(row["test_accuracy_trained"])
-        else f", those that have {row['test_accuracy_trained']:.4f}"
-    )
-    return (
-        f"{int(row['clients_untrained'])} of {int(row['clients_tested'])} clients have never trained: test "
-        f"accuracy {row['test_accuracy_untrained']:.4f}{those}"
-    )
-
-
 def report_run(
     folder: RunFolder, result: Result, counts: np.ndarray, class_names: Sequence[str] = ()
 ) -> None:
@@ -150,12 +106,12 @@ def report_run(
     timing = pd.DataFrame(csv_rows(folder.timing.content()))
     headline = [
         ("Method", name_of(config.method)),
-        ("Data", f"{name_of(config.data)}, {result.task.num_clients} clients"),
+        ("Data", f"{name_of(config.data)}, {result.data_spec.num_clients} clients"),
         ("Test accuracy, last evaluation", f"{a['last']:.2%} (round {a['round']})"),
         (f"Test accuracy, last {a['evaluations']} evaluations", f"{a['mean']:.2%} ± {a['std']:.2%}"),
         ("Client mean ± std", f"{a['client_mean']:.2%} ± {a['client_std']:.2%}"),
         ("Worst decile of clients", f"{a['worst_decile']:.2%}"),
-        ("Partition fingerprint", result.task.partition),
+        ("Partition fingerprint", result.data_spec.partition),
     ]
     if len(timing):
         headline += [

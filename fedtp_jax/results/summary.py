@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.config import name_of
+from fedtp_jax.results.notes import untrained_note
 from fedtp_jax.results.result import Result
-from fedtp_jax.results.run_tables import untrained_note
 
 
 def result_in_words(result: Result) -> str:
@@ -46,6 +46,7 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         "data": name_of(result.config.data),
         "seed": result.config.seed,
         **accuracy,
+        "excluded_uploads": int(result.history["excluded"].sum()),
         **{f"compiled_{name}": value for name, value in result.compiled.items()},
     }
     return {

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
 from fedtp_jax.evaluation.metrics import Accuracy, Sums, accuracies, summarize
+from fedtp_jax.results.notes import excluded_uploads
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.run_tables import clients_table, history_row, report_run, timing_row
 from fedtp_jax.simulation.round_result import RoundResult
@@ -225,10 +227,22 @@ class Run:
             clients=self._clients(),
             state=jax.device_get(self.state._replace(rows={}))._replace(rows=self.state.rows),
             partition=self.partition,
-            task=self.spec,
+            data_spec=self.spec,
             compiled={"programs": programs.count, "seconds": programs.seconds},
         )
         if self.store:
             counts = self.partition.train.class_counts(self._labels, self._classes)
             self.store.write_report(lambda folder: report_run(folder, result, counts, self._class_names))
+        self._warn_of_excluded(result)
         return result
+
+    def _warn_of_excluded(self, result: Result) -> None:
+        """What was trained without some clients looks like any other result."""
+        if (lost := excluded_uploads(result.history)) and hosts.is_first():
+            files = f", metrics.csv and clients.csv of {self.store.folder.path}" if self.store else ""
+            warnings.warn(
+                f"seed {self.config.seed}: {lost} not finite, left out (excluded_clients in Result.history, "
+                f"excluded_rounds in Result.clients{files}); lower training.learning_rate, or end such runs "
+                "with training.on_nonfinite=stop",
+                stacklevel=5,
+            )

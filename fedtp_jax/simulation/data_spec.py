@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedtp_jax.config import PartitionFile, SimulationConfig
+from fedtp_jax.config import Own, PartitionFile, SimulationConfig
 from fedtp_jax.core import rng
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import identity
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.own_model import check_own_model
 from fedtp_jax.learning.task import Task
 from fedtp_jax.methods import make_method
 from fedtp_jax.models import make_model
@@ -81,8 +82,8 @@ class DataSpec:
     def is_text(self) -> bool:
         return self.dtype == TEXT
 
-    def build(self, config: SimulationConfig) -> tuple[Task, Method]:
-        """(task, method) of `config` for this data."""
+    def build(self, config: SimulationConfig, check: bool = False) -> tuple[Task, Method]:
+        """(task, method) of `config` for this data; `check` a model of the user's own, before a run."""
         causal = config.compat != "reference"
         task = Task(
             make_model(config.model, self.input_shape, self.num_classes, self.is_text, causal),
@@ -94,6 +95,8 @@ class DataSpec:
             self.class_weights,
             jnp.dtype(config.engine.precision),
         )
+        if check and isinstance(config.model, Own):
+            check_own_model(task, config.model.of)
         return task, make_method(config.method, task)
 
 

@@ -36,7 +36,7 @@ def set_up(
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
-    task, method = spec.build(config)
+    task, method = spec.build(config, check=True)
     simulator = Simulator(config, task, method, data, partition, mesh, share_with)
     for line in settings_without_effect(config, task, partition, simulator.participation.clients):
         warnings.warn(line, stacklevel=5)

@@ -146,6 +146,17 @@ def test_wrong_keywords_get_the_same_messages(values, message):
     assert message in str(caught.value)
 
 
+def test_every_section_tells_python_of_a_wrong_name():
+    sections = [kind for kind in vars(config).values() if dataclasses.is_dataclass(kind)]
+    for kind in sections:
+        if kind not in (config.Own, config.ReferencePartition):  # which users do not make
+            with pytest.raises(UserError, match=r"nonsense: unknown field.* are: "):
+                kind(nonsense=1)
+    assert len(sections) > 40
+    with pytest.raises(UserError, match=r"training\.round: unknown field \(did you mean 'rounds'\?\)"):
+        dataclasses.replace(config.Training(), round=3)
+
+
 def test_numbers_of_numpy_are_numbers():
     settings = replaced(
         None,

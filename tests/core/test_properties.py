@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from population_rows import ROW, initial
@@ -133,3 +134,21 @@ def test_a_population_is_a_dictionary_of_rows(writes):
         for k in range(6):
             for path in ROW:
                 np.testing.assert_array_equal(everybody[path][k], model[k][path][0])
+
+
+def test_an_expression_that_matches_nothing_is_told_all_leaves():
+    """What is listed are expressions too, and no two numbers are called alike."""
+    blocks = [f"params/blocks/{k}/kernel" for k in range(12)]
+    dense = [f"params/Dense_{k}/{leaf}" for k in range(3) for leaf in ("kernel", "bias")]
+    uneven = ["params/a_0/b_0/c", "params/a_0/b_1/c", "params/a_1/b_1/c"]
+    with pytest.raises(UserError) as told:
+        tree.assign_roles([*blocks, *dense, *uneven, "params/scale"], [("personal", ["head/"])])
+    listed = str(told.value).partition("the leaves are ")[2].split(", ")
+    assert listed == [
+        "params/Dense_[0-2]/bias",
+        "params/Dense_[0-2]/kernel",
+        *uneven,
+        "params/blocks/(0|1|2|3|4|5|6|7|8|9|10|11)/kernel",
+        "params/scale",
+    ]
+    tree.assign_roles([*blocks, *dense, *uneven, "params/scale"], [("personal", listed)])

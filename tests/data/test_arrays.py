@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedtp_jax import UserError
+from fedtp_jax import UserError, simulate
 from fedtp_jax import config as cfg
 from fedtp_jax.data.arrays import from_arrays
 from fedtp_jax.data.sources import load
@@ -118,6 +118,27 @@ def test_three_axes_are_what_the_user_says():
         UserWarning, match=r"\[40, 6, 6\] is taken for grey images of 6 x 6 pixels.*kind='series'"
     ):
         assert from_arrays(X[..., 0], Y).input_shape == (6, 6, 1)
+
+
+def test_channels_that_come_first_are_said():
+    first = np.zeros((40, 3, 6, 6), np.uint8)
+    with pytest.warns(
+        UserWarning, match=r"\[40, 3, 6, 6\] is taken for images of 3 x 6 pixels with 6 channels"
+    ):
+        from_arrays(first, Y)
+    assert from_arrays(first.transpose(0, 2, 3, 1), Y).input_shape == (6, 6, 3)  # the hint, followed
+    assert from_arrays(np.zeros((40, 1, 8, 16), np.uint8), Y).input_shape == (1, 8, 16)  # one of series
+
+
+@pytest.mark.parametrize("name", ["vit", "cnn", "lstm"])
+def test_tables_are_pointed_to_models_of_ones_own(name):
+    with pytest.raises(UserError, match=r"shape \[5\]; give a model of your own .*docs/own_parts.md"):
+        simulate(
+            data=from_arrays(np.eye(40, 5, dtype=np.float32), Y),
+            model=name,
+            method="fedavg",
+            partition={"name": "iid", "clients": 5},
+        )
 
 
 def test_floats_that_look_like_pixels_are_said():

@@ -129,4 +129,8 @@ def test_what_an_npz_file_may_say(tmp_path):
         method="fedavg",
         training={"rounds": 1, "cohort_size": 1},
     )
-    assert (result.task.num_classes, result.task.mean, result.task.std) == (4, (0.5,) * 5, (2.0,))
+    assert (result.data_spec.num_classes, result.data_spec.mean, result.data_spec.std) == (
+        4,
+        (0.5,) * 5,
+        (2.0,),
+    )

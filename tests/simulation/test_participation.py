@@ -9,7 +9,7 @@ import pytest
 from method_cases import CLIENTS, SEED, TRAINING, federation, simulator
 from tiny_run import TINY, Stopped, same_files, stop_after
 
-from fedtp_jax import UserError, config, simulate
+from fedtp_jax import UserError, compare, config, simulate
 from fedtp_jax.data.dataset import Dataset, Examples
 from fedtp_jax.engine.mesh import make_mesh
 from fedtp_jax.engine.schedule import sample_cohort
@@ -234,9 +234,16 @@ def test_excluded_clients_stand_in_the_tables(tmp_path):
         training=dataclasses.replace(TINY.training, rounds=2),
         method=config.FedPer(),
     )
-    result = simulate(settings, data=data, out=tmp_path / "run")
+    with pytest.warns(UserWarning) as told:
+        result = simulate(settings, data=data, out=tmp_path / "run")
     counts = result.clients["excluded_rounds"].tolist()
-    assert counts[1] == result.history["excluded"].sum() > 0
+    assert counts[1] == result.history["excluded"].sum() == 2
+    lost = "2 uploads of 1 client in 2 rounds not finite, left out"
+    assert [str(warning.message).partition(" (")[0] for warning in told] == [f"seed 0: {lost}"]
+    assert repr(result).endswith(f"; {lost})")
+    for run in (result, tmp_path / "run"):
+        assert "not finite, and were left out: " in compare(run).sheet.notes[-1]
+        assert compare(run).sheet.notes[-1].endswith(" (2 in 2 rounds).")
     assert counts[0] == counts[2] == 0
     assert set(result.history["excluded_clients"]) <= {"1", ""}
     written = pd.read_csv(tmp_path / "run" / "clients.csv")

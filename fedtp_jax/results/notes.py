@@ -1,0 +1,54 @@
+"""What the rounds of a run lost, in words."""
+
+import pandas as pd
+
+
+def participation_notes(history: pd.DataFrame) -> list[str]:
+    """What the rounds lost: clients that did not return, did less, or returned what is no number."""
+    total = history[["drawn", "clients", "stragglers", "void"]].sum().astype(int)
+    missing, notes = total["drawn"] - total["clients"], []
+    if missing:
+        notes.append(f"{missing:,} of {total['drawn']:,} clients that were asked did not return in time.")
+    if total["stragglers"]:
+        notes.append(
+            f"{total['stragglers']:,} of those that returned did only part of their local steps"
+            f"{_share(history)}."
+        )
+    if total["void"]:
+        notes.append(f"{total['void']:,} rounds were void: too few clients returned.")
+    if lost := excluded_uploads(history):
+        notes.append(f"Not finite and left out: {lost}; clients.csv says whose.")
+    return notes
+
+
+def _share(history: pd.DataFrame) -> str:
+    """What part, on the mean over the stragglers; version 0.1.0 did not say."""
+    if "share_done" not in history:
+        return ""
+    left = ((1 - history["share_done"]) * history["clients"]).sum()
+    return f", {1 - left / history['stragglers'].sum():.0%} of them on the mean"
+
+
+def excluded_uploads(history: pd.DataFrame) -> str:
+    """How many uploads were left out as they were not finite, of whom and when; "" if none was."""
+    uploads, rounds = int(history["excluded"].sum()), int((history["excluded"] > 0).sum())
+    clients = len(set(" ".join(history["excluded_clients"]).split()))
+    if not uploads:
+        return ""
+    return f"{_count(uploads, 'upload')} of {_count(clients, 'client')} in {_count(rounds, 'round')}"
+
+
+def untrained_note(history: pd.DataFrame) -> str:
+    """How the clients that never trained do at the last evaluation, "" where all have."""
+    last = history[history["test_accuracy"].notna()].tail(1)
+    if "clients_untrained" not in last or not last["clients_untrained"].any():  # version 0.1.0 did not say
+        return ""
+    row = last.iloc[0]
+    trained, untrained = row["test_accuracy_trained"], row["test_accuracy_untrained"]
+    those = "" if pd.isna(trained) else f", those that have {trained:.4f}"
+    who = f"{int(row['clients_untrained'])} of {int(row['clients_tested'])} clients have never trained"
+    return f"{who}: test accuracy {untrained:.4f}{those}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
