@@ -53,6 +53,8 @@ class Result(Pictures):
       task: shapes and fingerprints of the data.
       compiled: how many programs were compiled, for all seeds of the call until then, and the seconds that
         took; empty for a loaded result.
+      missing: files of the run's folder that could not be written, such as "report.html"; with space again
+        a resume of the run writes them.
     """
 
     config: SimulationConfig
@@ -62,6 +64,7 @@ class Result(Pictures):
     partition: Partition
     task: DataSpec
     compiled: dict[str, float]
+    missing: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -235,10 +238,7 @@ class Result(Pictures):
         settings: Adaptation,
     ) -> Personalized:
         task, method = self._built
-        takes_part = np.setdiff1d(
-            np.flatnonzero(self.partition.train.sizes),
-            self._held_out(),
-        )
+        takes_part = np.setdiff1d(np.flatnonzero(self.partition.train.sizes), self._held_out())
         mesh = open_mesh("auto", before=self.config.engine.devices)
         novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, ids, mesh)
         return personalize(novel, name_of(self.config.method), modes, settings)
@@ -271,8 +271,8 @@ class Result(Pictures):
         """Results travel to other processes: rows that were never written are functions, and made again."""
         ids = self.state.rows.written_ids
         saved = Saved(self.state._replace(rows={}), ids, self.state.rows.take(ids), {})
-        tables = self.history, self.clients
-        return _restored, (self.config, *tables, saved, self.partition, self.task, self.compiled)
+        tables, told = (self.history, self.clients), (self.compiled, self.missing)
+        return _restored, (self.config, *tables, saved, self.partition, self.task, *told)
 
     def __repr__(self) -> str:
         a = self.accuracy
@@ -291,8 +291,8 @@ def _restored(
     saved: Saved,
     partition: Partition,
     task: DataSpec,
-    compiled: dict[str, float],
+    *told: Any,
 ) -> Result:
     """The inverse of `Result.__reduce__`."""
     state = saved.state(initial_state(config, task).population(config.engine.rows))
-    return Result(config, history, clients, state, partition, task, compiled)
+    return Result(config, history, clients, state, partition, task, *told)

@@ -229,4 +229,6 @@ class Run:
         if self.store:
             counts = self.partition.train.class_counts(self._labels, self._classes)
             self.store.write_report(lambda folder: report_run(folder, result, counts, self._class_names))
-        return result
+        store, last = self.store, int(self.rows[-1]["round"])
+        missing = hosts.from_first(lambda: store.missing(last) if store else ())
+        return dataclasses.replace(result, missing=missing)
