@@ -46,7 +46,7 @@ class Result(Pictures):
         Accuracies are fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
-        last evaluations), test_loss (NaN without test examples, and for clients that are held out),
+        last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),
         excluded_rounds (whose upload was not finite).
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
@@ -196,7 +196,7 @@ class Result(Pictures):
         data = dataclasses.replace(in_classes_of(own, data), mean=own.mean, std=own.std)
         ids = np.arange(partition.num_clients)
         settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
-        return self._personalize(data, partition, ids, modes, settings)
+        return self._personalize(data, partition, data.group_names, ids, modes, settings)
 
     @under_our_settings
     def personalize_held_out(
@@ -227,20 +227,21 @@ class Result(Pictures):
                 f"data: has fingerprint {data.fingerprint()}, but the run was trained on {self.task.data}; "
                 "give the run's own data"
             )
-        return self._personalize(data, self.partition, ids, modes, settings or Adaptation())
+        return self._personalize(data, self.partition, self._names, ids, modes, settings or Adaptation())
 
     def _personalize(
         self,
         data: Dataset,
         partition: Partition,
+        names: Sequence[str],
         ids: np.ndarray,
         modes: Sequence[str] | None,
         settings: Adaptation,
     ) -> Personalized:
-        task, method = self._built
         takes_part = np.setdiff1d(np.flatnonzero(self.partition.train.sizes), self._held_out())
         mesh = open_mesh("auto", before=self.config.engine.devices)
-        novel = NovelClients(self.config, task, method, self.state, takes_part, data, partition, ids, mesh)
+        ours = self.config, *self._built, self.state, takes_part
+        novel = NovelClients(*ours, data, partition, ids, mesh, names)
         return personalize(novel, name_of(self.config.method), modes, settings)
 
     def _held_out(self) -> np.ndarray:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from fedtp_jax.config import Natural, SimulationConfig
+from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.load import from_dict
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import plain_values
@@ -21,6 +21,7 @@ from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
 from fedtp_jax.evaluation.metrics import Accuracy, Sums, accuracies, summarize
+from fedtp_jax.partitions.make import client_names
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.run_tables import clients_table, history_row, report_run, timing_row
 from fedtp_jax.simulation.round_result import RoundResult
@@ -71,7 +72,7 @@ class Run:
         # not before: messages name a file as it was given
         self.config = from_dict(in_full(plain_values(config)))
         self.partition = self.simulator.partition
-        self._names = data.group_names if isinstance(config.partition, Natural) else ()
+        self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes
         self._class_names = data.class_names
         self.done, self.ended = 0, False  # rounds, and whether somebody asked to end with the last of them

@@ -142,7 +142,7 @@ def test_clients_from_elsewhere(run):
     rows = np.flatnonzero(DATA.train.y < 3)[:70]
     data = from_arrays(DATA.train.x[rows], DATA.train.y[rows], groups=groups, num_classes=10)
     reached = result.personalize(data, modes=["zero_shot"])
-    assert reached.clients["client"].tolist() == [0, 1]
+    assert reached.clients[["client", "name"]].to_numpy().tolist() == [[0, "a"], [1, "b"]]
     x, y = data.test.x[data.test.group == 1], data.test.y[data.test.group == 1]
     normalised = (x.astype(np.float32) / 255 - np.float32(DATA.mean)) / np.float32(DATA.std)
     logits = result.model.apply(reached.variables(1, "zero_shot"), normalised)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from commands import fedtp, start
-from full_disk import full_for
 from rich.console import Console
 from sweep_files import BASE, placed, snapshot
 
@@ -91,18 +90,6 @@ def test_a_run_without_its_report_is_finished_without_training(file, capsys):
     assert (code, lines(err)) == (0, ["method=fedavg, seed 4"])
     assert (run / "report.html").is_file()
     assert (run / "metrics.csv").read_bytes() == before
-
-
-def test_a_run_whose_report_does_not_fit_has_failed_and_the_next_sweep_finishes_it(file, capsys, monkeypatch):
-    name = file(grid={"method.name": ["fedavg"]})
-    with full_for(monkeypatch, "report.html"):
-        code, _, err = fedtp(capsys, "sweep", name)
-    assert code == 1
-    folder = "runs/tiny/method=fedavg"
-    told = f"{folder}: could not write seed-4/report.html; free space, then: fedtp resume {folder}"
-    assert err.splitlines()[-1] == f"failed: method=fedavg: {told}"
-    code, _, err = fedtp(capsys, "sweep", name)
-    assert (code, lines(err)) == (0, ["method=fedavg, seed 4"])
 
 
 def test_a_changed_configuration_is_refused(file, capsys):
