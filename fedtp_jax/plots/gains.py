@@ -82,7 +82,7 @@ def _draw_changes(axes: Axes, change: np.ndarray, labels: Sequence[str], named: 
 def _draw_losers(axes: Axes, before: np.ndarray, after: np.ndarray, labels: Sequence[str]) -> None:
     """A line from where each would be to where it is, the greatest loss on top, its points beside it."""
     rows = np.arange(len(after))
-    style(axes, "", "accuracy (%)", "", grid="x")
+    style(axes, "", "accuracy (%)", "client", grid="x")
     axes.hlines(rows, after, before, color=VERMILION, linewidth=2.5, zorder=2)
     axes.scatter(before, rows, s=42, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=3)
     axes.scatter(after, rows, s=42, color=VERMILION, zorder=3)

@@ -139,3 +139,11 @@ def test_a_failed_write_keeps_the_old_report(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk"):
         report(tmp_path, title="new")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == old
+
+
+def test_names_of_clients_are_in_the_table_of_the_worst(tmp_path):
+    table = clients([9, 5, 0], [10, 10, 0])
+    table.insert(1, "name", ["Ann", "<Ben>", "Cy"])
+    page, _ = report(tmp_path, clients=table)
+    (row,) = [row for row in page.rows if row[1:2] == ["<Ben>"]]
+    assert row[0] == "1"
