@@ -1,6 +1,7 @@
 """The entry point of the `fedtp` command.
 
-Exit codes: 0 done, 1 the run failed, 2 the user's mistake, 130 interrupted (resumable).
+Exit codes: 0 done, 1 the run failed or a file of it could not be written, 2 the user's mistake,
+130 interrupted (resumable).
 """
 
 import logging

@@ -64,7 +64,7 @@ def partition(
     from fedtp_jax.config.load import load_config
     from fedtp_jax.data.sources import load
     from fedtp_jax.partitions.files import save_partition
-    from fedtp_jax.partitions.make import make_partition
+    from fedtp_jax.partitions.make import client_names, make_partition
     from fedtp_jax.plots.partition import partition_bubbles
     from fedtp_jax.plots.style import to_png
     from fedtp_jax.storage.files import write_atomically
@@ -73,17 +73,18 @@ def partition(
     data = load(settings.data)
     made = make_partition(settings.partition, data, settings.seed)
     counts = made.train.class_counts(data.train.y, data.num_classes)
+    names = client_names(settings.partition, data)
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             save_partition(made, out / "partition.npz")
-            bubbles = partition_bubbles(counts, data.class_names or None)
+            bubbles = partition_bubbles(counts, data.class_names or None, names)
             write_atomically(out / "partition.png", to_png(bubbles))
         except OSError as error:
             raise UserError(
                 f"--out {out}: cannot be written ({error.strerror}); choose another folder"
             ) from None
-    show(partition_table(counts, data.class_names), whole=True)
+    show(partition_table(counts, data.class_names, clients_names=names), whole=True)
     tell(f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}")
     if out is not None:
         tell(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}")

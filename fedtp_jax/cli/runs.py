@@ -123,7 +123,8 @@ def sweep(
         show_sheet(compare_runs(finished).sheet)
     for c in combinations:
         if c.name in board.failed:
-            tell(f"failed: {c.name}: {board.failed[c.name]} (alone: fedtp resume {c.folder})", error=True)
+            reason, alone = board.failed[c.name], f"fedtp resume {c.folder}"
+            tell(f"failed: {c.name}: {reason}" + f" (alone: {alone})" * (alone not in reason), error=True)
     return 1 if board.failed else 0
 
 
@@ -137,6 +138,7 @@ def _simulate(
     tensorboard: bool,
 ) -> int:
     """Run with a progress display; an interrupt ends after the round with the command that goes on."""
+    from fedtp_jax.results.summary import missing_in_words
     from fedtp_jax.runs.display import RunDisplay
     from fedtp_jax.runs.simulate import simulate
     from fedtp_jax.trackers import TensorBoard
@@ -162,14 +164,16 @@ def _simulate(
         if hosts.is_first():
             tell(f"interrupted; {message}", error=True)
         return 130
-    if not hosts.is_first():
-        return 0
     results = found if isinstance(found, list) else [found]
-    if json:
-        _print_json(results, seeds, out)
-    else:
-        _print_words(results, seeds, out, quiet, already=bool(resume) and not heard)
-    return 0
+    missing = missing_in_words(results, out, seeds is not None)
+    if hosts.is_first():
+        if json:
+            _print_json(results, seeds, out)
+        else:
+            _print_words(results, seeds, out, quiet, already=bool(resume) and not heard)
+        if missing:
+            tell(f"failed: {missing}", error=True)
+    return 1 if missing else 0
 
 
 def _print_json(results: "list[Result]", seeds: list[int] | None, out: Path) -> None:
@@ -192,8 +196,10 @@ def _print_words(
     if already:
         tell(_already(results, out))
     c = results[-1].compiled
-    reports = out / ("seed-*/report.html" if seeds else "report.html")
-    tell(f"compiled {c['programs']} programs in {c['seconds']:.1f} s; report: {reports}")
+    told = f"compiled {c['programs']} programs in {c['seconds']:.1f} s"
+    if not any("report.html" in result.missing for result in results):
+        told += f"; report: {out / ('seed-*/report.html' if seeds else 'report.html')}"
+    tell(told)
 
 
 def _already(results: "list[Result]", out: Path) -> str:

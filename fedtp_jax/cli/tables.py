@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from fedtp_jax.core.client_names import called
 from fedtp_jax.evaluation.novel_clients import MODES
 from fedtp_jax.results.novel_table import Personalized
 from fedtp_jax.simulation.plan import Load, Plan
@@ -14,13 +15,16 @@ from fedtp_jax.simulation.plan import Load, Plan
 MOST_CLASSES = 20  # with a column each; more are summarised
 
 
-def partition_table(counts: np.ndarray, names: Sequence[str] = (), limit: int = 30) -> Table:
+def partition_table(
+    counts: np.ndarray, names: Sequence[str] = (), limit: int = 30, clients_names: Sequence[str] = ()
+) -> Table:
     """Clients by classes: a column per class or, of many, how many a client holds and which is its largest.
 
     Args:
       counts: [N, C] examples of each class that each client holds.
       names: of the classes; default: their numbers.
       limit: clients to show; a last line says how many more there are.
+      clients_names: [N], default: their numbers.
     """
     counts = np.asarray(counts)
     clients, classes = counts.shape
@@ -33,7 +37,7 @@ def partition_table(counts: np.ndarray, names: Sequence[str] = (), limit: int = 
     table.add_column("total", justify="right", overflow="fold", style="bold")
     for client, row in enumerate(counts[:limit]):
         cells = _summary(row, names) if wide else [_count(n) for n in row]
-        table.add_row(str(client), *cells, f"{row.sum():,}")
+        table.add_row(Text(called(client, clients_names)), *cells, f"{row.sum():,}")
     if clients > limit:
         rest = clients - limit
         table.caption = f"and {rest:,} more client{'s' * (rest != 1)} with {counts[limit:].sum():,} examples"

@@ -49,7 +49,8 @@ class Accuracy:
       client_mean, client_std: of the clients' accuracies, each client counting once (population std).
       worst_decile: mean accuracy of the worst tenth of clients (rounded up).
       loss: cross-entropy by example.
-      clients, clients_without_test: how many counted and how many could not be.
+      clients, clients_without_test: of those that are evaluated, how many counted, and how many hold no test
+        examples; clients that are held out, or not in the sample, are in neither.
       clients_untrained: how many of those that counted have never trained.
       trained, untrained: right predictions / test examples of those that have, and of the others, or NaN.
     """

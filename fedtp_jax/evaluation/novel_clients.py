@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from fedtp_jax.config import Hypernetwork, SimulationConfig
 from fedtp_jax.core import rng, tree
+from fedtp_jax.core.client_names import called
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.data.dataset import Dataset
@@ -103,7 +104,7 @@ class NovelClients:
       trained: ids of the clients that have trained: the mean client is their mean.
       data, partition: examples, and who holds them.
       clients: [M] ascending ids in `partition` of the novel clients.
-      mesh: the devices.
+      mesh, names: the devices; the names of all clients in `partition`, or none.
     """
 
     def __init__(
@@ -117,14 +118,14 @@ class NovelClients:
         partition: Partition,
         clients: np.ndarray,
         mesh: Mesh,
+        names: Sequence[str] = (),
     ) -> None:
         self.config, self.task, self.method, self.state, self.trained = config, task, method, state, trained
         self.bench = Workbench(config, data, partition, mesh)
-        self.clients = clients
+        self.clients, self.names = clients, names
         if len(without := clients[partition.train.sizes[clients] == 0]):
-            raise UserError(
-                f"clients: client {without[0]} has no train example, so it cannot adapt; leave it out"
-            )
+            who = called(without[0], names)
+            raise UserError(f"clients: client {who} has no train example, so it cannot adapt; leave it out")
         if not partition.test.sizes[clients].any():
             raise UserError("clients: none of them has a test example; give at least one some")
 

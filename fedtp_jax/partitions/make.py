@@ -49,6 +49,11 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
     return partition
 
 
+def client_names(config: Any, data: Dataset) -> tuple[str, ...]:
+    """[N] names of the clients, in the order of their numbers; empty unless they are groups with names."""
+    return data.group_names if isinstance(config, cfg.Natural) else ()
+
+
 def natural(config: cfg.Natural, data: Dataset, seed: int) -> Partition:
     """Every group of the data is a client, by its number 0 to N - 1; it may lack train or test examples."""
     columns = []

@@ -1,4 +1,4 @@
-"""Clients as pictures: their accuracies, who gains over another run, and their embeddings."""
+"""Clients as pictures: their accuracies, and their embeddings."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,37 +7,30 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from fedtp_jax.core.client_names import IN_PICTURES, called
 from fedtp_jax.plots.partition import MOST_COLUMNS
-from fedtp_jax.plots.style import (
-    BLUE,
-    GREEN,
-    INK,
-    LEGEND,
-    ORANGE,
-    SKY,
-    THOUSANDS,
-    VERMILION,
-    Picture,
-    style,
-)
+from fedtp_jax.plots.style import INK, LEGEND, ORANGE, SKY, THOUSANDS, VERMILION, Picture, style
 
 MOST_BARS = 60  # clients drawn as single bars
+MOST_NAMED = 15  # embeddings beside which the client's name stands
 
 
 def client_accuracies(clients: pd.DataFrame) -> Figure:
-    """Test accuracy of every client that has test examples, worst first, with mean and worst tenth.
+    """Test accuracy of every client that was tested, worst first, with mean and worst tenth.
 
     Args:
-      clients: a row per client: client, test_accuracy (fraction, NaN without test examples).
+      clients: a row per client: client, name (or none has one), test_examples, test_accuracy (fraction, NaN
+        of one that was not tested).
     """
-    figure = Picture(figsize=(10, 3.6), layout="constrained")
-    axes = figure.subplots()
     tested = clients.dropna(subset="test_accuracy").sort_values(["test_accuracy", "client"])
     values = 100 * tested["test_accuracy"].to_numpy(float)
-    count, missing = len(values), len(clients) - len(values)
-    title = f"Clients tested: {count:,}, without test examples: {missing:,}"
+    count, without = len(values), int((clients["test_examples"] == 0).sum())
+    others = {"not evaluated": len(clients) - count - without, "without test examples": without}
+    title = f"Clients tested: {count:,}" + "".join(f", {what}: {n:,}" for what, n in others.items() if n)
+    names = dict(zip(clients["client"], clients["name"], strict=True)) if "name" in clients else {}
+    figure = Picture(figsize=(10, 3.6 + 1.2 * (bool(names) and count <= MOST_BARS)), layout="constrained")
+    axes = figure.subplots()
     style(axes, title, "client, worst first", "accuracy (%)")
     axes.set_ylim(0, 100)
     if not count:  # the title says why
@@ -45,7 +38,9 @@ def client_accuracies(clients: pd.DataFrame) -> Figure:
     worst = -(-count // 10)
     if count <= MOST_BARS:
         axes.bar(np.arange(count), values, width=0.8, color=[ORANGE] * worst + [SKY] * (count - worst))
-        axes.set_xticks(np.arange(count), tested["client"].astype(str), fontsize=9 if count <= 30 else 7)
+        labels = [called(client, names, IN_PICTURES) for client in tested["client"]]
+        size = 9 if count <= 30 else 7
+        axes.set_xticks(np.arange(count), labels, fontsize=size, rotation=90 if names else 0)
     else:
         # Of very many clients a step is the mean of neighbours in rank; none is of both colours.
         starts = np.union1d(np.arange(0, count, -(-count // MOST_COLUMNS)), worst)
@@ -69,6 +64,7 @@ def embedding_map(
     names: Sequence[str],
     projection: Literal["pca", "tsne"] = "pca",
     what: str = "class",
+    clients: Sequence[str] = (),
 ) -> Figure:
     """Clients by their embeddings in two dimensions.
 
@@ -78,6 +74,7 @@ def embedding_map(
       names: all of these in their order.
       projection: principal components, or t-SNE.
       what: "class" or "superclass".
+      clients: [N] names, which stand beside few of them in place of the class.
     """
     figure = Picture(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
@@ -85,14 +82,18 @@ def embedding_map(
     points, xlabel, ylabel = _project(embeddings, projection)
     style(axes, title, xlabel, ylabel)
     palette = colormaps["tab20"].colors  # type: ignore[attr-defined]
+    named = len(clients) > 0 and len(points) <= MOST_NAMED
     for number, label in enumerate(name for name in names if name in dominant):
         at = points[np.array(dominant) == label]
         colour = palette[min(number, 19)]
         axes.scatter(at[:, 0], at[:, 1], color=colour, s=42, edgecolor=INK, linewidth=0.5, label=label)
-        if len(points) <= 100:  # a second sign beside the colour
+        if len(points) <= 100 and not named:  # a second sign beside the colour
             for x, y in at:
                 axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=8, color=INK)
-    if len(points) > 100:
+    for client, (x, y) in enumerate(points if named else ()):
+        word = called(client, clients, IN_PICTURES)
+        axes.annotate(word, (x, y), (4, 3), textcoords="offset points", fontsize=7, color=INK)
+    if named or len(points) > 100:
         axes.legend(title=what, **LEGEND)
     return figure
 
@@ -111,29 +112,3 @@ def _project(embeddings: np.ndarray, projection: str) -> tuple[np.ndarray, str, 
     first, second = 100 * pca.explained_variance_ratio_
     names = f"first component ({first:.0f} % of the variance)", f"second component ({second:.0f} %)"
     return pca.transform(embeddings), *names
-
-
-def gains(own: np.ndarray, other: np.ndarray, name: str, other_name: str) -> Figure:
-    """Who gains and who loses: each client's accuracy minus that in another run, sorted.
-
-    Args:
-      own, other: [N] fractions, NaN for clients that were not tested.
-      name, other_name: of the two runs.
-    """
-    both = np.isfinite(own) & np.isfinite(other)
-    change = 100 * np.sort((own - other)[both])
-    lose, win = int((change < 0).sum()), int((change > 0).sum())
-    figure = Picture(figsize=(10, 3.6), layout="constrained")
-    axes = figure.subplots()
-    style(axes, f"{name} against {other_name}: {win:,} clients gain, {lose:,} lose", "client, sorted", "")
-    axes.set_ylabel("change in accuracy (points)")
-    edges = np.arange(len(change) + 1) - 0.5
-    for mask, colour, hatch in ((change < 0, VERMILION, "///"), (change >= 0, BLUE, "")):
-        shown = np.where(mask, change, 0.0)
-        axes.stairs(shown, edges, fill=True, facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0.3)
-    mean = float(change.mean()) if len(change) else 0.0
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.axhline(0, color=INK, linewidth=1)
-    axes.axhline(mean, color=GREEN, ls="--", linewidth=1.5, label=f"mean: {mean:+.1f} points")
-    axes.legend(**LEGEND)
-    return figure

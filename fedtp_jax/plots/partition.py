@@ -10,24 +10,30 @@ from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fedtp_jax.core.client_names import IN_PICTURES, called
 from fedtp_jax.plots.style import BLUE, GRID, LEGEND, THOUSANDS, Picture, style
 
 MOST_BUBBLE_CLIENTS, MOST_BUBBLE_CLASSES = 100, 40
+MOST_NAMED = 40  # clients whose names are written
 MOST_COLUMNS = 1000  # of a heat map or of steps; more clients than this are averaged in groups
 
 
-def partition_bubbles(counts: np.ndarray, labels: Sequence[str] | None = None) -> Figure:
+def partition_bubbles(
+    counts: np.ndarray, labels: Sequence[str] | None = None, names: Sequence[str] = ()
+) -> Figure:
     """Who holds which classes: a bubble per client and class, or a heat map where those would be too small.
 
     Args:
       counts: [N, C] examples of each class that each client holds.
       labels: C names of the classes; their numbers without.
+      names: N of the clients, written where they are few; their numbers without.
     """
     counts = np.asarray(counts)
     clients, classes = counts.shape
     width = min(max(6.5, 0.4 * clients + 1.8), 10)
     height = min(max(3.0, min(max(5 / classes, 0.15), 0.36) * classes + 1.2), 7.5)
-    figure = Picture(figsize=(width, height), layout="constrained")
+    named = len(names) > 0 and clients <= MOST_NAMED
+    figure = Picture(figsize=(width, height + 1.2 * named), layout="constrained")
     axes = figure.subplots()
     sizes = counts.sum(1)
     shards = f"smallest {sizes.min():,}, median {np.median(sizes):,.0f}, largest {sizes.max():,}"
@@ -39,11 +45,15 @@ def partition_bubbles(counts: np.ndarray, labels: Sequence[str] | None = None) -
         overlap = 1 if clients <= 50 else 1.6  # neighbours may overlap where bubbles were but dots
         cell = min(overlap * (width - 1.8) / clients, (height - 1.2) / classes, 0.36)
         _draw_bubbles(figure, axes, counts, 72 * cell)
-    axes.locator_params("x", nbins=min(clients, 20), steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
-    axes.xaxis.set_major_formatter(THOUSANDS)
+    if named:
+        shown = [called(client, names, IN_PICTURES) for client in range(clients)]
+        axes.set_xticks(range(clients), shown, rotation=90, fontsize=8)
+    else:
+        axes.locator_params("x", nbins=min(clients, 20), steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+        axes.xaxis.set_major_formatter(THOUSANDS)
     if classes <= MOST_BUBBLE_CLASSES:
-        names = [str(c) for c in range(classes)] if labels is None else list(labels)
-        axes.set_yticks(range(classes), names, fontsize=9 if classes <= 20 else 7)
+        rows = [str(c) for c in range(classes)] if labels is None else list(labels)
+        axes.set_yticks(range(classes), rows, fontsize=9 if classes <= 20 else 7)
     axes.set(xlim=(-0.5, clients - 0.5), ylim=(-0.5, classes - 0.5))
     return figure
 

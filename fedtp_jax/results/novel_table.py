@@ -20,8 +20,9 @@ class Personalized:
     """What novel clients reach, by mode (evaluation.novel_clients.MODES).
 
     Attributes:
-      clients: a row per novel client: client (0 to M - 1, or its id in the run), train_examples,
-        test_examples, and per mode its test accuracy (a fraction, NaN without test examples).
+      clients: a row per novel client: client (0 to M - 1, or its id in the run), name (where the data name
+        groups), train_examples, test_examples, and per mode its test accuracy (a fraction, NaN without test
+        examples).
       accuracy: mode -> statistics over the clients.
       trained_parameters: mode -> how many numbers a client trains.
       mean_of: how many clients, those that trained, the mean client is the mean of.
@@ -84,6 +85,7 @@ def personalize(
     tested = np.where(test > 0, test, np.nan)
     clients = {
         "client": novel.clients,
+        **({"name": [novel.names[client] for client in novel.clients]} if len(novel.names) else {}),
         "train_examples": train,
         "test_examples": test,
         **{mode: one.sums.correct / tested for mode, one in adapted.items()},

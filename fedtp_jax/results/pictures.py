@@ -10,6 +10,7 @@ from fedtp_jax.comparison.compare import Comparison, compare
 from fedtp_jax.config import Arrays, Cifar100, SimulationConfig, name_of
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.plain import plain_values
+from fedtp_jax.core.client_names import IN_PICTURES, called
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.dataset import Dataset, Examples
@@ -59,10 +60,9 @@ class Pictures:
 
         `name` and `than` are what the runs are called; default: their methods' names, if these differ.
         """
-        from fedtp_jax.plots.clients import gains
+        from fedtp_jax.plots.gains import gains
 
         _check_results([other])
-
         if self.data_spec.partition != other.data_spec.partition:
             raise UserError(
                 "other: has another partition, so its clients are not these; run both with the same data, "
@@ -72,14 +72,14 @@ class Pictures:
         names = name_of(self.config.method), name_of(other.config.method)
         if names[0] == names[1]:
             names = "this run", "the other"
-        return gains(own, others, name or names[0], than or names[1])
+        return gains(own, others, name or names[0], than or names[1], self._names or other._names)
 
     def plot_partition(self, data: Dataset | None = None) -> "Figure":
         """Who holds which classes; `data`: the run's own, needed where no configuration names them."""
         from fedtp_jax.plots.partition import partition_bubbles
 
         data = self._own_data(data)
-        return partition_bubbles(self._class_counts(data), data.class_names or None)
+        return partition_bubbles(self._class_counts(data), data.class_names or None, self._names)
 
     @under_our_settings
     def plot_embeddings(
@@ -145,7 +145,13 @@ class Pictures:
         images = self._test_images(clients[0], 3) if images is None else images
         weights = [attention_weights(self.intermediates(client, images)) for client in clients]
         title = f"Distance between clients' attention on {len(images)} images"
-        return distance_matrix(attention_distances(weights), [str(client) for client in clients], title)
+        names = [called(client, self._names, IN_PICTURES) for client in clients]
+        return distance_matrix(attention_distances(weights), names, title)
+
+    @property
+    def _names(self) -> Sequence[str]:
+        """[N] of the clients, empty where the data give none."""
+        return list(self.clients["name"]) if "name" in self.clients else []
 
     def _check_client(self, client: int) -> None:
         """Raise UserError unless it is one of the run's."""
@@ -160,7 +166,8 @@ class Pictures:
             raise UserError("data: is text, which has no images to draw")
         held = self.partition.test[client][:count]
         if not len(held):
-            raise UserError(f"images: client {client} has no test examples; give images=...")
+            who = called(client, self._names)
+            raise UserError(f"images: client {who} has no test examples; give images=...")
         return data.test.x[held]
 
     def _class_counts(self, data: Dataset | None) -> np.ndarray:
@@ -215,4 +222,4 @@ def embedding_figure(
         names, what = np.unique(superclass), "superclass"
         counts = counts @ (np.array(superclass)[:, None] == names)
     holds = [str(names[row.argmax()]) if row.any() else "none" for row in counts]
-    return embedding_map(embeddings, holds, [*map(str, names), "none"], projection, what)
+    return embedding_map(embeddings, holds, [*map(str, names), "none"], projection, what, run._names)

@@ -20,7 +20,8 @@ from fedtp_jax.plots.style import to_png
 from fedtp_jax.storage.files import write_atomically
 
 EVALUATIONS, WORST = 5, 10  # rows of the two tables
-FRACTIONS = ("test_accuracy", "test_client_mean", "test_client_std", "test_worst_decile")  # shown in percent
+FRACTIONS = {"share_done", "test_accuracy", "test_accuracy_mean"}  # shown in percent
+FRACTIONS |= {"test_client_mean", "test_client_std", "test_worst_decile"}
 
 CURVES = (
     "Every client is tested on its own test examples. All examples: right answers over the examples of all "
@@ -89,7 +90,7 @@ def write_report(
     Args:
       path: file to write or replace.
       config_yaml, environment: shown as they are; the latter may be nested.
-      history, clients: as in `Result`; accuracies are fractions.
+      history, clients: as in `Result`; accuracies are fractions, and `clients` may have names.
       counts: [N, C] training examples of each class that each client holds.
       class_names: of the classes; default: their numbers.
       embeddings: the clients' picture, None if the method has none.
@@ -99,14 +100,15 @@ def write_report(
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     evaluated = history.dropna(subset="test_accuracy")
     last = evaluated.tail(EVALUATIONS).drop(columns="excluded_clients")  # clients.csv has them
+    names = clients["name"].tolist() if "name" in clients else ()
     worst = clients.dropna(subset="test_accuracy").sort_values(["test_accuracy", "client"])
     sections = {
         "Learning curves": _picture(learning_curves(history), CURVES),
         "Clients at the last evaluation": _picture(client_accuracies(clients), CLIENTS),
-        "Partition": _picture(partition_bubbles(counts, class_names or None), PARTITION),
+        "Partition": _picture(partition_bubbles(counts, class_names or None, names), PARTITION),
         **({} if embeddings is None else {"Client embeddings": _picture(embeddings, EMBEDDINGS)}),
         f"Last {EVALUATIONS} evaluations": _table(last, "No evaluation yet."),
-        f"Worst {WORST} clients": _table(worst.head(WORST), "No client has test examples."),
+        f"Worst {WORST} clients": _table(worst.head(WORST), "No client was tested."),
         "Configuration": f"<pre>{escape(config_yaml)}</pre>",
         "Environment": _pairs(_flatten(environment)),
     }

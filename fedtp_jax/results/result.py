@@ -47,13 +47,15 @@ class Result(Pictures):
         fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
-        last evaluations), test_loss (NaN without test examples, and for clients that are held out),
+        last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),
         trained_rounds, excluded_rounds (whose upload was not finite).
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       data_spec: shapes and fingerprints of the data.
       compiled: how many programs were compiled, for all seeds of the call until then, and the seconds that
         took; empty for a loaded result.
+      missing: files of the run's folder that could not be written, such as "report.html"; with space again
+        a resume of the run writes them.
     """
 
     config: SimulationConfig
@@ -63,6 +65,7 @@ class Result(Pictures):
     partition: Partition
     data_spec: DataSpec
     compiled: dict[str, float]
+    missing: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -173,7 +176,7 @@ class Result(Pictures):
         data = dataclasses.replace(in_classes_of(own, data), mean=own.mean, std=own.std)
         ids = np.arange(partition.num_clients)
         settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
-        return self._personalize(data, partition, ids, modes, settings)
+        return self._personalize(data, partition, data.group_names, ids, modes, settings)
 
     @under_our_settings
     def personalize_held_out(
@@ -204,24 +207,25 @@ class Result(Pictures):
                 f"data: has fingerprint {data.fingerprint()}, but the run was trained on "
                 f"{self.data_spec.data}; give the run's own data"
             )
-        return self._personalize(data, self.partition, ids, modes, settings or Adaptation())
+        return self._personalize(data, self.partition, self._names, ids, modes, settings or Adaptation())
 
     def _personalize(
         self,
         data: Dataset,
         partition: Partition,
+        names: Sequence[str],
         ids: np.ndarray,
         modes: Sequence[str] | None,
         settings: Adaptation,
     ) -> Personalized:
-        task, method = self._built
         trained = np.setdiff1d(np.flatnonzero(self.state.rows.trained), self._held_out())
         if not len(trained):
             raise UserError(
                 "result: no client has trained yet, so there is no mean client to begin with; run more rounds"
             )
         mesh = open_mesh("auto", before=self.config.engine.devices)
-        novel = NovelClients(self.config, task, method, self.state, trained, data, partition, ids, mesh)
+        ours = self.config, *self._built, self.state, trained
+        novel = NovelClients(*ours, data, partition, ids, mesh, names)
         return personalize(novel, name_of(self.config.method), modes, settings)
 
     def _held_out(self) -> np.ndarray:
@@ -253,8 +257,8 @@ class Result(Pictures):
         ids = self.state.rows.written_ids
         logs = {TRAINED: self.state.rows.trained.astype("<i4").tobytes()}
         saved = Saved(self.state._replace(rows={}), ids, self.state.rows.take(ids), logs)
-        tables = self.history, self.clients
-        return _restored, (self.config, *tables, saved, self.partition, self.data_spec, self.compiled)
+        tables, told = (self.history, self.clients), (self.compiled, self.missing)
+        return _restored, (self.config, *tables, saved, self.partition, self.data_spec, *told)
 
     def __repr__(self) -> str:
         a = self.accuracy
@@ -275,8 +279,8 @@ def _restored(
     saved: Saved,
     partition: Partition,
     spec: DataSpec,
-    compiled: dict[str, float],
+    *told: Any,
 ) -> Result:
     """The inverse of `Result.__reduce__`."""
     state = saved.state(initial_state(config, spec).population(config.engine.rows))
-    return Result(config, history, clients, state, partition, spec, compiled)
+    return Result(config, history, clients, state, partition, spec, *told)

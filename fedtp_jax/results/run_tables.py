@@ -122,11 +122,13 @@ def report_run(
     untested = int((result.partition.test.sizes == 0).sum())
     notes = participation_notes(result.history)
     if untested:
-        notes.append(f"{untested} clients hold no test examples and are not part of any accuracy.")
+        notes.append(f"{untested:,} clients hold no test examples and are not part of any accuracy.")
+    if held_out := config.training.held_out:
+        notes.append(f"{held_out:,} clients were held out: they did not train, and are not evaluated.")
     if untrained := untrained_note(result.history):
         notes.append(f"{untrained}.")
     if config.evaluation.clients:
-        notes.append(f"Accuracies are of {config.evaluation.clients} clients that were drawn once.")
+        notes.append(f"Accuracies are of {config.evaluation.clients:,} clients that were drawn once.")
     write_report(
         folder.report,
         title=f"{name_of(config.method)} on {name_of(config.data)}",

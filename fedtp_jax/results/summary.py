@@ -37,6 +37,18 @@ def several_in_words(results: Sequence[Result]) -> str:
     return "\n".join([*lines, f"test accuracy {means.mean():.4f}{spread} over {len(means)} seeds"])
 
 
+def missing_in_words(results: Sequence[Result], folder: Path, seeds: bool) -> str:
+    """What could not be written in `folder` and how to get it; empty if everything is there."""
+    names = [
+        f"seed-{result.config.seed}/{name}" if seeds else name
+        for result in results
+        for name in result.missing
+    ]
+    if not names:
+        return ""
+    return f"{folder}: could not write {', '.join(names)}; free space, then: fedtp resume {folder}"
+
+
 def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
     """Plain JSON values; None for what is not finite."""
     accuracy = {f"test_{name}" if name != "round" else name: v for name, v in result.accuracy.items()}
@@ -48,6 +60,7 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         **accuracy,
         "excluded_uploads": int(result.history["excluded"].sum()),
         **{f"compiled_{name}": value for name, value in result.compiled.items()},
+        "missing": list(result.missing),
     }
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value

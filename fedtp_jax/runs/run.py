@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from fedtp_jax.config import Natural, SimulationConfig
+from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.load import from_dict
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import plain_values
@@ -22,6 +22,7 @@ from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
 from fedtp_jax.evaluation.metrics import Accuracy, Sums, accuracies, summarize
+from fedtp_jax.partitions.make import client_names
 from fedtp_jax.results.notes import excluded_uploads
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.run_tables import clients_table, history_row, report_run, timing_row
@@ -73,7 +74,7 @@ class Run:
         # not before: messages name a file as it was given
         self.config = from_dict(in_full(plain_values(config)))
         self.partition = self.simulator.partition
-        self._names = data.group_names if isinstance(config.partition, Natural) else ()
+        self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes
         self._class_names = data.class_names
         self.done, self.ended = 0, False  # rounds, and whether somebody asked to end with the last of them
@@ -234,7 +235,9 @@ class Run:
             counts = self.partition.train.class_counts(self._labels, self._classes)
             self.store.write_report(lambda folder: report_run(folder, result, counts, self._class_names))
         self._warn_of_excluded(result)
-        return result
+        store, last = self.store, int(self.rows[-1]["round"])
+        missing = hosts.from_first(lambda: store.missing(last) if store else ())
+        return dataclasses.replace(result, missing=missing)
 
     def _warn_of_excluded(self, result: Result) -> None:
         """What was trained without some clients looks like any other result."""

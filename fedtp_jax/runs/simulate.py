@@ -114,7 +114,8 @@ def simulate(
       UserError: for a mistake in the configuration, the data or the folder, before anything is written.
       FloatingPointError: when all clients of a round return numbers that are not finite.
       StorageError: an OSError: metrics.csv could not be written (disk full); what was saved stays, so that
-        the run can be resumed. What it can do without (report, times, a checkpoint) is warned of.
+        the run can be resumed. What it can do without (report, times, a checkpoint) is warned of, and is in
+        `Result.missing` if it could not be written until the end.
     """
     _check_arguments(config, out, on_round, on_evaluation)
     config = _configuration(config, data, settings)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from fedtp_jax.core import tree
+from fedtp_jax.core.client_names import called
 from fedtp_jax.engine.lanes import Row
 from fedtp_jax.engine.workbench import make_facts
 from fedtp_jax.learning.method import Method
@@ -47,13 +48,20 @@ def void_round(asked: Participants, traffic: tuple[int, int]) -> RoundResult:
 
 
 def check_excluded(
-    round: int, excluded: Sequence[int], clients: int, on_nonfinite: Literal["exclude", "stop"]
+    round: int,
+    excluded: Sequence[int],
+    clients: int,
+    on_nonfinite: Literal["exclude", "stop"],
+    names: Sequence[str] = (),
 ) -> None:
-    """Raise FloatingPointError if `round` (from 0) must end the run: by the setting, or as nobody is left."""
+    """Raise FloatingPointError if `round` (from 0) must end the run: by the setting, or as nobody is left.
+
+    `names` [N] of all clients, or none.
+    """
     if len(excluded) < clients and not (excluded and on_nonfinite == "stop"):
         return
     who = f"all {clients} clients" if len(excluded) == clients else f"{len(excluded)} of {clients} clients"
-    named = ", ".join(map(str, excluded[:10])) + (", ..." if len(excluded) > 10 else "")
+    named = ", ".join(called(k, names) for k in excluded[:10]) + (", ..." if len(excluded) > 10 else "")
     advice = "lower training.learning_rate, and the hypernetwork's where there is one"
     if round == 0:
         advice = f"see if the model takes these inputs (an index beyond an embedding gives NaN), or {advice}"

@@ -23,6 +23,7 @@ from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import Method, State, Upload
 from fedtp_jax.learning.optimizers import learning_rate_factor
 from fedtp_jax.learning.task import Task
+from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
 from fedtp_jax.simulation.initial_state import InitialState
@@ -61,6 +62,7 @@ class Simulator:
         self.programs = self.bench.programs
         self.initial = InitialState(method, partition.num_clients, config.seed, self.programs)
         self.participation = Participation(config, partition)
+        self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
@@ -209,7 +211,7 @@ class Simulator:
             return state, void_round(self.participation.participants(round), self.traffic)
         _, clients, useful, executed, host = zip(*done, strict=True)
         total = sum(clients)
-        check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite)
+        check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite, self._names)
         upload = jax.device_get(totals[0]._replace(shared={}))
         self.embeddings.step(rows, np.concatenate(returned), gradients, float(upload.weight))
         server = self.programs("aggregate", self.method.aggregate, server, *totals, donate=(0,))

@@ -5,7 +5,7 @@ import csv
 import io
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,7 @@ class CsvLog:
         try:
             if self._file is None:
                 self._file = self.path.open("a", encoding="utf-8", newline="")
-            if not size:
-                self._file.write(",".join(row) + "\n")
-            self._file.write(",".join(_cell(value) for value in row.values()) + "\n")
+            self._file.write(csv_lines([row], header=not size))
             self._file.flush()
         except OSError:
             self.close()
@@ -60,6 +58,12 @@ class CsvLog:
             )
         if found != content:
             write_atomically(self.path, content)
+
+
+def csv_lines(rows: Sequence[Mapping[str, Any]], header: bool) -> str:
+    """What CsvLog appends for these rows, of which there is at least one."""
+    lines = [*([",".join(rows[0])] if header else []), *(",".join(map(_cell, row.values())) for row in rows)]
+    return "\n".join(lines) + "\n"
 
 
 def csv_rows(content: bytes) -> list[dict[str, Any]]:

@@ -27,14 +27,16 @@ def storage_error(error: OSError, path: Path, folder: Path) -> StorageError:
     )
 
 
-def go_on_without(path: Path, write: Callable[[], None]) -> None:
-    """Write a file that a run can do without; where that fails a warning says so."""
+def go_on_without(path: Path, write: Callable[[], None]) -> bool:
+    """Write a file that a run can do without, and say whether it is written; where not, a warning says so."""
     try:
         write()
     except OSError as error:
         warnings.warn(
-            f"{path}: cannot be written ({error.strerror}); the run goes on without it", stacklevel=3
+            f"{path}: cannot be written ({error.strerror}); the run goes on without it", stacklevel=4
         )
+        return False
+    return True
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

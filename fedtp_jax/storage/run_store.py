@@ -17,7 +17,7 @@ from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
-from fedtp_jax.storage.csv_log import csv_text
+from fedtp_jax.storage.csv_log import csv_lines, csv_text
 from fedtp_jax.storage.files import go_on_without, storage_error, write_atomically, write_json
 from fedtp_jax.storage.run_folder import CLIENTS, WINDOW, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
@@ -28,7 +28,7 @@ class RunStore:
     """Held by this process until `close`; of several processes the first alone has it.
 
     What a run cannot do without (metrics.csv) raises StorageError where it cannot be written; of anything
-    else a warning says so, and the run goes on.
+    else a warning says so, the run goes on, and `missing` names it in the end.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class RunStore:
         self.folder, self._config, self._spec, self._partition = folder, config, spec, partition
         self._checkpoints: Checkpoints | None = None  # open while there may be something to save
         self._clients = ""  # clients.csv, whether or not it could be written
+        self._late: list[Mapping[str, Any]] = []  # rows that timing.csv still lacks
+        self._failed: dict[Path, None] = {}  # a set in order
 
     @classmethod
     def create(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
@@ -84,8 +86,8 @@ class RunStore:
             folder.restore_logs(logs)
             if CLIENTS in logs:  # version 0.1.0 did not keep it
                 self._clients = logs[CLIENTS].decode()
-                go_on_without(folder.clients, lambda: folder.restore_clients(self._clients))
-            go_on_without(folder.partition, functools.partial(self._restore_partition, folder.partition))
+                self._try(folder.clients, lambda: folder.restore_clients(self._clients))
+            self._try(folder.partition, functools.partial(self._restore_partition, folder.partition))
             checkpoints.forget_after(done)
         except OSError as error:
             raise storage_error(error, error.filename or folder.path, folder.path) from None
@@ -121,17 +123,29 @@ class RunStore:
             raise storage_error(error, self.folder.metrics.path, self.folder.path) from None
 
     def append_timing(self, row: Mapping[str, Any]) -> None:
-        """Add a row to timing.csv."""
-        go_on_without(self.folder.timing.path, lambda: self.folder.timing.append(row))
+        """Add a row to timing.csv, or keep it until there is space."""
+        self._late.append(row)
+        self._try(self.folder.timing.path, self._append_late)
+
+    def _append_late(self) -> None:
+        while self._late:
+            self.folder.timing.append(self._late[0])
+            self._late.pop(0)
+
+    def _try(self, path: Path, write: Callable[[], None]) -> None:
+        """Write what the run can do without; the last try counts."""
+        self._failed.pop(path, None)
+        if not go_on_without(path, write):
+            self._failed[path] = None
 
     def write_clients(self, table: pd.DataFrame) -> None:
         """Write clients.csv."""
         self._clients = csv_text(table)
-        go_on_without(self.folder.clients, lambda: write_atomically(self.folder.clients, self._clients))
+        self._try(self.folder.clients, lambda: write_atomically(self.folder.clients, self._clients))
 
     def write_report(self, write: Callable[[RunFolder], None]) -> None:
         """Let `write` write report.html."""
-        go_on_without(self.folder.report, lambda: write(self.folder))
+        self._try(self.folder.report, lambda: write(self.folder))
 
     def save(self, round: int, state: State, window: Sequence[np.ndarray]) -> None:
         """Make a checkpoint, if there is none of this round; `window`: clients' accuracies until then."""
@@ -139,11 +153,24 @@ class RunStore:
             meta = checkpoint_meta(self._config, self._spec)
             before = np.concatenate([np.zeros(0), *window]).astype("<f8").tobytes()
             logs = {**self.folder.logs(), CLIENTS: self._clients.encode(), WINDOW: before}
+            if self._late:
+                logs["timing"] += csv_lines(self._late, header=not logs["timing"]).encode()
             self._checkpoints.save(round, state, logs, meta)
 
     def end(self, round: int) -> None:
         """Note that the run was asked to end with this round, which is saved."""
-        go_on_without(self.folder.ended, lambda: write_json(self.folder.ended, {"round": round}))
+        self._try(self.folder.ended, lambda: write_json(self.folder.ended, {"round": round}))
+
+    def missing(self, round: int) -> tuple[str, ...]:
+        """Names of files in the folder that should be there after the last `round`, and are not."""
+        if self._late:
+            self._try(self.folder.timing.path, self._append_late)
+        names = [path.name for path in self._failed]
+        if self._checkpoints:
+            self._checkpoints.settle()
+            if round not in self._checkpoints.steps():
+                names.append(f"{self.folder.checkpoints.name}/{round}")
+        return tuple(names)
 
     def close(self) -> None:
         """Wait for what is being written, and let others have the folder."""

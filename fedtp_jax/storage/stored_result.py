@@ -9,6 +9,7 @@ import pandas as pd
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.load import load_config
+from fedtp_jax.core.errors import StorageError
 from fedtp_jax.engine.programs import Programs
 from fedtp_jax.learning.method import State
 from fedtp_jax.partitions.files import load_partition
@@ -68,7 +69,13 @@ def write_result(path: Path, result: StoredResult) -> None:
         meta = checkpoint_meta(result.config, result.spec)
         logs = {**run.logs(), CLIENTS: clients.encode()}
         checkpoints.save(len(result.history), result.state, logs, meta)
+        checkpoints.settle()
+        written = checkpoints.steps()
         checkpoints.close()
+        if not written:  # a folder without a state is no result
+            raise StorageError(
+                f"{path}: the state could not be written; free space, then save it in another folder"
+            )
     finally:
         run.release()
 

@@ -15,7 +15,7 @@ from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import differences, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core import hosts
-from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.core.errors import StorageError, UserError, nearest
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.partitions.make import make_partition
@@ -55,12 +55,17 @@ class Combination:
         layout stays, and with it every bit. If others have come these go with what is left, and what is
         finished is not touched: another layout would change the last digits of its evaluation.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         folder = SeedsFolder(self.folder)
         _, begun = folder.read() or ({}, [])
         open_seeds = [seed for seed in begun if not self.is_done(seed)]
         seeds = begun if set(open_seeds) == set(self.left) else self.left
-        folder.note(in_full(to_dict(self.config)), seeds)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            folder.note(in_full(to_dict(self.config)), seeds)
+        except OSError as error:
+            raise StorageError(
+                f"{self.folder}: cannot be written ({error.strerror}); free space, then sweep again"
+            ) from None
         return seeds
 
 

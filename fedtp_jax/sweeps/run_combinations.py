@@ -16,6 +16,7 @@ from rich.console import Console
 from fedtp_jax.comparison.compared_run import ComparedRun
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError
+from fedtp_jax.results.summary import missing_in_words
 from fedtp_jax.runs.display import RunDisplay, Stop
 from fedtp_jax.runs.run import Progress
 from fedtp_jax.runs.simulate import simulate
@@ -106,10 +107,14 @@ def _run(combination: Combination, board: Board) -> None:
         display.on_round(progress)
 
     with display:
-        simulate(combination.config, seeds=seeds, out=combination.folder, resume=True, on_round=on_round)
+        results = simulate(
+            combination.config, seeds=seeds, out=combination.folder, resume=True, on_round=on_round
+        )
     for seed in seeds:
         if (combination.name, seed) in board.left:  # it was stopped between its last round and its report
             board.finished(combination, seed)
+    if missing := missing_in_words(results, combination.folder, seeds=True):
+        board.fail(combination, missing)
 
 
 def run_in_processes(combinations: Sequence[Combination], board: Board, processes: int) -> None:
@@ -127,7 +132,11 @@ def run_in_processes(combinations: Sequence[Combination], board: Board, processe
             while running or (waiting and not stop.asked):
                 for slot, share in enumerate(shares):
                     if slot not in running and waiting and not stop.asked:
-                        running[slot] = _Child(waiting.pop(0), share, len(shares))
+                        combination = waiting.pop(0)
+                        try:
+                            running[slot] = _Child(combination, share, len(shares))
+                        except StorageError as error:  # it must not end the others
+                            board.fail(combination, str(error))
                 for slot, child in [*running.items()]:
                     if not child.goes_on(board, stop.asked):
                         del running[slot]

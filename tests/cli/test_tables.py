@@ -41,3 +41,8 @@ def test_partition_table_summarises_many_classes():
 def test_a_narrow_terminal_loses_no_digit():
     _, text = rendered(partition_table(np.full((1, 20), 123456)), width=60)
     assert "…" not in text
+
+
+def test_clients_have_their_names():
+    named = rendered(partition_table(np.ones((2, 3), int), clients_names=["Ann", "[red]"]))[1]
+    assert "0 (Ann)" in named and "1 ([red])" in named

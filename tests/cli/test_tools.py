@@ -138,7 +138,7 @@ def test_every_picture_of_a_result_is_drawn(whole):
     ]
     assert all(figure.axes for figure in figures)
     assert all(figure._repr_png_().startswith(b"\x89PNG") for figure in figures)  # as notebooks show it
-    assert figures[2].axes[0].get_title(loc="left") == "this run against the other: 0 clients gain, 0 lose"
+    assert figures[2].axes[0].get_title(loc="left") == "this run against the other\n0 gain, 0 lose, 6 equal"
 
 
 def test_embeddings_are_coloured_by_superclass(whole):

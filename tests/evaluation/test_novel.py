@@ -45,9 +45,13 @@ def leaves(variables):
 
 
 def test_held_out_clients_never_train_and_are_not_evaluated(run):
-    result, _ = run
+    result, path = run
     untested = result.clients["test_accuracy"].isna()
     assert untested.sum() == 3
+    title = result.plot_clients().axes[0].get_title(loc="left")
+    assert title == "Clients tested: 6, not evaluated: 3"
+    report = (path / "report.html").read_text()
+    assert "3 clients were held out" in report and "hold no test examples" not in report
     assert result.history["clients_tested"].dropna().tolist() == [6, 6]
     assert result.history["clients_without_test"].dropna().tolist() == [0, 0]
     head = result.state.rows.take(np.arange(9))["params/head/kernel"]
@@ -142,7 +146,7 @@ def test_clients_from_elsewhere(run):
     rows = np.flatnonzero(DATA.train.y < 3)[:70]
     data = from_arrays(DATA.train.x[rows], DATA.train.y[rows], groups=groups, num_classes=10)
     reached = result.personalize(data, modes=["zero_shot"])
-    assert reached.clients["client"].tolist() == [0, 1]
+    assert reached.clients[["client", "name"]].to_numpy().tolist() == [[0, "a"], [1, "b"]]
     x, y = data.test.x[data.test.group == 1], data.test.y[data.test.group == 1]
     normalised = (x.astype(np.float32) / 255 - np.float32(DATA.mean)) / np.float32(DATA.std)
     logits = result.model.apply(reached.variables(1, "zero_shot"), normalised)

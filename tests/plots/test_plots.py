@@ -9,7 +9,7 @@ from matplotlib.collections import FillBetweenPolyCollection, PathCollection, Qu
 from matplotlib.patches import StepPatch
 from PIL import Image
 
-from fedtp_jax.plots.clients import client_accuracies
+from fedtp_jax.plots.clients import client_accuracies, embedding_map
 from fedtp_jax.plots.curves import learning_curves
 from fedtp_jax.plots.partition import partition_bubbles
 from fedtp_jax.plots.style import to_png
@@ -76,6 +76,32 @@ def test_client_bars_are_sorted_and_leave_out_clients_without_test_examples():
     assert line(axes, "mean").get_ydata()[0] == pytest.approx(160 / 3)
     assert line(axes, "worst tenth").get_ydata()[0] == pytest.approx(20)
     assert axes.get_title(loc="left") == "Clients tested: 3, without test examples: 1"
+
+
+def test_who_is_not_evaluated_is_not_called_without_test_examples():
+    table = clients([9, 2, 0, 5], [10, 10, 0, 10])
+    table.loc[3, "test_accuracy"] = np.nan
+    (axes,) = client_accuracies(table).axes
+    title = "Clients tested: 2, not evaluated: 1, without test examples: 1"
+    assert axes.get_title(loc="left") == title
+    (axes,) = client_accuracies(clients([9, 2], [10, 10])).axes
+    assert axes.get_title(loc="left") == "Clients tested: 2"
+
+
+def test_clients_are_shown_by_their_names():
+    names = ["Ann", "Ben", "Hamlet, Prince of Denmark: OPHELIA"]
+    table = clients([9, 2, 5], [10, 10, 10]).assign(name=names)
+    (axes,) = client_accuracies(table).axes
+    shown = ["0 (Ann)", "1 (Ben)", "2 (Hamlet…mark: OPHELIA)"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [shown[k] for k in (1, 2, 0)]
+    axes = partition_bubbles(np.ones((3, 2), int), None, names).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == shown
+    axes = embedding_map(np.eye(3), ["u", "v", "u"], ["u", "v"], clients=names).axes[0]
+    assert [text.get_text() for text in axes.texts] == shown
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["u", "v"]
+    many = [f"writer {k}" for k in range(200)]
+    labels = partition_bubbles(np.ones((200, 2), int), None, many).axes[0].get_xticklabels()
+    assert not any("writer" in label.get_text() for label in labels)
 
 
 def test_many_clients_are_drawn_as_steps_with_the_worst_tenth_apart():

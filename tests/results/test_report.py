@@ -86,7 +86,13 @@ def test_report_tables_show_the_last_five_evaluations_and_the_worst_ten_clients(
     page, _ = report(tmp_path, history=history(40, 5), clients=clients(np.arange(12), np.full(12, 20)))
     start = next(k for k, row in enumerate(page.rows) if row[0] == "round")
     assert [row[0] for row in page.rows[start + 1 : start + 6]] == ["20", "25", "30", "35", "40"]
-    assert page.rows[start + 5][6:9] == ["6,000", "0.0500", "98.75"]  # examples, train loss, accuracy in %
+    assert page.rows[start + 5][4:9] == [
+        "100.00",
+        "0",
+        "0",
+        "6,000",
+        "0.0500",
+    ]
     assert page.rows[start + 6][:2] == ["client", "train examples"]
     assert [row[0] for row in page.rows[start + 7 : start + 17]] == [str(k) for k in range(10)]
     assert page.rows[start + 9] == ["2", "100", "20", "2", "10.00", "1.5000"]
@@ -113,7 +119,7 @@ def test_report_of_a_run_without_evaluation_and_of_one_client(tmp_path):
     frame = history(3, 3)
     frame.loc[:, frame.columns.str.startswith("test_")] = np.nan
     page, _ = report(tmp_path, history=frame, clients=clients([0], [0]), counts=np.array([[4, 0, 1]]))
-    assert "No evaluation yet." in page.text["p"] and "No client has test examples." in page.text["p"]
+    assert "No evaluation yet." in page.text["p"] and "No client was tested." in page.text["p"]
     assert "ul" not in page.tags
     page, _ = report(tmp_path, history=history(1, 1), clients=clients([1], [2]), counts=np.array([[4, 0, 1]]))
     assert ["0", "10", "2", "1", "50.00", "1.5000"] in page.rows
@@ -124,7 +130,7 @@ def test_a_missing_loss_is_a_dash(tmp_path):
     frame.loc[3, ["train_loss", "test_loss"]] = np.nan
     page, _ = report(tmp_path, history=frame)
     (row,) = [row for row in page.rows if row[0] == "4" and row[1] == "5"]
-    assert row[7] == row[12] == "\N{EN DASH}"
+    assert row[8] == row[13] == "\N{EN DASH}"
 
 
 def test_a_failed_write_keeps_the_old_report(tmp_path, monkeypatch):
@@ -133,3 +139,11 @@ def test_a_failed_write_keeps_the_old_report(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk"):
         report(tmp_path, title="new")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == old
+
+
+def test_names_of_clients_are_in_the_table_of_the_worst(tmp_path):
+    table = clients([9, 5, 0], [10, 10, 0])
+    table.insert(1, "name", ["Ann", "<Ben>", "Cy"])
+    page, _ = report(tmp_path, clients=table)
+    (row,) = [row for row in page.rows if row[1:2] == ["<Ben>"]]
+    assert row[0] == "1"

@@ -42,6 +42,13 @@ def test_roles_are_clients_by_name(run):
     result, path = run
     assert result.clients["name"].tolist() == [f"Play, in Three Roles: {role}" for role in ROLES]
     pd.testing.assert_frame_equal(Result.load(path).clients, result.clients)
+    ticks = result.plot_clients().axes[0].get_xticklabels()
+    assert {label.get_text() for label in ticks} == {
+        "0 (Play, …ee Roles: ANN)",
+        "1 (Play, …ee Roles: BEN)",
+        "2 (Play, …ree Roles: CY)",
+    }
+    assert "Play, in Three Roles: BEN" in (path / "report.html").read_text()
     assert result.history["examples"].tolist() == [2 * 3 * 16] * 4  # clients, local steps, windows
 
 
