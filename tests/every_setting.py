@@ -26,6 +26,7 @@ from fedtp_jax.data.plays import Role
 from fedtp_jax.data.text import from_roles
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.without_effect import settings_without_effect
 
 TABLE = Path(__file__).with_suffix(".md")
 NEVER = {  # how a run is laid out and kept, what the headline is a mean of, where files lie
@@ -35,7 +36,7 @@ NEVER = {  # how a run is laid out and kept, what the headline is a mean of, whe
 }
 OTHER = {  # values for which no rule below would do
     "partition.seed": 5,
-    "partition.min_size": 300,
+    "partition.min_size": 700,
     "model.patch_size": 2,
     "training.local_steps": 2,
     "training.clip_norm": 0.05,
@@ -45,6 +46,7 @@ OTHER = {  # values for which no rule below would do
     "training.held_out": 1,
     "training.schedule.every": 1,
     "evaluation.clients": 2,
+    "method.hypernetwork.embedding_update": "sparse",
     "evaluation.every": 1,
     "method.personal": ("head/kernel",),
     "method.generated": ("query/kernel",),
@@ -138,7 +140,10 @@ def outcome(kind, field):
             given |= beside
     if field.startswith("training.schedule."):
         given["training.schedule.name"] = SCHEDULE_OF[field.rsplit(".", 1)[1]]
+    if section == "model":
+        given["method"] = "fedavg"
     before = from_dict(plain(BASE), given)
+    assert _compare(section, kind, field, before, before) == "nothing", "and no message without the field"
     found = flat(to_dict(before))
     value = another(kind, field, found.get(field))
     if field == "training.schedule":
@@ -173,7 +178,8 @@ def _compare(section, kind, field, before, after):
         labels = cifar_100() if kind in OF_CIFAR_100 else balanced(8000, 2000)
         made = [make_partition(settings.partition, labels, 0) for settings in (before, after)]
         same = made[0].fingerprint() == made[1].fingerprint() and np.array_equal(made[0].noise, made[1].noise)
-        return "nothing" if same else "result"
+        told = settings_without_effect(after, None, made[1], np.arange(made[1].num_clients))
+        return "result" if not same else told[0] if told and after != before else "nothing"
     if section == "model" and field != "model.dropout":
         data, partition = federation(kind)
         shapes = [
@@ -186,7 +192,8 @@ def _compare(section, kind, field, before, after):
 @functools.lru_cache(maxsize=8)
 def _run(settings):
     """All that a run of these settings gives, as bytes."""
-    data = federation("transformer")[0] if settings.model == config.Transformer() else None
+    own = {config.Transformer: "transformer", config.CnnBn: "cnn_bn"}.get(type(settings.model))
+    data = federation(own)[0] if own else None
     result = simulate(settings, **({"data": data} if data else {}))
     leaves = jax.tree.leaves(result.state._replace(rows=result.state.rows.take(np.arange(6))))
     return result.history.to_csv() + result.clients.to_csv(), b"".join(

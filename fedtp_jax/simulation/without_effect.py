@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fedtp_jax.config import FedBN, Hypernetwork, Optimizer, SimulationConfig, Step, Transformer
+from fedtp_jax.config import FedBN, Hypernetwork, IidLabel100, Optimizer, SimulationConfig, Step, Transformer
 from fedtp_jax.config.simulation import default_of
 from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.partitions.partition import Partition
@@ -20,6 +20,8 @@ def settings_without_effect(
     reasons = _evaluation(settings, tested, partition.noise is not None)
     reasons |= _participation(settings) | _training(settings)
     reasons |= _method(settings, task)
+    if isinstance(settings.partition, IidLabel100):
+        reasons["partition.seed"] = "the authors' recipe seeds itself"
     return [
         f"{field}: {_value(settings, field)!r} has no effect, since {why}"
         for field, why in reasons.items()
