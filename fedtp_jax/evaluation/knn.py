@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from fedtp_jax.config import Knn
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
-from fedtp_jax.evaluation.metrics import Sums, score
+from fedtp_jax.evaluation.metrics import Score
 from fedtp_jax.learning.task import Output
 
 REFERENCE_SCALE = 128.0  # what the authors' code divides squared distances by, whatever the features' size
@@ -41,16 +41,16 @@ def neighbor_work(
     distances are divided by: by default that size.
     """
 
-    def start(shared: Leaves, row: Row, key: jax.Array) -> tuple[Store, Sums]:
+    def start(shared: Leaves, row: Row, key: jax.Array) -> tuple[Store, Score]:
         store = Store(
             jnp.zeros((capacity, features)), jnp.zeros(capacity, jnp.int32), jnp.zeros(capacity, bool)
         )
-        return store, Sums.zero()
+        return store, Score.zero()
 
     def step(
-        shared: Leaves, row: Row, carry: tuple[Store, Sums], batch: Batch, key: jax.Array
-    ) -> tuple[Store, Sums]:
-        store, sums = carry
+        shared: Leaves, row: Row, carry: tuple[Store, Score], batch: Batch, key: jax.Array
+    ) -> tuple[Store, Score]:
+        store, score = carry
         output = predict({**shared, **row.leaves}, batch.x)
         keeps = (batch.step < row.facts.last_pass) & (batch.mask > 0)
         place = jnp.where(keeps, batch.step * len(keeps) + jnp.arange(len(keeps)), capacity)
@@ -61,9 +61,9 @@ def neighbor_work(
         )
         tested = batch._replace(mask=jnp.where(batch.step < row.facts.last_pass, 0.0, batch.mask))
         logits = mix_with_neighbors(output, store, settings, scale or float(features))
-        return new, jax.tree.map(jnp.add, sums, score(logits, tested))
+        return new, score.add(logits, tested)
 
-    def finish(shared: Leaves, row: Row, carry: tuple[Store, Sums]) -> tuple[None, Sums]:
+    def finish(shared: Leaves, row: Row, carry: tuple[Store, Score]) -> tuple[None, Score]:
         return None, carry[1]
 
     return ClientWork(start, step, finish)
