@@ -78,7 +78,8 @@ def mix_with_neighbors(output: Output, store: Store, settings: Knn, scale: float
     model = jax.nn.softmax(output.logits)
     distances = jnp.where(store.filled, squared_distances(output.features, store.features), jnp.inf)
     near, index = jax.lax.top_k(-distances, min(settings.neighbors, len(store.labels)))
-    share = jax.nn.softmax(near / scale)  # exp(-d^2 / scale), divided by their sum, without underflow
+    # exp(-d^2 / scale), divided by their sum; beyond the nearest, since of large d^2 rounding would be left
+    share = jax.nn.softmax((near - near[:, :1]) / scale)
     classes = jax.nn.one_hot(store.labels[index], model.shape[-1])
     neighbors = jnp.einsum("bk,bkc->bc", share, classes)
     mixed = settings.weight * neighbors + (1.0 - settings.weight) * model
@@ -86,6 +87,9 @@ def mix_with_neighbors(output: Output, store: Store, settings: Knn, scale: float
 
 
 def squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
-    """[B, S] |a_i - b_j|^2 by one matrix product, of a [B, F] and b [S, F]."""
-    squares = jnp.sum(a**2, -1)[:, None] + jnp.sum(b**2, -1) - 2.0 * (a @ b.T)
-    return jnp.maximum(squares, 0.0)
+    """[B, S] |a_i - b_j|^2, of a [B, F] and b [S, F].
+
+    By their differences, which the compiler sums without storing them. |a|^2 + |b|^2 - 2 a b, one matrix
+    product, is quicker but no better than its largest term: of features that are alike it takes any.
+    """
+    return jnp.sum((a[:, None] - b) ** 2, -1)
