@@ -14,6 +14,11 @@ class DeviceExamples(NamedTuple):
     mean: jax.Array
     std: jax.Array
 
+    @property
+    def labels(self) -> int:
+        """How many labels an example has."""
+        return 1
+
     def pick(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(inputs, labels) of the examples at `positions` [L, B]; normalised here."""
         return normalize(self.x[positions], self.mean, self.std), self.y[positions]
@@ -25,6 +30,11 @@ class DeviceWindows(NamedTuple):
     text: jax.Array
     start: jax.Array
     offsets: jax.Array
+
+    @property
+    def labels(self) -> int:
+        """How many labels a window has: T."""
+        return len(self.offsets) - 1
 
     def pick(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(codes, next codes), both [L, B, T], of the windows at `positions` [L, B]."""

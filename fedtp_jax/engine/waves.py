@@ -28,11 +28,13 @@ class Wave(NamedTuple):
 class Prepared(NamedTuple):
     """A wave on the devices, and what the host knows of it.
 
-    ids: [D * C] client ids by slot, N where nobody sits; clients: how many sit.
+    ids: [D * C] client ids by slot, N where nobody sits; examples: [D * C] that each client's steps are of,
+    which float32 on the devices would count to 2^24; clients: how many sit.
     """
 
     wave: Wave
     ids: np.ndarray
+    examples: np.ndarray
     clients: int
     useful_steps: int
     executed_steps: int
@@ -54,8 +56,9 @@ def prepare_wave(
     ids = np.where(sits, cohort[schedule.position], num_clients).astype(np.int32)
     slot_facts = jax.tree.map(lambda fact: _by_slot(fact, schedule.position), facts)
     wave = put(Wave(schedule.tables, ids, slot_facts))
-    seconds = time.perf_counter() - begin
-    return Prepared(wave, ids, len(cohort), schedule.useful_steps, schedule.executed_steps, seconds)
+    examples = _by_slot(np.array([part.valid.sum(dtype=np.int64) for part in batches]), schedule.position)
+    steps = schedule.useful_steps, schedule.executed_steps
+    return Prepared(wave, ids, examples, len(cohort), *steps, time.perf_counter() - begin)
 
 
 def _by_slot(values: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from fedtp_jax.engine.schedule import Batches, Layout, best_batch, join_batches,
 from fedtp_jax.engine.waves import Prefetch, Prepared, Wave
 from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
 from fedtp_jax.evaluation.knn import REFERENCE_SCALE, neighbor_work
-from fedtp_jax.evaluation.metrics import Sums, score
+from fedtp_jax.evaluation.metrics import Score, Sums
 from fedtp_jax.learning.task import Output
 from fedtp_jax.partitions.partition import Partition
 
@@ -25,16 +25,15 @@ Predict = Callable[..., Output]
 
 
 def evaluation_work(predict: Predict) -> ClientWork:
-    """Count right predictions; keeps Sums per client, sums nothing."""
+    """Count right predictions; keeps a Score per client, sums nothing."""
 
-    def start(shared: Leaves, row: Row, key: jax.Array) -> Sums:
-        return Sums.zero()
+    def start(shared: Leaves, row: Row, key: jax.Array) -> Score:
+        return Score.zero()
 
-    def step(shared: Leaves, row: Row, carry: Sums, batch: Batch, key: jax.Array) -> Sums:
-        logits = predict({**shared, **row.leaves}, batch.x).logits
-        return jax.tree.map(jax.numpy.add, carry, score(logits, batch))
+    def step(shared: Leaves, row: Row, carry: Score, batch: Batch, key: jax.Array) -> Score:
+        return carry.add(predict({**shared, **row.leaves}, batch.x).logits, batch)
 
-    def finish(shared: Leaves, row: Row, carry: Sums) -> tuple[None, Sums]:
+    def finish(shared: Leaves, row: Row, carry: Score) -> tuple[None, Score]:
         return None, carry
 
     return ClientWork(start, step, finish)
@@ -135,10 +134,11 @@ class Evaluator:
         def wave(rows: Leaves, wave: Wave) -> Any:
             return bench.programs(self.program, self._wave, server, rows, wave, bench.examples, key)
 
-        result = np.zeros((3, bench.num_clients))
-        for prepared, sums in bench.over_waves(wave, self._waves() if waves is None else waves, rows_of):
+        result, sizes = np.zeros((3, bench.num_clients)), bench.partition.test.sizes
+        for prepared, score in bench.over_waves(wave, self._waves() if waves is None else waves, rows_of):
             sits = prepared.ids < bench.num_clients
-            result[:, prepared.ids[sits]] = np.stack(sums)[:, sits]
+            ids = prepared.ids[sits]
+            result[:, ids] = score.right[sits] / bench.examples.labels, score.loss[sits], sizes[ids]
         return Sums(*result)
 
     def stored_positions(self, client: int) -> np.ndarray:
@@ -198,7 +198,7 @@ class Evaluator:
         wave = bench.abstract_wave(layout)
         return bench.programs.num_bytes(self.program, self._wave, server, rows, wave, bench.examples, key)
 
-    def _wave(self, server: Any, rows: Leaves, wave: Wave, examples: Any, key: jax.Array) -> Sums:
+    def _wave(self, server: Any, rows: Leaves, wave: Wave, examples: Any, key: jax.Array) -> Score:
         shared, rows = self.variables(server, rows)
-        sums: Sums = self.bench.run(self.work, wave, examples, shared, rows, key, steady=True)[1]
-        return sums
+        score: Score = self.bench.run(self.work, wave, examples, shared, rows, key, steady=True)[1]
+        return score

@@ -12,32 +12,40 @@ import optax
 from fedtp_jax.engine.lanes import Batch
 
 
+class Score(NamedTuple):
+    """Of one client's test examples, on the devices: how many labels are right, the sum of the losses.
+
+    `right` is uint32, since float32 would count to 2^24.
+    """
+
+    right: jax.Array
+    loss: jax.Array
+
+    @classmethod
+    def zero(cls) -> "Score":
+        return cls(jnp.zeros((), jnp.uint32), jnp.zeros(()))
+
+    def add(self, logits: jax.Array, batch: Batch) -> "Score":
+        """With one more batch, given its logits [B, ..., classes]."""
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
+        right = (jnp.argmax(logits, -1) == batch.y) & jnp.isfinite(losses)  # argmax of NaNs is class 0
+        right = right.reshape(len(logits), -1) & (batch.mask > 0)[:, None]
+        loss = losses.reshape(len(logits), -1).mean(-1)
+        return Score(
+            self.right + jnp.sum(right, dtype=jnp.uint32),
+            self.loss + jnp.sum(jnp.where(batch.mask > 0, loss, 0.0)),
+        )
+
+
 class Sums(NamedTuple):
-    """Of one client's test examples: how many are right, the sum of their losses, their number.
+    """Of clients' test examples [N], float64: how many are right, the sum of their losses, their number.
 
     A window of text counts as one example, right by the share of its characters.
     """
 
-    correct: jax.Array
-    loss: jax.Array
-    examples: jax.Array
-
-    @classmethod
-    def zero(cls) -> "Sums":
-        return cls(jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
-
-
-def score(logits: jax.Array, batch: Batch) -> Sums:
-    """The sums of one batch, given its logits [B, ..., classes]."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
-    right = (jnp.argmax(logits, -1) == batch.y) & jnp.isfinite(losses)  # argmax of NaNs is class 0
-    share = right.astype(jnp.float32).reshape(len(logits), -1).mean(-1)
-    loss = losses.reshape(len(logits), -1).mean(-1)
-    return Sums(
-        jnp.sum(share * batch.mask),
-        jnp.sum(jnp.where(batch.mask > 0, loss, 0.0)),
-        jnp.sum(batch.mask),
-    )
+    correct: np.ndarray
+    loss: np.ndarray
+    examples: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

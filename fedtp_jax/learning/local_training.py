@@ -22,12 +22,11 @@ After = Callable[[Task, Leaves, Output, Row, Batch], Leaves]
 
 
 class Carry(NamedTuple):
-    """A client between two local steps; `loss` sums the losses of `examples`."""
+    """A client between two local steps; `loss` sums those of the examples of its steps until now."""
 
     leaves: Leaves
     opt: Any
     loss: jax.Array
-    examples: jax.Array
 
 
 class LocalTraining(NamedTuple):
@@ -69,7 +68,7 @@ def local_training(
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> Carry:
         leaves = {**shared, **row.leaves}
-        return Carry(leaves, optimizer.init(_parameters(leaves)), jnp.zeros(()), jnp.zeros(()))
+        return Carry(leaves, optimizer.init(_parameters(leaves)), jnp.zeros(()))
 
     def step(shared: Leaves, row: Row, carry: Carry, batch: Batch, key: jax.Array) -> tuple[Carry, Output]:
         def loss(parameters: Leaves) -> tuple[jax.Array, Output]:
@@ -83,24 +82,22 @@ def local_training(
         updates = scale_updates(updates, row.facts.rate, roles, training)
         beside = after(task, carry.leaves, output, row, batch) if after else {}
         leaves = {**carry.leaves, **optax.apply_updates(parameters, updates), **output.statistics, **beside}
-        count = jnp.sum(batch.mask)
-        return Carry(leaves, opt, carry.loss + count * value, carry.examples + count), output
+        return Carry(leaves, opt, carry.loss + jnp.sum(batch.mask) * value), output
 
     def finish(shared: Leaves, row: Row, carry: Carry) -> tuple[Upload, Kept]:
         good = tree.all_finite((carry.leaves, carry.loss))
         began = {**shared, **row.leaves}
         leaves = {p: jnp.where(good, new, began[p]) for p, new in carry.leaves.items()}
         weight = jnp.where(good, row.facts.weight, 0.0)
-        upload = Upload(
-            shared=tree.scale(tree.select(leaves, roles, "shared"), weight),
-            weight=weight,
+        upload = Upload(tree.scale(tree.select(leaves, roles, "shared"), weight), weight)
+        sent = tree.select(row.leaves, roles, "generated")
+        kept = Kept(
+            personal=tree.select(leaves, roles, "personal"),
+            cotangent={p: jnp.where(good, weight * (sent[p] - leaves[p]), 0.0) for p in sent},
             loss=jnp.where(good, carry.loss, 0.0),
-            examples=jnp.where(good, carry.examples, 0.0),
             excluded=jnp.where(good, 0.0, 1.0),
         )
-        sent = tree.select(row.leaves, roles, "generated")
-        cotangent = {p: jnp.where(good, weight * (sent[p] - leaves[p]), 0.0) for p in sent}
-        return upload, Kept(tree.select(leaves, roles, "personal"), cotangent, upload.excluded)
+        return upload, kept
 
     return LocalTraining(start, step, finish)
 

@@ -35,20 +35,22 @@ class State(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """Sums over the cohort of what clients send; `loss` and `examples` count every local step's examples."""
+    """Sums over the cohort of what clients send, each times its weight, and of their weights."""
 
     shared: Leaves
     weight: jax.Array
-    loss: jax.Array
-    examples: jax.Array
-    excluded: jax.Array
 
 
 class Kept(NamedTuple):
-    """Per client: its new personal leaves, p_k * (sent - returned) of the generated ones, 1.0 if excluded."""
+    """Per client: what the host is told of it, and what is not summed.
+
+    personal: its new personal leaves; cotangent: p_k * (sent - returned) of the generated ones; loss: summed
+    over the examples of all of its local steps, 0 if excluded; excluded: 1.0 if it is.
+    """
 
     personal: Leaves
     cotangent: Leaves
+    loss: jax.Array
     excluded: jax.Array
 
 

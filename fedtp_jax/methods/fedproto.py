@@ -24,7 +24,7 @@ CLIENTS = "prototypes/clients"  # [C] how many clients' means it is made of
 class _Carry(NamedTuple):
     trained: Carry
     sums: jax.Array  # [C, F] features of the last pass, by class
-    counts: jax.Array  # [C]
+    counts: jax.Array  # [C] int32: float32 would count to 2^24
 
 
 def fedproto(settings: config.FedProto, task: Task) -> Method:
@@ -82,19 +82,20 @@ def _prototype_work(task: Task, method: Method, weight: float) -> ClientWork:
     steps = local_training(task, method.roles, objective)
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> _Carry:
-        empty = jnp.zeros_like(shared[PROTOTYPES]), jnp.zeros_like(shared[CLIENTS])
+        empty = jnp.zeros_like(shared[PROTOTYPES]), jnp.zeros(shared[CLIENTS].shape, jnp.int32)
         return _Carry(steps.start({}, row, key), *empty)
 
     def step(shared: Leaves, row: Row, carry: _Carry, batch: Batch, key: jax.Array) -> _Carry:
         trained, output = steps.step(shared, row, carry.trained, batch, key)
         counted = jnp.where(batch.step >= row.facts.last_pass, batch.mask, 0.0)
         classes = jax.nn.one_hot(batch.y, len(carry.counts)) * counted[:, None]
-        return _Carry(trained, carry.sums + classes.T @ output.features, carry.counts + classes.sum(0))
+        counts = carry.counts + classes.sum(0).astype(jnp.int32)
+        return _Carry(trained, carry.sums + classes.T @ output.features, counts)
 
     def finish(shared: Leaves, row: Row, carry: _Carry) -> tuple[Upload, Kept]:
         upload, kept = steps.finish({}, row, carry.trained)
-        has = (carry.counts > 0) & (upload.excluded == 0)
-        mean = carry.sums / jnp.maximum(carry.counts, 1.0)[:, None]
+        has = (carry.counts > 0) & (kept.excluded == 0)
+        mean = carry.sums / jnp.maximum(carry.counts.astype(jnp.float32), 1.0)[:, None]
         sums = {PROTOTYPES: jnp.where(has[:, None], mean, 0.0), CLIENTS: has.astype(jnp.float32)}
         return upload._replace(shared=sums), kept
 

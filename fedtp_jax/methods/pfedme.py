@@ -80,7 +80,6 @@ def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> Clien
         theta, k = jax.lax.fori_loop(0, settings.inner_steps, inner, carry.theta), settings.inner_steps
         theta = theta._replace(  # the batch was seen once, however many steps it served
             loss=carry.theta.loss + (theta.loss - carry.theta.loss) / k,
-            examples=carry.theta.examples + (theta.examples - carry.theta.examples) / k,
         )
         rate = settings.penalty * eta * row.facts.rate
 
@@ -91,9 +90,9 @@ def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> Clien
 
     def finish(shared: Leaves, row: Row, carry: _Carry) -> tuple[Upload, Kept]:
         # w follows theta in every step, so it tells whether both are finite
-        upload, _ = steps.finish(shared, row, carry.theta._replace(leaves=carry.w))
-        good = upload.excluded == 0
+        upload, kept = steps.finish(shared, row, carry.theta._replace(leaves=carry.w))
+        good = kept.excluded == 0
         theta = {path: jnp.where(good, leaf, shared[path]) for path, leaf in carry.theta.leaves.items()}
-        return upload, Kept({**theta, HAS_TRAINED: good.astype(jnp.float32)}, {}, upload.excluded)
+        return upload, kept._replace(personal={**theta, HAS_TRAINED: good.astype(jnp.float32)})
 
     return ClientWork(start, step, finish)

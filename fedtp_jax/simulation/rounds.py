@@ -197,23 +197,25 @@ class Simulator:
             )
             return received
 
-        done, gradients, excluded, returned = [], [], [], []
+        done, gradients, excluded, returned, loss, examples = [], [], [], [], 0.0, 0
         take = self._rows_of(rows)
-        for prepared, (personal, gradient, bad) in self.bench.over_waves(train, waves, take):
+        for prepared, (personal, gradient, losses, bad) in self.bench.over_waves(train, waves, take):
             rows.put(prepared.ids, personal)
-            rows.trained[prepared.ids[(prepared.ids < rows.clients) & (bad == 0)]] += 1
             gradients.append(gradient)
             excluded += prepared.ids[bad > 0].tolist()
             # an excluded client is as if it had never been drawn
             returned.append(np.where(bad > 0, rows.clients, prepared.ids))
-            done.append(prepared[1:])
+            rows.trained[returned[-1][returned[-1] < rows.clients]] += 1
+            loss += float(losses.sum(dtype=np.float64))
+            examples += int(prepared.examples[bad == 0].sum())
+            done.append(prepared[3:])
         if not done:
             return state, void_round(self.participation.participants(round), self.traffic)
-        _, clients, useful, executed, host = zip(*done, strict=True)
+        clients, useful, executed, host = zip(*done, strict=True)
         total = sum(clients)
         check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite, self._names)
-        upload = jax.device_get(totals[0]._replace(shared={}))
-        self.embeddings.step(rows, np.concatenate(returned), gradients, float(upload.weight))
+        weight = float(jax.device_get(totals[0].weight))
+        self.embeddings.step(rows, np.concatenate(returned), gradients, weight)
         server = self.programs("aggregate", self.method.aggregate, server, *totals, donate=(0,))
         asked = self.participation.participants(round)
         return server._replace(rows=rows), RoundResult(
@@ -223,8 +225,8 @@ class Simulator:
             share_done=asked.share_done,
             excluded=tuple(sorted(excluded)),
             void=False,
-            train_loss=float(upload.loss) / max(float(upload.examples), 1.0),
-            examples=int(upload.examples),
+            train_loss=loss / max(examples, 1),
+            examples=examples,
             occupancy=sum(useful) / max(sum(executed), 1),
             bytes_down=asked.drawn * self.traffic[0],
             bytes_up=total * self.traffic[1],
@@ -234,17 +236,16 @@ class Simulator:
     def _train_wave(
         self, server: State, rows: Leaves, totals: Any, wave: Wave, examples: Any, key: jax.Array
     ) -> Any:
-        """(totals, (new personal rows, gradients of the embeddings, who is excluded))."""
+        """(totals, (new personal rows, gradients of the embeddings, losses, who is excluded))."""
         state = server._replace(rows=rows)
         shared, sent = self.method.send(state)
         upload, kept = self.bench.run(self.method.work, wave, examples, shared, sent, key)
         received = self.method.receive(state, kept)
         totals = tree.add(totals, (upload, received.generator))
-        return totals, (received.rows, received.embeddings, kept.excluded)
+        return totals, (received.rows, received.embeddings, kept.loss, kept.excluded)
 
     def _zero_totals(self, server: State) -> tuple[Upload, Any]:
-        zero = jnp.zeros(())
-        upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), zero, zero, zero, zero)
+        upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), jnp.zeros(()))
         return upload, jax.tree.map(jnp.zeros_like, server.generator)
 
     # ---------------------------------------------------------------------------------------- evaluation
