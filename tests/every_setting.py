@@ -42,6 +42,7 @@ OTHER = {  # values for which no rule below would do
     "training.clip_norm": 0.05,
     "training.on_nonfinite": "stop",
     "training.participation.over_selection": 1.7,
+    "training.participation.stragglers": 1.0,
     "training.participation.minimum": 3,
     "training.held_out": 1,
     "training.schedule.every": 1,
@@ -201,18 +202,27 @@ def _run(settings):
     )
 
 
-def table():
-    """The rows of every_setting.md."""
-    rows = ["| kind | field | set to | what came of it |", "| --- | --- | --- | --- |"]
+def rows():
+    """Of the table: what came of every field."""
+    yield "| kind | field | set to another value |"
+    yield "| --- | --- | --- |"
     for kind, field in fields():
         came = "never changes a result" if field in NEVER else outcome(kind, field)
-        rows.append(f"| {kind} | `{field}` | {came} |")
-    return rows
+        came = {"result": "the result changes", "nothing": "NOTHING"}.get(came, came).replace("|", "\\|")
+        yield f"| {kind} | `{field}` | {came} |"
+
+
+def main():
+    """Write the table."""
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "dropped, as set for another name")
+    lines = []
+    for line in rows():
+        print(line, flush=True)
+        lines.append(line)
+    head = "# What every setting does", "Written by `python tests/every_setting.py`.", "\n".join(lines)
+    TABLE.write_text("\n\n".join(head) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", "dropped, as set for another name")
-    for kind, field in fields():
-        if field not in NEVER:
-            print(kind, field, "->", outcome(kind, field), flush=True)
+    main()

@@ -126,6 +126,8 @@ class ComparedRun:
     @property
     def excluded(self) -> str:
         """How many uploads it left out as they were not finite, "" if none."""
+        if "excluded" not in self.history:  # a table of evaluations alone
+            return ""
         uploads, rounds = int(self.history["excluded"].sum()), int((self.history["excluded"] > 0).sum())
         return f"{uploads:,} in {rounds:,} round{'s' * (rounds != 1)}" if uploads else ""
 

@@ -1,7 +1,6 @@
-"""Clients met after training: what they reach at once, by fitting what is theirs, and by training everything.
+"""Clients met after training: what they reach at once, by fitting what is theirs, by training everything.
 
-Li et al.: FedTP, arXiv 2211.01572, section IV (generalization to novel clients); the embedding is fitted with
-the hypernetwork frozen, as Shamsian et al. do in pFedHN, arXiv 2103.04628, section 4.3.
+FedTP, arXiv 2211.01572, section IV; fitting freezes the hypernetwork, as pFedHN does, arXiv 2103.04628, 4.3.
 """
 
 import dataclasses
@@ -101,7 +100,7 @@ class NovelClients:
 
     Args:
       config, task, method, state: of the training.
-      trained: ids of the clients that have trained: the mean client is their mean.
+      trained: ids of the clients that have: the mean client is their mean.
       data, partition: examples, and who holds them.
       clients: [M] ascending ids in `partition` of the novel clients.
       mesh, names: the devices; the names of all clients in `partition`, or none.
@@ -132,8 +131,8 @@ class NovelClients:
     def starts(self) -> dict[str, Start]:
         """The modes that the method has, and where they start."""
         method, task = self.method, self.task
-        rows = own(self.state.rows.mean(self.trained))
-        mean = {path: leaf for path, leaf in rows.items() if path != HAS_TRAINED}
+        mean = own(self.state.rows.mean(self.trained))
+        mean.pop(HAS_TRAINED, None)
         fixed = (self.state.shared, self.state.generator)
 
         def own_variables(fixed: Any, own: Leaves) -> tuple[Leaves, Leaves]:

@@ -90,7 +90,7 @@ def clients_table(
             "test_accuracy": correct / tested,
             "test_accuracy_mean": np.mean(window, axis=0),
             "test_loss": loss / tested,
-            "trained_rounds": trained,
+            "trained_rounds": trained.astype(np.int64),
             "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
         }
     )
