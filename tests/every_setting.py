@@ -36,7 +36,7 @@ NEVER = {  # how a run is laid out and kept, what the headline is a mean of, whe
 }
 OTHER = {  # values for which no rule below would do
     "partition.seed": 5,
-    "partition.min_size": 700,
+    "partition.min_size": 1100,
     "model.patch_size": 2,
     "training.local_steps": 2,
     "training.clip_norm": 0.05,
@@ -84,7 +84,13 @@ def fields():
             if part is dataclasses.MISSING:
                 yield "", field.name
             else:
-                yield from ((kind, name) for name in _inside(part, f"{field.name}."))
+                names = _inside(part, f"{field.name}.")
+                yield from ((kind, name) for name in names if not _is_elsewhere(kind, name))
+
+
+def _is_elsewhere(kind, field):
+    """The hypernetwork is one section, whose fields are looked at in FedTP."""
+    return field.startswith("method.hypernetwork.") and kind != "fedtp"
 
 
 def _inside(part, prefix):
