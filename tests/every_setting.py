@@ -34,15 +34,17 @@ NEVER = {  # how a run is laid out and kept, what the headline is a mean of, whe
     *("checkpoint.every", "checkpoint.keep", "evaluation.batch_size", "evaluation.last"),
     *("data.directory", "data.file", "partition.file", "training.participation.trace"),
 }
+# it asks for a client whose numbers are not finite: tests/simulation/test_participation.py
+ELSEWHERE = {"training.on_nonfinite": "ends a run that loses a client"}
 OTHER = {  # values for which no rule below would do
     "partition.seed": 5,
     "partition.min_size": 1100,
     "model.patch_size": 2,
     "training.local_steps": 2,
     "training.clip_norm": 0.05,
-    "training.on_nonfinite": "stop",
     "training.participation.over_selection": 1.7,
     "training.participation.stragglers": 1.0,
+    "training.participation.straggler_share": 0.9,
     "training.participation.minimum": 3,
     "training.held_out": 1,
     "training.schedule.every": 1,
@@ -213,7 +215,8 @@ def rows():
     yield "| kind | field | set to another value |"
     yield "| --- | --- | --- |"
     for kind, field in fields():
-        came = "never changes a result" if field in NEVER else outcome(kind, field)
+        never = "never changes a result" if field in NEVER else ELSEWHERE.get(field)
+        came = never or outcome(kind, field)
         came = {"result": "the result changes", "nothing": "NOTHING"}.get(came, came).replace("|", "\\|")
         yield f"| {kind} | `{field}` | {came} |"
 
