@@ -122,8 +122,6 @@ class PFedMe(FedAvg):
             }
         if all(np.isfinite(w).all() for w in self.anchor.values()):
             self.theta[k] = theta
-        else:
-            self.theta.pop(k, None)
         return self.anchor
 
     def penalty(self, weights):

@@ -106,8 +106,8 @@ def split_cpu(devices: int = 1) -> None:
 
     Lanes on separate devices share no locks, one device's cores share every operation.
     """
-    wanted = max(cores(), devices)
-    if cpu_is_chosen() and (_cpu_devices() != _split[-1] or wanted <= _split[-1]):
+    wanted, ours = max(cores(), devices), _cpu_devices() == _split[-1] >= 0
+    if wanted <= _split[-1] or (cpu_is_chosen() and not ours):
         return
     with contextlib.suppress(RuntimeError):  # the backend runs already: take what it has
         jax.config.update("jax_num_cpu_devices", wanted)

@@ -114,10 +114,13 @@ def steps_of(examples: Any, batch: int) -> Any:
 def best_batch(sizes: np.ndarray, largest: int) -> int:
     """The batch, at most `largest`, in which passes over shards of these sizes take least.
 
-    A last batch is filled up, so small shards want small ones; a step has a price of its own.
+    A last batch is filled up, so small shards want small ones; a step has a price of its own. Few sizes are
+    tried, so that seeds, whose shards differ, mostly come to the same and share a program.
     """
-    most = min(largest, int(sizes.max(initial=1)))
-    choice = [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
+    most = int(sizes.max(initial=1))
+    ladder = [1, *(size * 2**power for power in range(31) for size in (2, 3))]
+    enough = min(largest, next(size for size in ladder if size >= most))
+    choice = [*(size for size in ladder if size < enough), enough]
     return min(choice, key=lambda batch: steps_of(sizes, batch).sum() * (batch + STEP_PRICE))
 
 

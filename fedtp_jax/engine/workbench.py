@@ -95,13 +95,14 @@ class Workbench:
         """A layout for any `clients` of those whose local steps are `steps` [N'], in waves that fit.
 
         `row_bytes` is what one client's rows take. `engine.lanes: auto` takes as many lanes as the work fills
-        and, by `bytes_of` a layout's compiled program, as the device's memory holds. With `like` it is that
-        layout, made larger where it must be.
+        and, by `bytes_of` a layout's compiled program, as the device's memory holds. With `like` it has that
+        layout's lanes, and is that layout, made larger where it must be, if batches are of one size.
         """
         devices, size = self.mesh.size, self.wave_size(clients, row_bytes)
         longest, setting = np.sort(steps)[::-1][:size], self.config.engine.lanes
         if like:
-            return common_layout([like, plan_layout(longest, devices, like.lanes, batch)])
+            layout = plan_layout(longest, devices, like.lanes, batch)
+            return common_layout([like, layout]) if like.batch == batch else layout
         lanes = auto_lanes(steps, size, devices, self.on_accelerator) if setting == "auto" else setting
         lanes = min(lanes, -(-size // devices))
         layout = plan_layout(longest, devices, lanes, batch)

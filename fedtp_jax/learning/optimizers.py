@@ -15,7 +15,7 @@ from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.core.tree import Role
 
 # lbfgs asks for the loss itself; noisy_sgd would draw the same noise for every client.
-SMALLER = 0.25  # by which a learning rate is scaled for trial
+SCALES, TRIALS = (1e-3, 1e3), 12  # by which a learning rate is scaled for trial, and in how many steps
 UNFIT = ("lbfgs", "noisy_sgd")
 
 
@@ -108,7 +108,9 @@ def _is_linear(factory: Any, arguments: Mapping[str, Any], learning_rate: float)
         "kernel": np.linspace(-1, 2, 6, dtype=np.float32).reshape(2, 3),
         "bias": np.ones(2, np.float32),
     }
-    gradients = [jax.tree.map(lambda w, k=k: np.cos(3 * w + k).astype(np.float32), weights) for k in range(3)]
+    gradients = [
+        jax.tree.map(lambda w, k=k: np.cos(3 * w + k).astype(np.float32), weights) for k in range(TRIALS)
+    ]
 
     def updates(rate: float) -> list[Any]:
         optimizer, found = _loosely_typed(factory(rate, **arguments)), []
@@ -118,10 +120,11 @@ def _is_linear(factory: Any, arguments: Mapping[str, Any], learning_rate: float)
             found.append(update)
         return found
 
-    whole, part = jax.device_get((updates(learning_rate), updates(SMALLER * learning_rate)))
+    whole = jax.tree.leaves(jax.device_get(updates(learning_rate)))
     return all(
-        np.allclose(SMALLER * a, b, rtol=1e-3, atol=1e-6 * learning_rate)
-        for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(part), strict=True)
+        np.allclose(scale * a, b, rtol=1e-3, atol=1e-6 * scale * learning_rate)
+        for scale in SCALES
+        for a, b in zip(whole, jax.tree.leaves(jax.device_get(updates(scale * learning_rate))), strict=True)
     )
 
 

@@ -87,9 +87,10 @@ class Task(NamedTuple):
     def feature_size(self, method: str) -> int:
         """F, the size of the model's features; UserError if it gives no feature vector per example."""
         leaves = self.leaf_shapes()
-        features = jax.eval_shape(lambda w, x: self.forward(w, x).features, leaves, self.example)
-        if features is None or features.ndim != 2:
-            gives = "none" if features is None else "one for each position of a text"
+        rows = jax.ShapeDtypeStruct((3, *self.example.shape[1:]), self.example.dtype)
+        features = jax.eval_shape(lambda w, x: self.forward(w, x).features, leaves, rows)
+        if features is None or features.ndim != 2 or features.shape[0] != 3:
+            gives = "none" if features is None else f"{list(features.shape)} for a batch of 3"
             raise UserError(
                 f"{method}: needs one feature vector per example, but the model gives {gives}; choose vit, "
                 "cnn or cnn_bn, or sow one in your own: self.sow('intermediates', 'features', x), x [B, F]"

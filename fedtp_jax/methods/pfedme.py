@@ -91,8 +91,6 @@ def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> Clien
     def finish(shared: Leaves, row: Row, carry: _Carry) -> tuple[Upload, Kept]:
         # w follows theta in every step, so it tells whether both are finite
         upload, kept = steps.finish(shared, row, carry.theta._replace(leaves=carry.w))
-        good = kept.excluded == 0
-        theta = {path: jnp.where(good, leaf, shared[path]) for path, leaf in carry.theta.leaves.items()}
-        return upload, kept._replace(personal={**theta, HAS_TRAINED: good.astype(jnp.float32)})
+        return upload, kept._replace(personal={**carry.theta.leaves, HAS_TRAINED: jnp.ones(())})
 
     return ClientWork(start, step, finish)

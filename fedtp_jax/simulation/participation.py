@@ -96,15 +96,15 @@ class Participation:
                 share = s.straggler_share + (1 - s.straggler_share) * share if slow < s.stragglers else 1.0
             if returns >= s.dropout:
                 takes_part.append((int(k), share))
-        if len(takes_part) > self._size:
-            # the less of its work a client does in the round's time, the later it would be done with all
-            order = rng.generator(self._seed, rng.Purpose.PARTICIPATION, round)
-            by_lot = order.permutation(len(takes_part))
-            first = sorted(by_lot, key=lambda i: -takes_part[i][1])[: self._size]
-            takes_part = [takes_part[i] for i in sorted(first)]
         ids = np.array([k for k, _ in takes_part], np.int64)
         shares, whole = np.array([share for _, share in takes_part]), self.local_steps[ids]
         steps = np.ceil(shares * whole - 1e-9).astype(np.int64)  # so one at least
+        if len(ids) > self._size:
+            # the less of its work a client does in the round's time, the later it would be done with all
+            by_lot = rng.generator(self._seed, rng.Purpose.PARTICIPATION, round).permutation(len(ids))
+            late = np.argsort(-(steps / whole)[by_lot], kind="stable")
+            first = np.sort(by_lot[late[: self._size]])
+            ids, steps, whole = ids[first], steps[first], whole[first]
         return Participants(ids, steps, whole, len(asked))
 
     def _drawn(self, round: int) -> np.ndarray:

@@ -200,11 +200,11 @@ class Simulator:
         done, gradients, excluded, returned, loss, examples = [], [], [], [], 0.0, 0
         take = self._rows_of(rows)
         for prepared, (personal, gradient, losses, bad) in self.bench.over_waves(train, waves, take):
-            rows.put(prepared.ids, personal)
-            gradients.append(gradient)
-            excluded += prepared.ids[bad > 0].tolist()
             # an excluded client is as if it had never been drawn
             returned.append(np.where(bad > 0, rows.clients, prepared.ids))
+            rows.put(returned[-1], personal)
+            gradients.append(gradient)
+            excluded += prepared.ids[bad > 0].tolist()
             rows.trained[returned[-1][returned[-1] < rows.clients]] += 1
             loss += float(losses.sum(dtype=np.float64))
             examples += int(prepared.examples[bad == 0].sum())

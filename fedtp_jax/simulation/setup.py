@@ -50,8 +50,14 @@ def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -
 
 
 def share_programs(simulators: Sequence[Simulator]) -> None:
-    """Bring simulators that were made to share programs to common layouts: the same shapes, one program."""
+    """Bring simulators that were made to share programs to common layouts: the same shapes, one program.
+
+    Those of one size of batches: another one would change the last bits, so that a seed were not what it is
+    alone.
+    """
     for parts in (simulators, [simulator.evaluator for simulator in simulators]):
-        layout = common_layout([part.layout for part in parts])
-        for part in parts:
-            part.layout = layout
+        for batch in {part.layout.batch for part in parts}:
+            alike = [part for part in parts if part.layout.batch == batch]
+            layout = common_layout([part.layout for part in alike])
+            for part in alike:
+                part.layout = layout

@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from fedtp_jax.config import FedBN, Hypernetwork, IidLabel100, Optimizer, SimulationConfig, Step, Transformer
+from fedtp_jax.config import (
+    Cosine,
+    FedBN,
+    Hypernetwork,
+    IidLabel100,
+    Optimizer,
+    SimulationConfig,
+    Step,
+    Transformer,
+)
 from fedtp_jax.config.simulation import default_of
 from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.partitions.partition import Partition
@@ -48,6 +57,10 @@ def _participation(settings: SimulationConfig) -> dict[str, str]:
     reasons = {}
     if not part.stragglers:
         reasons[f"{where}.straggler_share"] = f"{where}.stragglers is 0"
+    if part.straggler_share == 1:
+        reasons[f"{where}.stragglers"] = f"{where}.straggler_share is 1"
+    if training.local_steps == 1:
+        reasons[f"{where}.stragglers"] = "training.local_steps is 1, and nobody does less than a step"
     if not part.dropout and not part.trace:
         reasons[f"{where}.minimum"] = "every client that is asked returns"
     if math.ceil(round(training.cohort_size * part.over_selection, 9)) == training.cohort_size:
@@ -57,8 +70,8 @@ def _participation(settings: SimulationConfig) -> dict[str, str]:
 
 def _training(settings: SimulationConfig) -> dict[str, str]:
     training, reasons = settings.training, {}
-    if training.local_steps is not None:
-        reasons["training.local_epochs"] = f"training.local_steps is {training.local_steps}"
+    if isinstance(training.schedule, Cosine) and training.schedule.final == 1:
+        reasons["training.schedule.final"] = "the learning rate stays what it is"
     if isinstance(training.schedule, Step) and training.schedule.every >= training.rounds:
         never = f"the first step would come after round {training.schedule.every}, of {training.rounds}"
         reasons |= {"training.schedule.every": never, "training.schedule.factor": never}

@@ -108,5 +108,6 @@ def test_small_shards_get_small_batches_and_large_ones_large():
     assert best_batch(np.full(5, 1000), 256) == 256
     assert best_batch(np.array([10, 9, 12, 8]), 256) == 12
     assert best_batch(np.array([8] * 50 + [200]), 256) == 8
+    assert best_batch(np.array([11, 9]), 256) == 12, "one of few sizes, so that seeds share a program"
     assert best_batch(np.array([3, 0]), 2) == 2
     assert best_batch(np.array([0]), 16) == 1

@@ -159,7 +159,9 @@ class Participating(World):
                 back.append(k)
         if len(back) > size:  # the faster first, others by lot
             lot = rng.generator(self.seed, rng.Purpose.PARTICIPATION, round).permutation(len(back)).tolist()
-            in_turn = sorted((back[i] for i in lot), key=lambda k: -self.share[k])
+            in_turn = sorted(
+                (back[i] for i in lot), key=lambda k: -self.steps_done(k, round) / self.all_steps(k)
+            )
             back = sorted(in_turn[:size])
         return back
 
