@@ -1,6 +1,5 @@
 """A model of the user's own, held to what every model owes before anything is trained with it."""
 
-import inspect
 from typing import Any
 
 import flax.linen as nn
@@ -11,10 +10,7 @@ from flax.errors import InvalidRngError
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.learning.task import Task
-from fedtp_jax.models.calls import arguments_of, parameters_of
-
-# what other models call `train`, some of them the other way round
-LIKE_TRAIN = ("training", "is_training", "is_train", "deterministic", "inference", "eval", "test")
+from fedtp_jax.models.calls import arguments_of, check_arguments, parameters_of
 
 
 def check_own_model(task: Task, called: str) -> None:
@@ -33,19 +29,7 @@ def _check_arguments(model: nn.Module, called: str) -> None:
     """Raise UserError for arguments of `__call__` that nobody would give."""
     if not any("__call__" in vars(kind) for kind in type(model).__mro__):
         raise UserError(f"model: {called} has no __call__; give it one, __call__(self, x, train=False)")
-    for name, parameter in parameters_of(model).items():
-        if name in LIKE_TRAIN:
-            raise UserError(
-                f"model: {called} takes the argument {name!r}, but what says whether it is trained is called "
-                "'train' here; write __call__(self, x, train=False)"
-            )
-        various = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        needed = parameter.default is inspect.Parameter.empty and not various
-        if needed and name not in arguments_of(model):
-            raise UserError(
-                f"model: {called} takes the argument {name!r}, which nobody gives; its call gets inputs, and "
-                "if it takes them 'train' and 'mask': give the others defaults"
-            )
+    check_arguments(parameters_of(model), arguments_of(model), called)
 
 
 def _leaf_shapes(task: Task, called: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fedtp_jax.config.convert import show
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.models.calls import check_arguments
 
 
 def from_nnx(make: Callable[[Any], Any]) -> "NnxModel":
@@ -78,8 +79,9 @@ class NnxModel:
                 if isinstance(part, nnx.Module) and getattr(part, "dtype", part) is None:
                     setattr(part, "dtype", dtype)  # noqa: B010 (not every module has one)
         module.train() if train else module.eval()
-        asked = "train" in inspect.signature(module.__call__).parameters
-        options = {"train": train} if asked else {}
+        parameters = dict([*inspect.signature(module.__call__).parameters.items()][1:])
+        check_arguments(parameters, ("train",), type(module).__name__)
+        options = {"train": train} if "train" in parameters else {}
         logits, sown = nnx.capture(module, nnx.Intermediate)(x, **options)
         features = {str(path[-1]): v.get_value() for path, v in nnx.to_flat_state(sown)}
         return logits if mutable is None else (logits, {"intermediates": features})

@@ -58,6 +58,14 @@ def test_fewer_than_the_cores_are_told(started):
     assert decide_devices("auto") == 2, "without a word"
 
 
+def test_the_users_own_number_stays(monkeypatch):
+    monkeypatch.setattr(jax.config, "update", lambda *words: pytest.fail(f"set {words}"))
+    hosts.split_cpu(64)  # by jax_num_cpu_devices
+    monkeypatch.setattr(hosts, "_cpu_devices", lambda: -1)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+    hosts.split_cpu(64)
+
+
 @pytest.mark.parametrize("asked", ["auto", 8])
 def test_those_that_a_run_had_and_that_are_gone_are_told(asked):
     with pytest.warns(

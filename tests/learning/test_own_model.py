@@ -50,6 +50,24 @@ class Nnx(nnx.Module):
         return self.dropout(self.head(x), deterministic=not train)
 
 
+class Deterministic(Nnx):
+    def __call__(self, x, deterministic=True):
+        return self.head(x)
+
+
+def test_features_are_one_row_for_each_example():
+    class Sown(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            self.sow("intermediates", "features", x[:1])
+            return nn.Dense(3, name="head")(x)
+
+    with pytest.raises(
+        UserError, match=r"needs one feature vector per example, but the model gives \[1, 6\]"
+    ):
+        simulate(model=Sown(), data=DATA, **{**FEW, "method": "fedrod"})
+
+
 @pytest.mark.parametrize(
     "model",
     [NoTrain(), Needed(), nn.Sequential([nn.Dense(4), nn.relu, nn.Dense(3)]), from_nnx(Nnx)],
@@ -104,6 +122,10 @@ def test_a_model_may_take_train_or_not(model):
         (NoTrain, r"model: got the class NoTrain; give an instance, NoTrain\(\)"),
         (Nnx, r"model: got the NNX class Nnx; give what makes one: fedtp_jax\.from_nnx\(lambda rngs: Nnx\("),
         (Nnx(nnx.Rngs(0)), r"model: got an NNX Nnx; give what makes one"),
+        (
+            from_nnx(Deterministic),
+            "Deterministic takes the argument 'deterministic'.* is called 'train' here",
+        ),
         (from_nnx(lambda rngs: 3), "made a int, expected an NNX module"),
         (from_nnx(lambda: Nnx(nnx.Rngs(0))), "fails when it is initialised .*TypeError"),
     ],
