@@ -29,7 +29,7 @@ from fedtp_jax.results.run_tables import clients_table, history_row, report_run,
 from fedtp_jax.simulation.round_result import RoundResult
 from fedtp_jax.simulation.rounds import Simulator
 from fedtp_jax.simulation.setup import set_up
-from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.csv_log import csv_rows, numbers_table
 from fedtp_jax.storage.run_store import RunStore
 
 
@@ -224,7 +224,7 @@ class Run:
         programs = self.simulator.programs
         result = Result(
             config=self.config,
-            history=pd.DataFrame(self.rows),
+            history=numbers_table(self.rows),
             clients=self._clients(),
             state=jax.device_get(self.state._replace(rows={}))._replace(rows=self.state.rows),
             partition=self.partition,

@@ -60,6 +60,13 @@ class CsvLog:
             write_atomically(self.path, content)
 
 
+def numbers_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The table of these rows; a column in which nothing is known yet holds NaN, as one does in part."""
+    table = pd.DataFrame(rows)
+    unknown = [column for column in table if table[column].isna().all()]
+    return table.astype(dict.fromkeys(unknown, float))
+
+
 def csv_lines(rows: Sequence[Mapping[str, Any]], header: bool) -> str:
     """What CsvLog appends for these rows, of which there is at least one."""
     lines = [*([",".join(rows[0])] if header else []), *(",".join(map(_cell, row.values())) for row in rows)]

@@ -17,7 +17,7 @@ from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
-from fedtp_jax.storage.csv_log import csv_rows, csv_text, read_rows
+from fedtp_jax.storage.csv_log import csv_rows, csv_text, numbers_table, read_rows
 from fedtp_jax.storage.files import write_atomically
 from fedtp_jax.storage.run_folder import CLIENTS, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
@@ -95,7 +95,7 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         checkpoints.close()
     return StoredResult(
         config=config,
-        history=pd.DataFrame(csv_rows(saved.logs["metrics"])),
+        history=numbers_table(csv_rows(saved.logs["metrics"])),
         clients=pd.DataFrame(_clients(run, saved)),
         state=saved.state(initial.population(config.engine.rows)),
         partition=load_partition(run.partition),

@@ -1,11 +1,14 @@
 """The report: what it shows, looked up in the parsed page."""
 
+import dataclasses
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from histories import clients, history
+from tiny_run import TINY
 
+from fedtp_jax import simulate
 from fedtp_jax.plots.clients import embedding_map
 from fedtp_jax.results.report import write_report
 
@@ -123,6 +126,14 @@ def test_report_of_a_run_without_evaluation_and_of_one_client(tmp_path):
     assert "ul" not in page.tags
     page, _ = report(tmp_path, history=history(1, 1), clients=clients([1], [2]), counts=np.array([[4, 0, 1]]))
     assert ["0", "10", "2", "1", "50.00", "1.5000"] in page.rows
+
+
+def test_a_run_in_which_everybody_trained_has_a_report(tmp_path):
+    training = dataclasses.replace(TINY.training, rounds=1, cohort_size=6)
+    result = simulate(dataclasses.replace(TINY, training=training), out=tmp_path / "run")
+    assert result.history["test_accuracy_untrained"].isna().all()
+    assert result.history["test_accuracy_untrained"].dtype == float
+    assert (tmp_path / "run/report.html").is_file()
 
 
 def test_a_missing_loss_is_a_dash(tmp_path):
