@@ -162,7 +162,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             process_group=0,
-            env={**child_environment(processes), PARENT: str(os.getpid())},
+            env={**child_environment(processes, _devices(combination)), PARENT: str(os.getpid())},
         )
         if hasattr(os, "sched_setaffinity"):  # XLA sizes its pool of threads by it
             with contextlib.suppress(OSError):  # it has ended already, or may not be told
@@ -199,13 +199,19 @@ def _reason(code: int, lines: Sequence[str]) -> str:
     return told[-1].partition(": ")[2] if told else lines[-1]
 
 
-def child_environment(processes: int) -> dict[str, str]:
+def _devices(combination: Combination) -> int:
+    devices = combination.config.engine.devices
+    return 1 if devices == "auto" else devices
+
+
+def child_environment(processes: int, devices: int = 1) -> dict[str, str]:
     """A child's share of a GPU's memory, where the user has said nothing; CPU devices as without the others.
 
-    With as many devices, and threads, as a run that is alone it gives the same bits.
+    With as many devices, and threads, as a run that is alone it gives the same bits. `devices`: those that
+    its configuration asks for, at least.
     """
     shares = {
-        "JAX_NUM_CPU_DEVICES": str(hosts.cores()),
+        "JAX_NUM_CPU_DEVICES": str(max(hosts.cores(), devices)),
         "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / processes:.3f}",
     }
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
