@@ -87,7 +87,7 @@ def run_beside(given: argparse.Namespace) -> None:
 
     with Stop(end) as stop:
         for share in core_shares(given.processes):
-            environment = child_environment(len(share), given.processes)
+            environment = child_environment(given.processes)
             children.append(subprocess.Popen(command, env=environment, process_group=0))
             if hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(children[-1].pid, share)
