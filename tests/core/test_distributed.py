@@ -177,7 +177,7 @@ def test_two_processes_do_what_one_does(file, tmp_path):
 
     [(code, _, err)] = ends(start("-m", "fedtp_jax", "resume", one, "--quiet", devices=2))
     assert code == 0, err
-    assert "devices 4 there, 2 here" in err
+    assert "engine.devices: 2 here, 4 before" in err
     same_run(one, alone)
 
 
