@@ -147,6 +147,8 @@ class Fixture:
         assert set(phi) == set(state.generator)
         shared = {p: common.get(p, leaf) for p, leaf in state.shared.items()}  # FedProto: no prototypes yet
         personal = {p: np.stack([row[p] for row in rows]) for p in self.rows(state) if p in self.method.roles}
+        if HAS_TRAINED in initial.row:  # the fixture's clients begin with models of their own
+            personal[HAS_TRAINED] = np.ones(self.n, np.float32)
         state.rows.put(np.arange(self.n), personal if table is None else {**personal, EMBEDDING: table})
         return self.simulator.place(state._replace(shared=shared, generator=phi))
 
