@@ -245,12 +245,11 @@ def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settin
     """
     training = task.training
     rate = settings.learning_rate or training.learning_rate
-    embedding_rate = settings.embedding_learning_rate
-    if EMBEDDING in start.trained and embedding_rate is None:
-        embedding_rate = hypernetwork.learning_rate or training.learning_rate
-    optimizer = make_optimizer(
-        training.optimizer, "training.optimizer", rate, training.weight_decay, training.clip_norm
-    )
+    of_embedding = settings.embedding_learning_rate or hypernetwork.learning_rate or training.learning_rate
+    scale = of_embedding / rate if EMBEDDING in start.trained else 1.0
+    scaled = "embedding_learning_rate" * (scale != 1)
+    how = rate, training.weight_decay, training.clip_norm
+    optimizer = make_optimizer(training.optimizer, "training.optimizer", *how, scaled=scaled)
 
     def parameters(leaves: Leaves) -> Leaves:
         return {path: leaf for path, leaf in leaves.items() if not path.startswith(STATISTICS)}
@@ -272,8 +271,8 @@ def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settin
         trained = parameters(own)
         gradient, statistics = jax.grad(loss, has_aux=True)(trained)
         updates, opt = optimizer.update(gradient, opt, trained)
-        if EMBEDDING in updates and embedding_rate:
-            updates = {**updates, EMBEDDING: updates[EMBEDDING] * (embedding_rate / rate)}
+        if EMBEDDING in updates:
+            updates = {**updates, EMBEDDING: updates[EMBEDDING] * scale}
         statistics = {path: leaf for path, leaf in statistics.items() if path in own}
         return {**own, **optax.apply_updates(trained, updates), **statistics}, opt
 

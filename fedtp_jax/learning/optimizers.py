@@ -14,8 +14,8 @@ from fedtp_jax import config
 from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.core.tree import Role
 
-# lbfgs asks for the loss itself; noisy_sgd would draw the same noise for every client.
 SCALES, TRIALS = (1e-3, 1e3), 12  # by which a learning rate is scaled for trial, and in how many steps
+# lbfgs asks for the loss itself; noisy_sgd would draw the same noise for every client.
 UNFIT = ("lbfgs", "noisy_sgd")
 
 
@@ -50,7 +50,7 @@ def make_optimizer(
     if scaled and not _is_linear(factory, arguments, learning_rate):
         raise UserError(
             f"{scaled}: scales the updates of {name}, which are not proportional to its learning rate (by "
-            f"trial); leave {scaled} as it is by default, or choose another optimizer for {field}"
+            f"trial); keep to one learning rate, or choose another optimizer for {field}"
         )
     first = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
     decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
