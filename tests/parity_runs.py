@@ -19,9 +19,10 @@ from torch_names import (
 from fedtp_jax import config
 from fedtp_jax.core.tree import rows_like
 from fedtp_jax.data.dataset import Dataset, Examples, Windows
+from fedtp_jax.engine import population
 from fedtp_jax.engine.mesh import make_mesh
 from fedtp_jax.engine.schedule import Batches
-from fedtp_jax.learning.method import EMBEDDING, HAS_TRAINED, own
+from fedtp_jax.learning.method import EMBEDDING, own
 from fedtp_jax.learning.task import Task
 from fedtp_jax.methods import make_method
 from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES
@@ -147,8 +148,7 @@ class Fixture:
         assert set(phi) == set(state.generator)
         shared = {p: common.get(p, leaf) for p, leaf in state.shared.items()}  # FedProto: no prototypes yet
         personal = {p: np.stack([row[p] for row in rows]) for p in self.rows(state) if p in self.method.roles}
-        if HAS_TRAINED in initial.row:  # the fixture's clients begin with models of their own
-            personal[HAS_TRAINED] = np.ones(self.n, np.float32)
+        state.rows.trained[:] = 1  # the fixture's clients begin with models of their own
         state.rows.put(np.arange(self.n), personal if table is None else {**personal, EMBEDDING: table})
         return self.simulator.place(state._replace(shared=shared, generator=phi))
 
@@ -199,7 +199,7 @@ class Fixture:
 
     def _check(self, leaves, part, round, lead):
         expected = {name: value[round] for name, value in under(self.npz, f"expect/{part}/").items()}
-        leaves = {path: leaf for path, leaf in leaves.items() if path != HAS_TRAINED}
+        leaves = population.kept(leaves)
         if not leaves:
             return
         assert expected

@@ -10,11 +10,13 @@ import mmap
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 Rows = dict[str, np.ndarray]
+HAS_TRAINED = "client/has_trained"  # of a leaf that is told, not kept: 1.0 where the client has
 
 
 class Population:
@@ -22,7 +24,7 @@ class Population:
 
     Args:
       clients: N.
-      shapes: {path: shape and dtype} of one client's row.
+      shapes: {path: shape and dtype} of one client's row; HAS_TRAINED is made of `trained`.
       initial: ids [K] -> {path: [K, ...]}: rows of clients that were never written.
       where: "memory", or "disk": files in `folder` (default: the system's for temporary files) that vanish
         with the process.
@@ -43,7 +45,8 @@ class Population:
         self.trained = np.zeros(clients, np.int32)
         self.written = np.zeros(clients, bool)
         self._rows: Rows = {}
-        for path, like in shapes.items():
+        self._tells = HAS_TRAINED in shapes
+        for path, like in kept(shapes).items():
             shape = (clients, *like.shape)
             if where == "disk":
                 with tempfile.TemporaryFile(dir=folder, prefix="fedtp-rows-") as file:
@@ -54,7 +57,7 @@ class Population:
     @property
     def paths(self) -> list[str]:
         """Of the leaves that a row holds."""
-        return list(self._rows)
+        return [*self._rows, *[HAS_TRAINED] * self._tells]
 
     @property
     def written_ids(self) -> np.ndarray:
@@ -67,10 +70,14 @@ class Population:
         there = ids < self.clients
         known = there.copy()
         known[there] = self.written[ids[there]]
-        rows = {path: self._rows[path].take(ids, axis=0, mode="clip") for path in paths}
+        rows = {
+            path: self._rows[path].take(ids, axis=0, mode="clip") for path in paths if path != HAS_TRAINED
+        }
+        if HAS_TRAINED in paths:
+            rows[HAS_TRAINED] = (self.trained.take(ids, mode="clip") > 0).astype(np.float32)
         new = there & ~known
         if paths and new.any():
-            for path, leaf in self._initial(ids[new]).items():
+            for path, leaf in kept(self._initial(ids[new])).items():
                 if path in rows:
                     rows[path][new] = leaf
         return rows
@@ -82,7 +89,8 @@ class Population:
         """
         there = np.flatnonzero(ids < self.clients)
         ids = ids[there]
-        left_out = [path for path in self.paths if path not in rows]
+        rows = kept(rows)
+        left_out = [path for path in self._rows if path not in rows]
         new = ids[~self.written[ids]]
         if left_out and len(new):
             for path, leaf in self.take(new, left_out).items():
@@ -98,7 +106,12 @@ class Population:
         for first in range(0, len(ids), chunk):
             for path, leaf in self.take(ids[first : first + chunk]).items():
                 total[path] = total[path] + leaf.sum(axis=0, dtype=np.float64)
-        return {path: (sums / len(ids)).astype(self._rows[path].dtype) for path, sums in total.items()}
+        return {p: (sums / len(ids)).astype(self._rows[p].dtype) for p, sums in kept(total).items()}
+
+
+def kept(row: Mapping[str, T]) -> dict[str, T]:
+    """What is kept of a row."""
+    return {path: leaf for path, leaf in row.items() if path != HAS_TRAINED}
 
 
 def _zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

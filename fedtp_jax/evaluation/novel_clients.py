@@ -26,7 +26,7 @@ from fedtp_jax.engine.waves import Prepared
 from fedtp_jax.engine.workbench import Workbench, make_facts
 from fedtp_jax.evaluation.evaluate import Evaluator, Predict
 from fedtp_jax.evaluation.metrics import Sums
-from fedtp_jax.learning.method import EMBEDDING, HAS_TRAINED, Method, State, own
+from fedtp_jax.learning.method import EMBEDDING, Method, State, own
 from fedtp_jax.learning.optimizers import make_optimizer
 from fedtp_jax.learning.task import STATISTICS, Task, masked_mean
 from fedtp_jax.partitions.partition import Partition
@@ -132,7 +132,6 @@ class NovelClients:
         """The modes that the method has, and where they start."""
         method, task = self.method, self.task
         mean = own(self.state.rows.mean(self.trained))
-        mean.pop(HAS_TRAINED, None)
         fixed = (self.state.shared, self.state.generator)
 
         def own_variables(fixed: Any, own: Leaves) -> tuple[Leaves, Leaves]:

@@ -11,7 +11,6 @@ from fedtp_jax.engine.lanes import ClientWork
 from fedtp_jax.learning.task import Output
 
 EMBEDDING = "client/embedding"  # path of a client's embedding among its rows
-HAS_TRAINED = "client/has_trained"  # of 1.0 where a client has, for methods whose others run something else
 OPTIMIZER = "client/embedding_optimizer/"  # and of the leaves of that embedding's optimizer state
 
 

@@ -14,8 +14,9 @@ from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
+from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.learning.local_training import Carry, local_training
-from fedtp_jax.learning.method import HAS_TRAINED, Kept, Method, State, Upload
+from fedtp_jax.learning.method import Kept, Method, State, Upload
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import STATISTICS, Output, Task
 
@@ -91,6 +92,6 @@ def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> Clien
     def finish(shared: Leaves, row: Row, carry: _Carry) -> tuple[Upload, Kept]:
         # w follows theta in every step, so it tells whether both are finite
         upload, kept = steps.finish(shared, row, carry.theta._replace(leaves=carry.w))
-        return upload, kept._replace(personal={**carry.theta.leaves, HAS_TRAINED: jnp.ones(())})
+        return upload, kept._replace(personal=carry.theta.leaves)
 
     return ClientWork(start, step, finish)

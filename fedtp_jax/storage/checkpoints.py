@@ -22,7 +22,7 @@ import pandas as pd
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.core.tree import num_bytes, rows_like
-from fedtp_jax.engine.population import Population, Rows
+from fedtp_jax.engine.population import Population, Rows, kept
 from fedtp_jax.learning.method import State
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.csv_log import csv_rows
@@ -94,7 +94,9 @@ class Checkpoints:
         written = state.rows.written_ids
         logs = {**logs, TRAINED: state.rows.trained.astype("<i4").tobytes()}
         texts = {name: np.frombuffer(text, np.uint8) for name, text in logs.items()}
-        content = _pack((jax.device_get(state._replace(rows={})), written, state.rows.take(written), texts))
+        content = _pack(
+            (jax.device_get(state._replace(rows={})), written, kept(state.rows.take(written)), texts)
+        )
         lengths = {name: len(text) for name, text in texts.items()}
         sizes = {"rounds": rounds, "rows": len(written), "logs": lengths, "bytes": len(content)}
         facts = json.dumps({**meta, **sizes, "checksum": zlib.crc32(content.data)})
@@ -145,7 +147,7 @@ class Checkpoints:
         UserError when it is whole, but of another model or method than `initial`.
         """
         meta = self.meta(rounds)
-        ids, rows = np.zeros(meta["rows"], np.int64), rows_like(initial.row, meta["rows"])
+        ids, rows = np.zeros(meta["rows"], np.int64), rows_like(kept(initial.row), meta["rows"])
         texts = {name: np.zeros(length, np.uint8) for name, length in meta["logs"].items()}
         like = initial.server, ids, rows, texts
         size = num_bytes(like)

@@ -11,6 +11,7 @@ from method_cases import CLASSES, CLIENTS, SEED, TEST, TRAIN, TRAINING, simulato
 
 from fedtp_jax import UserError, config
 from fedtp_jax.core.tree import rows_like
+from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.learning.method import EMBEDDING, own
 
@@ -59,6 +60,8 @@ def restored(sim, copy):
     """The inverse of `copied`."""
     rows = sim.initial.population()
     rows.put(np.arange(CLIENTS), copy.rows)
+    if HAS_TRAINED in copy.rows:
+        rows.trained[:] = copy.rows[HAS_TRAINED]
     return sim.place(copy._replace(rows=rows))
 
 
