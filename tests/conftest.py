@@ -5,6 +5,7 @@ What makes the suite quick without changing what it looks at stands here too: se
 
 import contextlib
 import os
+import resource
 from importlib.metadata import version
 
 # Tests compile hundreds of small programs and hardly run them: XLA need not optimise the code it emits, and
@@ -124,3 +125,11 @@ def whole(sharing, tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "run"
     with sharing.off():  # its programs are counted
         return simulate(TINY, out=path), path
+
+
+@pytest.fixture
+def limit():
+    """Set how large a file may become, which stands for a disk that fills up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

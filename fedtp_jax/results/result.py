@@ -28,7 +28,6 @@ from fedtp_jax.results.pictures import Pictures
 from fedtp_jax.simulation.data_spec import DataSpec, in_classes_of
 from fedtp_jax.simulation.participation import held_out_clients
 from fedtp_jax.storage.checkpoints import Saved
-from fedtp_jax.storage.run_folder import TRAINED
 from fedtp_jax.storage.stored_result import StoredResult, initial_state, read_result, write_result
 
 
@@ -254,11 +253,8 @@ class Result(Pictures):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Results travel to other processes: rows that were never written are functions, and made again."""
-        ids = self.state.rows.written_ids
-        logs = {TRAINED: self.state.rows.trained.astype("<i4").tobytes()}
-        saved = Saved(self.state._replace(rows={}), ids, self.state.rows.take(ids), logs)
-        tables, told = (self.history, self.clients), (self.compiled, self.missing)
-        return _restored, (self.config, *tables, saved, self.partition, self.data_spec, *told)
+        tables, told = (self.history, self.clients, Saved.of(self.state)), (self.compiled, self.missing)
+        return _restored, (self.config, *tables, self.partition, self.data_spec, *told)
 
     def __repr__(self) -> str:
         a = self.accuracy

@@ -33,12 +33,22 @@ PATTERN = "[]*?\\"
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds: the state without rows, rows {path: [K, ...]} of `ids` [K], the logs."""
+    """What a checkpoint holds: the state without rows, rows {path: [K, ...]} of `ids` [K], the logs.
+
+    Of the clients' rows those that were written: the others are functions of the seed.
+    """
 
     server: State
     ids: np.ndarray
     rows: Rows
     logs: dict[str, bytes]
+
+    @classmethod
+    def of(cls, state: State, logs: Mapping[str, bytes] | None = None) -> "Saved":
+        """What is kept of a state; `logs` {name: content}."""
+        ids, rows = state.rows.written_ids, state.rows
+        told = {**(logs or {}), TRAINED: rows.trained.astype("<i4").tobytes()}
+        return cls(state._replace(rows={}), ids, kept(rows.take(ids)), told)
 
     def state(self, population: Population) -> State:
         """The state, its rows put into `population`; of version 0.1.0 everybody counts as trained."""
@@ -88,15 +98,12 @@ class Checkpoints:
     def save(self, rounds: int, state: State, logs: Mapping[str, bytes], meta: dict[str, Any]) -> None:
         """Save `state` and `logs` {name: content} after `rounds` rounds; `meta` is plain JSON values.
 
-        Of the clients' rows those that were written: the others are functions of the seed. Returns before
-        all is on disk. What the storage refuses is warned of, and the checkpoints that are there stay.
+        Returns before all is on disk. What the storage refuses is warned of, and the checkpoints that are
+        there stay.
         """
-        written = state.rows.written_ids
-        logs = {**logs, TRAINED: state.rows.trained.astype("<i4").tobytes()}
+        server, written, rows, logs = Saved.of(state, logs)
         texts = {name: np.frombuffer(text, np.uint8) for name, text in logs.items()}
-        content = _pack(
-            (jax.device_get(state._replace(rows={})), written, kept(state.rows.take(written)), texts)
-        )
+        content = _pack((jax.device_get(server), written, rows, texts))
         lengths = {name: len(text) for name, text in texts.items()}
         sizes = {"rounds": rounds, "rows": len(written), "logs": lengths, "bytes": len(content)}
         facts = json.dumps({**meta, **sizes, "checksum": zlib.crc32(content.data)})

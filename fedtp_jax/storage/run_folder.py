@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.storage.csv_log import CsvLog
 from fedtp_jax.storage.files import write_atomically, write_json
@@ -163,11 +162,11 @@ def read_devices(path: Path) -> int | Literal["auto"]:
     for folder in (path, *sorted(path.glob("seed-*"))):
         run = RunFolder(folder)
         try:
-            devices = yaml.safe_load(run.config.read_text("utf-8"))["engine"]["devices"]
+            devices = read_yaml(run.config, "training:")["engine"]["devices"]
             if devices == "auto":  # as version 0.1.0 left it
                 devices = len(json.loads(run.environment.read_text("utf-8"))["devices"])
             return int(devices)
-        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        except (OSError, ValueError, LookupError, TypeError, UserError):
             continue
     return "auto"
 

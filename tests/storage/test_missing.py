@@ -19,14 +19,6 @@ from fedtp_jax.storage.checkpoints import Checkpoints
 from fedtp_jax.storage.csv_log import CsvLog, read_rows
 
 
-@pytest.fixture
-def limit():
-    """Set how large a file may become, which stands for a disk that fills up."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_result_names_what_is_missing_and_a_resume_writes_it(whole, limit, tmp_path):
     run = tmp_path / "run"
 

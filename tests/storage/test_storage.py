@@ -168,14 +168,6 @@ def test_a_run_goes_on_without_what_cannot_be_written(name, whole, run):
     assert (run / "metrics.csv").read_bytes() == (whole[1] / "metrics.csv").read_bytes()
 
 
-@pytest.fixture
-def limit():
-    """Set how large a file may become, which stands for a disk that fills up."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_stops_the_run_whole(whole, limit, tmp_path):
     """The history cannot grow: one message, nothing torn, and the run goes on when there is space."""
     settings = dataclasses.replace(TINY, checkpoint=config.Checkpoint(every=1))
