@@ -1,8 +1,8 @@
-"""Layers shared by the models: PyTorch's initial values, attention, batch norm over padded batches, and
+"""Layers shared by the models: PyTorch's initial values, batch norm over padded batches, and activations,
 dropout and pooling that are cheap under many lanes.
 """
 
-from collections.abc import Callable
+import math
 
 import flax.linen as nn
 import jax
@@ -64,26 +64,26 @@ class Convolution(nn.Module):
         return jax.vmap(jnp.matmul)(windows[None], kernel)[0] + bias
 
 
-def attend(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    causal: bool = False,
-    drop: Callable[[jax.Array], jax.Array] = lambda weights: weights,
-) -> jax.Array:
-    """softmax(q k^T / sqrt(F)) v of [B, S, A, F] queries, keys and values, heads joined: [B, S, A * F].
+@jax.custom_vjp
+def gelu(x: jax.Array) -> jax.Array:
+    """x Phi(x) with the normal distribution's Phi itself (Hendrycks & Gimpel, 2016), as PyTorch computes it.
 
-    With `causal` position s sees positions up to s. `drop` is applied to the weights [B, A, S, S].
+    The erf of all values takes half the time of JAX's own choice between two erfc, and its gradient, from the
+    inputs again, less than that from what the choice left.
     """
-    # heads first, so that forward and backward products share one copy of each; scores are larger to scale
-    query, key, value = (x.swapaxes(1, 2) for x in (query * query.shape[-1] ** -0.5, key, value))
-    scores = jnp.einsum("basf,batf->bast", query, key)
-    if causal:
-        seen = jnp.tri(scores.shape[-1], dtype=bool)
-        scores = jnp.where(seen, scores, -jnp.inf)
-    weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(scores.dtype)
-    mixed = (drop(weights) @ value).swapaxes(1, 2)
-    return mixed.reshape(*mixed.shape[:2], -1)
+    return x * _share(x)
+
+
+def _share(x: jax.Array) -> jax.Array:
+    return 0.5 + 0.5 * jax.lax.erf(x * 0.5**0.5)
+
+
+def _gelu_gradient(x: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
+    density = jnp.exp(-0.5 * x * x) * (2 * math.pi) ** -0.5
+    return (cotangent * (_share(x) + x * density),)
+
+
+gelu.defvjp(lambda x: (gelu(x), x), _gelu_gradient)
 
 
 def max_pool(x: jax.Array) -> jax.Array:

@@ -1,14 +1,16 @@
 """Character Transformer (Vaswani et al., 2017) in the form of the FedTP authors: post-norm encoder.
 
-Axes: B batch, T characters of a window, M = dim, A heads, F = dim_head.
+Axes: B batch, T characters of a window, R = B * T rows, M = dim, A heads, F = dim_head.
 Leaves are named as the ViT's: block_0/attention/{query,key,value,out}, block_0/mlp/{up,down}, head, ...
 """
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from fedtp_jax.models.layers import Dense, Dropout, attend, uniform_fan_in
+from fedtp_jax.models.attention import attend
+from fedtp_jax.models.layers import Dense, Dropout, uniform_fan_in
 
 EPSILON = 1e-6  # of every LayerNorm
 XAVIER = nn.initializers.xavier_uniform()
@@ -24,25 +26,24 @@ def position_table(length: int, dim: int) -> np.ndarray:
 class Attention(nn.Module):
     """Multi-head self-attention with dropout on the weights and on the output, without any bias."""
 
+    tokens: int
     heads: int
     dim_head: int
     dropout: float
     causal: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [B, T, M] -> [B, T, M]
-        def project(name: str) -> jax.Array:
-            inner = _dense(self.heads * self.dim_head, name, use_bias=False)(x)
-            return inner.reshape(*x.shape[:2], self.heads, self.dim_head)
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
+        inner = self.heads * self.dim_head
 
-        weight_dropout = Dropout(self.dropout)
-        mixed = attend(
-            project("query"),
-            project("key"),
-            project("value"),
-            self.causal,
-            drop=lambda weights: weight_dropout(weights, train),
-        )
+        def project(name: str) -> jax.Array:
+            rows = _dense(inner, name, use_bias=False)(x)
+            return rows.reshape(-1, self.tokens, self.heads, self.dim_head)
+
+        each = jnp.ones((len(x) // self.tokens, self.heads, self.tokens, self.tokens), x.dtype)
+        factors = Dropout(self.dropout)(each, train) if train and self.dropout else None
+        mixed, _ = attend(project("query"), project("key"), project("value"), self.causal, factors)
+        mixed = mixed.reshape(-1, inner)
         return Dropout(self.dropout)(_dense(x.shape[-1], "out", use_bias=False)(mixed), train)
 
 
@@ -53,7 +54,7 @@ class Mlp(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [B, T, M] -> [B, T, M]
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         hidden = jax.nn.relu(_dense(self.hidden, "up", bias_init=uniform_fan_in(x.shape[-1]))(x))
         x = _dense(x.shape[-1], "down", bias_init=uniform_fan_in(self.hidden))(hidden)
         return Dropout(self.dropout)(x, train)
@@ -62,6 +63,7 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """norm(x + attention(x)), then norm(x + mlp(x))."""
 
+    tokens: int
     heads: int
     dim_head: int
     mlp_dim: int
@@ -69,8 +71,9 @@ class Block(nn.Module):
     causal: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        attention = Attention(self.heads, self.dim_head, self.dropout, self.causal, name="attention")
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
+        sizes = self.tokens, self.heads, self.dim_head
+        attention = Attention(*sizes, self.dropout, self.causal, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
         x = nn.LayerNorm(EPSILON, name="attention_norm")(x + attention(x, train))
         return nn.LayerNorm(EPSILON, name="mlp_norm")(x + mlp(x, train))
@@ -97,11 +100,12 @@ class Transformer(nn.Module):
         del mask  # no layer mixes examples
         embedding = self.param("embedding", XAVIER, (self.vocabulary, self.dim))
         x = embedding[tokens] + position_table(tokens.shape[1], self.dim).astype(embedding.dtype)
-        x = nn.LayerNorm(EPSILON, name="embedding_norm")(Dropout(self.dropout)(x, train))
+        x = Dropout(self.dropout)(x.reshape(-1, self.dim), train)
+        x = nn.LayerNorm(EPSILON, name="embedding_norm")(x)
+        sizes = tokens.shape[1], self.heads, self.dim_head, self.mlp_dim
         for block in range(self.depth):
-            x = Block(
-                self.heads, self.dim_head, self.mlp_dim, self.dropout, self.causal, name=f"block_{block}"
-            )(x, train)
+            x = Block(*sizes, self.dropout, self.causal, name=f"block_{block}")(x, train)
+        x = x.reshape(*tokens.shape, self.dim)
         self.sow("intermediates", "features", x)
         return _dense(self.vocabulary, "head", use_bias=False)(x) * self.dim**-0.5
 

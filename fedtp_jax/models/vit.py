@@ -1,6 +1,7 @@
 """Vision Transformer (Dosovitskiy et al., 2021) in the form of the FedTP authors: pre-norm, class token.
 
-Axes: B batch, H W C image, S tokens (1 + patches), M = dim, A heads, F = dim_head.
+Axes: B batch, H W C image, S tokens (1 + patches), R = B * S rows, M = dim, A heads, F = dim_head.
+Between embedding and head all is rows: what is read in two shapes XLA on CPU computes twice.
 Leaves are named for role rules: block_0/attention/{query,key,value,out}, block_0/mlp/{up,down}, head, ...
 """
 
@@ -8,7 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fedtp_jax.models.layers import Dropout, attend, dense
+from fedtp_jax.models.attention import attend
+from fedtp_jax.models.layers import Dropout, dense, gelu
 
 EPSILON = 1e-5  # of every LayerNorm
 
@@ -16,26 +18,25 @@ EPSILON = 1e-5  # of every LayerNorm
 class Attention(nn.Module):
     """Multi-head self-attention, without dropout on the weights."""
 
+    tokens: int
     heads: int
     dim_head: int
     dropout: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [B, S, M] -> [B, S, M]
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         dim, inner = x.shape[-1], self.heads * self.dim_head
-        split = (*x.shape[:-1], self.heads, self.dim_head)
-        query = dense(inner, dim, "query", use_bias=False)(x).reshape(split)
-        key = dense(inner, dim, "key", use_bias=False)(x).reshape(split)
-        value = dense(inner, dim, "value", use_bias=False)(x).reshape(split)
-        mixed = attend(query, key, value, drop=self._sown)
+
+        def project(name: str) -> jax.Array:
+            rows = dense(inner, dim, name, use_bias=False)(x)
+            return rows.reshape(-1, self.tokens, self.heads, self.dim_head)
+
+        mixed, weights = attend(project("query"), project("key"), project("value"))
+        self.sow("intermediates", "attention", weights)  # in training nobody asks, and XLA drops them
+        mixed = mixed.reshape(-1, inner)
         if self.heads == 1 and self.dim_head == dim:
             return mixed  # as the authors' code: nothing to project
         return Dropout(self.dropout)(dense(dim, inner, "out")(mixed), train)
-
-    def _sown(self, weights: jax.Array) -> jax.Array:
-        """The weights [B, A, S, S], laid out for who asks; in training nobody does, and XLA drops them."""
-        self.sow("intermediates", "attention", weights)
-        return weights
 
 
 class Mlp(nn.Module):
@@ -45,9 +46,9 @@ class Mlp(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [B, S, M] -> [B, S, M]
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         dim = x.shape[-1]
-        x = jax.nn.gelu(dense(self.hidden, dim, "up")(x), approximate=False)
+        x = gelu(dense(self.hidden, dim, "up")(x))
         x = Dropout(self.dropout)(x, train)
         return Dropout(self.dropout)(dense(dim, self.hidden, "down")(x), train)
 
@@ -55,14 +56,15 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
+    tokens: int
     heads: int
     dim_head: int
     mlp_dim: int
     dropout: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        attention = Attention(self.heads, self.dim_head, self.dropout, name="attention")
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
+        attention = Attention(self.tokens, self.heads, self.dim_head, self.dropout, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
         x = x + attention(nn.LayerNorm(EPSILON, name="attention_norm")(x), train)
         return x + mlp(nn.LayerNorm(EPSILON, name="mlp_norm")(x), train)
@@ -88,10 +90,13 @@ class Vit(nn.Module):
         token = self.param("class_token", unit, (1, 1, self.dim))
         x = jnp.concatenate([jnp.broadcast_to(token, (len(x), 1, self.dim)), x], axis=1)
         x = x + self.param("position_embedding", unit, (1, x.shape[1], self.dim))
-        x = Dropout(self.dropout)(x, train)
+        x, tokens = Dropout(self.dropout)(x, train).reshape(-1, self.dim), x.shape[1]
         for block in range(self.depth):
-            x = Block(self.heads, self.dim_head, self.mlp_dim, self.dropout, name=f"block_{block}")(x, train)
-        features = x[:, 0]
+            layer = Block(
+                tokens, self.heads, self.dim_head, self.mlp_dim, self.dropout, name=f"block_{block}"
+            )
+            x = layer(x, train)
+        features = x.reshape(-1, tokens, self.dim)[:, 0]
         self.sow("intermediates", "features", features)
         return dense(self.num_classes, self.dim, "head")(nn.LayerNorm(EPSILON, name="head_norm")(features))
 
