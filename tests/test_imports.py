@@ -123,3 +123,13 @@ def test_public_names():
         "load_data",
         "simulate",
     ]
+
+
+def test_help_loads_no_jax():
+    code = (
+        "import sys; from fedtp_jax.cli import main\n"
+        "try:\n    main(['plan', '--help'])\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "print([name for name in ('jax', 'numpy', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,4 +1,4 @@
-"""The entry point of the `fedtp` command.
+"""The entry point of the `fedtp` command, which loads JAX once it knows that there is something to do.
 
 Exit codes: 0 done, 1 the run failed or a file of it could not be written, 2 the user's mistake,
 130 interrupted (resumable).
@@ -11,15 +11,11 @@ from collections.abc import Callable
 from importlib import metadata
 
 from fedtp_jax.cli.arguments import parse
-from fedtp_jax.cli.distributed import leave
 from fedtp_jax.cli.output import replace_what_cannot_be_shown, tell
 from fedtp_jax.cli.planning import list_, partition, plan, prepare
 from fedtp_jax.cli.results import compare, doctor, export, novel
 from fedtp_jax.cli.runs import resume, run, sweep
-from fedtp_jax.config.describe import describe_fields
-from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError
-from fedtp_jax.core.jax_settings import in_our_settings
 from fedtp_jax.sweeps.orphans import end_with_parent
 
 
@@ -27,18 +23,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the `fedtp` command."""
     replace_what_cannot_be_shown()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax says of storage the run says itself
-
-    def say(message: str) -> None:
-        if hosts.is_first():  # the others would say the same
-            tell(message, error=True)
-
-    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     end_with_parent()
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--version"]:
         tell(metadata.version("fedtp_jax"))
         sys.exit(0)
-    if arguments[:1] == ["run"]:  # only its own help shows the whole reference
+    if arguments[:1] == ["run"] and {"-h", "--help"} & {*arguments}:  # only its own shows the whole reference
+        from fedtp_jax.config.describe import describe_fields
+
         run.__doc__ = f"{(run.__doc__ or '').splitlines()[0]}\n\n{describe_fields()}"
     commands: dict[str, Callable[..., int]] = {
         "run": run,
@@ -53,10 +45,30 @@ def main(arguments: list[str] | None = None) -> None:
         "export": export,
         "doctor": doctor,
     }
+    try:
+        command = parse(commands, arguments)
+    except UserError as error:
+        tell(f"error: {error}", error=True)
+        sys.exit(2)
+    sys.exit(_do(command))
+
+
+def _do(command: Callable[[], int]) -> int:
+    """The exit code of a command, of which the first of several processes says what there is to say."""
+    import jax
+
+    from fedtp_jax.core import hosts
+    from fedtp_jax.core.jax_settings import in_our_settings
+
+    def say(message: str) -> None:
+        if hosts.is_first():  # the others would say the same
+            tell(message, error=True)
+
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")
     code: int
     try:
         with in_our_settings():
-            code = parse(commands, arguments)()
+            code = command()
     except UserError as error:
         say(f"error: {error}")
         code = 2
@@ -66,5 +78,5 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         say("interrupted; nothing was written")
         code = 130
-    leave()
-    sys.exit(code)
+    jax.distributed.shutdown()  # where there are others, when all of them have come to this
+    return code

@@ -6,10 +6,8 @@ import sys
 import threading
 from typing import Annotated
 
-import jax
 from tyro.conf import arg
 
-from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError
 
 TIMEOUT = 120  # seconds in which all processes must have come
@@ -35,6 +33,10 @@ ALONE = DistributedFlags()
 
 def join(flags: DistributedFlags) -> None:
     """Meet the other processes, if there are any; UserError for flags that do not say where."""
+    import jax
+
+    from fedtp_jax.core import hosts
+
     told = {
         "--coordinator": flags.coordinator,
         "--processes": flags.processes,
@@ -67,11 +69,6 @@ def join(flags: DistributedFlags) -> None:
         watch.cancel()
     hosts.split_cpu()
     hosts.check_devices()
-
-
-def leave() -> None:
-    """Part from the other processes, if there are any, when all of them have come to this."""
-    jax.distributed.shutdown()
 
 
 def _check(flags: DistributedFlags) -> None:

@@ -9,9 +9,7 @@ from tyro.conf import Positional, arg
 
 from fedtp_jax.cli.output import expect_png, show, tell, write_picture
 from fedtp_jax.cli.runs import Overrides
-from fedtp_jax.config.describe import list_parts
 from fedtp_jax.core.errors import UserError
-from fedtp_jax.engine.compilation_cache import keep_programs
 
 
 def plan(
@@ -23,6 +21,7 @@ def plan(
     """Say what a run will cost, without training it: occupancy, memory, traffic, an estimate of its time."""
     from fedtp_jax.cli.tables import plan_table
     from fedtp_jax.config.load import load_config
+    from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.simulation.plan import plan_run
 
     expect_png("--picture", picture)
@@ -50,6 +49,8 @@ def list_(
     ],
 ) -> int:
     """List what can be chosen by name."""
+    from fedtp_jax.config.describe import list_parts
+
     tell(list_parts(what))
     return 0
 

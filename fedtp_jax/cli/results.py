@@ -8,7 +8,6 @@ from tyro.conf import Positional, arg
 
 from fedtp_jax.cli.output import expect_png, show, show_sheet, tell, unwritable, write_output, write_picture
 from fedtp_jax.core.errors import UserError
-from fedtp_jax.engine.compilation_cache import keep_programs
 
 FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
 
@@ -78,6 +77,7 @@ def novel(
     from fedtp_jax.config.load import from_dict
     from fedtp_jax.config.plain import to_dict
     from fedtp_jax.data.sources import load
+    from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.evaluation.novel_clients import Adaptation
     from fedtp_jax.results.result import Result
     from fedtp_jax.storage.csv_log import write_csv

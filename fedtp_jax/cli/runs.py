@@ -10,12 +10,10 @@ from tyro.conf import Positional, arg
 
 from fedtp_jax.cli.distributed import ALONE, DistributedFlags, join
 from fedtp_jax.cli.output import show_sheet, tell
-from fedtp_jax.config import SimulationConfig
-from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError
-from fedtp_jax.engine.compilation_cache import keep_programs
 
 if TYPE_CHECKING:
+    from fedtp_jax.config import SimulationConfig
     from fedtp_jax.results.result import Result
     from fedtp_jax.runs.run import Progress, Resume
 
@@ -42,6 +40,7 @@ def run(
 ) -> int:
     """Run a simulation and write its folder: metrics, per-client table, checkpoints, report.html."""
     from fedtp_jax.config.load import load_config
+    from fedtp_jax.core import hosts
     from fedtp_jax.storage.run_folder import RunFolder
 
     join(others)
@@ -70,9 +69,10 @@ def resume(
 ) -> int:
     """Go on with a stopped run from its newest checkpoint, as if it had never stopped."""
     from fedtp_jax.config.load import from_dict, load_config
+    from fedtp_jax.core import hosts
     from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder
 
-    def read() -> tuple[SimulationConfig, list[int] | None]:
+    def read() -> "tuple[SimulationConfig, list[int] | None]":
         if several := SeedsFolder(directory).read():
             return from_dict(several[0], overrides), several[1]
         return load_config(RunFolder.open(directory).config, overrides), None
@@ -97,6 +97,7 @@ def sweep(
 ) -> int:
     """Run every combination of settings in a file, or what is not finished of them, and compare them."""
     from fedtp_jax.comparison.compare import compare as compare_runs
+    from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.sweeps.combinations import check, make_folder, place, read_sweep
     from fedtp_jax.sweeps.run_combinations import Board, run_here, run_in_processes
 
@@ -129,7 +130,7 @@ def sweep(
 
 
 def _simulate(
-    settings: SimulationConfig,
+    settings: "SimulationConfig",
     seeds: list[int] | None,
     out: Path,
     resume: "Resume",
@@ -138,6 +139,8 @@ def _simulate(
     tensorboard: bool,
 ) -> int:
     """Run with a progress display; an interrupt ends after the round with the command that goes on."""
+    from fedtp_jax.core import hosts
+    from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.results.summary import missing_in_words
     from fedtp_jax.runs.display import RunDisplay
     from fedtp_jax.runs.simulate import simulate
