@@ -6,7 +6,6 @@ Axes: N clients, R rounds, K clients of a cohort, M examples, H W C image.
 import json
 import sys
 import time
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +54,11 @@ class Work:
     def sizes(self) -> np.ndarray:
         """[N], train examples of each client."""
         return np.diff(self._parts[TRAIN].offsets)
+
+    @property
+    def test_examples(self) -> int:
+        """Of all clients."""
+        return len(self._parts[TEST].y)
 
     @property
     def personal(self) -> list[str]:
@@ -125,7 +129,3 @@ def answer(
     }
     file.write_text(json.dumps(content))
 
-
-def pooled_accuracy(correct: Mapping[int, int], work: Work) -> float:
-    """Share of right answers over the test examples of all clients; `correct`: how many of each client."""
-    return sum(correct.values()) / sum(len(work.shard(k, TEST)[1]) for k in correct)
