@@ -114,7 +114,8 @@ def main() -> None:
     """Rounds of the work's cohorts."""
     work, file = from_command_line()
     jax.config.update("jax_pmap_no_rank_reduction", False)  # the backend takes a shard as it was before it
-    model, heads = make_model(work), {}
+    model = make_model(work)
+    heads: dict[int, Parameters] = {}
     batches = fedjax.ShuffleRepeatBatchHParams(work.batch_size, num_epochs=work.epochs)
     fedjax.set_for_each_client_backend("pmap")
     method = functools.partial(fedper, heads=heads) if work.personal else fedavg

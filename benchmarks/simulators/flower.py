@@ -51,7 +51,9 @@ class GivenCohorts(FedAvg):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         last = server_round == len(self.work.cohorts)
-        return self._messages(list(range(self.work.clients)) if last else [], arrays, grid, MessageType.EVALUATE)
+        return self._messages(
+            list(range(self.work.clients)) if last else [], arrays, grid, MessageType.EVALUATE
+        )
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         self.correct += sum(int(reply.content[METRICS]["correct"]) for reply in replies)

@@ -95,18 +95,18 @@ def algorithm(work: Work) -> FedAVG | FedPer:
     ]
     data = DummyDataContainer(loaders, [None] * work.clients, None, work.classes)
     optimizer = DDict(name="SGD", lr=work.learning_rate, momentum=work.momentum, fused=True)
-    client = DDict(
-        batch_size=work.batch_size,
-        local_epochs=work.epochs,
-        loss=torch.nn.CrossEntropyLoss,
-        optimizer=optimizer,
-        scheduler=DDict(name="StepLR", step_size=1, gamma=1),
-    )
+    client = {
+        "batch_size": work.batch_size,
+        "local_epochs": work.epochs,
+        "loss": torch.nn.CrossEntropyLoss,
+        "optimizer": optimizer,
+        "scheduler": DDict(name="StepLR", step_size=1, gamma=1),
+    }
     model = torch_clients.initial_model(work)
-    settings = DDict(client=client, server=DDict(weighted=True), model=model)
     if work.personal:
         head, model.mlp_head[1] = model.mlp_head[1], torch.nn.Identity()
-        client.update(model=EncoderHeadNet(model, head))
+        client["model"] = EncoderHeadNet(model, head)
+    settings = DDict(client=DDict(client), server=DDict(weighted=True), model=model)
     return (Personal if work.personal else Average)(work.clients, DataSplitter(data), settings)
 
 

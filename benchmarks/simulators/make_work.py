@@ -44,7 +44,8 @@ def make_work(settings: SimulationConfig, data: Dataset, folder: Path) -> None:
     _write_part(folder, "train", data.train, partition.train, data)
     _write_part(folder, "test", data.test, partition.test, data)
     np.save(folder / "cohorts.npy", cohorts(settings, partition))
-    np.savez(folder / "parameters.npz", **torch_parameters(initial_leaves(settings, data, partition)))
+    parameters: dict[str, Any] = torch_parameters(initial_leaves(settings, data, partition))
+    np.savez(folder / "parameters.npz", **parameters)
     training = settings.training
     content = {
         "model": dataclasses.asdict(settings.model),
@@ -65,9 +66,7 @@ def cohorts(settings: SimulationConfig, partition: Partition) -> np.ndarray:
     return np.stack(drawn)
 
 
-def initial_leaves(
-    settings: SimulationConfig, data: Dataset, partition: Partition
-) -> dict[str, np.ndarray]:
+def initial_leaves(settings: SimulationConfig, data: Dataset, partition: Partition) -> dict[str, np.ndarray]:
     """The model's leaves before the first round."""
     task, _ = DataSpec.of(data, partition).build(settings)
     key = jax.random.fold_in(jax.random.key(settings.seed), rng.Purpose.MODEL)

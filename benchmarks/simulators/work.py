@@ -33,7 +33,7 @@ class Work:
     def __init__(self, folder: Path, method: str, processes: int) -> None:
         self.folder, self.method, self.processes = folder, method, processes
         settings = json.loads((folder / "settings.json").read_text())
-        self.model = SimpleNamespace(**settings["model"])
+        self.model: Any = SimpleNamespace(**settings["model"])
         self.shape: tuple[int, ...] = tuple(settings["shape"])
         self.classes: int = settings["classes"]
         self.learning_rate: float = settings["learning_rate"]
@@ -128,4 +128,3 @@ def answer(
         **more,
     }
     file.write_text(json.dumps(content))
-
