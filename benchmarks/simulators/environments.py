@@ -34,7 +34,7 @@ class Peer(NamedTuple):
       module: benchmarks/simulators/MODULE.py trains with it.
       requirements: what pip installs; none: this very environment, and the checkout, are used.
       command: what starts it; {python}, {module}, {cores} and {cores_and_one} are filled in.
-      python: the interpreter that the environment is made from; default: this one.
+      pythons: interpreters that the environment may be made from, the best first; default: this one.
       variables: of the process environment, filled in alike.
     """
 
@@ -42,7 +42,7 @@ class Peer(NamedTuple):
     module: str
     requirements: tuple[str, ...] = ()
     command: tuple[str, ...] = PYTHON
-    python: str | None = None
+    pythons: tuple[str, ...] = ()
     variables: Mapping[str, str] = {}
 
 
@@ -61,8 +61,8 @@ PEERS = (
     Peer(
         "BlazeFL",
         "blazefl",
-        ("blazefl[contrib,reproducibility]==3.0.0", "torch"),
-        python="python3.14",
+        ("blazefl[contrib,reproducibility]==3.0.0", "torch==2.14.1"),
+        pythons=("python3.14t", "python3.14"),
         variables=ONE_THREAD,
     ),
     Peer(
@@ -95,19 +95,25 @@ def install(peer: Peer, folder: Path) -> Path:
     wanted = "\n".join(peer.requirements) + "\n"
     if done.exists() and done.read_text() == wanted:
         return python
-    base = shutil.which(peer.python) if peer.python else sys.executable
-    if base is None:
-        raise NotInstalled(f"it needs {peer.python}, which is not on this machine")
-    if missing := next(
-        (part for part in peer.command[:1] if "{" not in part and not shutil.which(part)), None
-    ):
-        raise NotInstalled(f"it needs {missing}, which is not on this machine")
+    base = _interpreter(peer)
+    for tool in peer.command[:1]:
+        if "{" not in tool and not shutil.which(tool):
+            raise NotInstalled(f"it needs {tool}, which is not on this machine")
     print(f"{peer.name}: installing {', '.join(peer.requirements)} into {home}", flush=True)
     shutil.rmtree(home, ignore_errors=True)
     _call([base, "-m", "venv", str(home)])
     _call([str(python), "-m", "pip", "install", "--quiet", *peer.requirements])
     done.write_text(wanted)
     return python
+
+
+def _interpreter(peer: Peer) -> str:
+    if not peer.pythons:
+        return sys.executable
+    found = next((path for name in peer.pythons if (path := shutil.which(name))), None)
+    if found is None:
+        raise NotInstalled(f"it needs {' or '.join(peer.pythons)}, which is not on this machine")
+    return found
 
 
 def command_of(peer: Peer, python: Path, cores: int) -> list[str]:
