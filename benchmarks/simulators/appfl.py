@@ -111,13 +111,15 @@ def shares(work: Work, rank: int) -> list[list[int]]:
 
 def train(work: Work, file: Path, comm: Any) -> tuple[list[float], State, dict[int, State]]:
     """A rank of clients: (seconds of each round, the last global model, heads of its clients)."""
-    mine, agents = shares(work, comm.Get_rank() - 1), {}
-    link = MPIClientCommunicator(comm, server_rank=0, client_ids=[str(k) for k in mine[0]])
-    everybody = {k for clients in mine for k in clients}
-    for k in sorted(everybody):
-        agents[k] = WorkClient(client_settings(work, k, file.with_suffix(".logs")), work, k)
-        size = agents[k].get_sample_size()
-        link.invoke_custom_action("set_sample_size", client_id=str(k), sample_size=size)
+    mine = shares(work, comm.Get_rank() - 1)
+    assert all(mine), f"a rank without a client in a round would miss its parameters: {mine}"
+    everybody = sorted({k for clients in mine for k in clients})
+    logs = file.with_suffix(".logs")
+    agents = {k: WorkClient(client_settings(work, k, logs), work, k) for k in everybody}
+    link = MPIClientCommunicator(comm, server_rank=0, client_ids=[str(k) for k in everybody])
+    sizes = {str(k): {"sample_size": agent.get_sample_size()} for k, agent in agents.items()}
+    link.invoke_custom_action("set_sample_size", kwargs=sizes)
+    link.client_ids = [str(k) for k in mine[0]]
     parameters, laps = link.get_global_model(init_model=True), Laps()
     for clients in mine:
         trained, metadata = {}, {}
@@ -127,8 +129,7 @@ def train(work: Work, file: Path, comm: Any) -> tuple[list[float], State, dict[i
             model = agents[k].get_parameters()
             trained[str(k)], metadata[str(k)] = model if isinstance(model, tuple) else (model, {})
         link.client_ids = list(trained)
-        if trained:
-            parameters, _ = link.update_global_model(trained, kwargs=metadata)
+        parameters, _ = link.update_global_model(trained, kwargs=metadata)
         laps.lap()
     heads = {
         k: {name: agent.model.state_dict()[name] for name in work.personal} for k, agent in agents.items()
