@@ -22,6 +22,7 @@ from benchmarks.simulators import torch_clients
 from benchmarks.simulators.work import Laps, Work, answer, from_command_line
 
 State = dict[str, torch.Tensor]
+QUICK = {"optimize_memory": False}  # else it collects garbage after every message, which takes longer
 
 
 class WorkClient(ClientAgent):
@@ -71,8 +72,9 @@ def client_settings(work: Work, client: int, logs: Path) -> Any:
         "train_data_shuffle": True,
         "device": "cpu",
         "logging_output_dirname": str(logs),
+        **QUICK,
     }
-    return OmegaConf.create({"client_id": str(client), "train_configs": train})
+    return OmegaConf.create({"client_id": str(client), "train_configs": train, **QUICK})
 
 
 def server_settings(work: Work, logs: Path) -> Any:
@@ -83,9 +85,11 @@ def server_settings(work: Work, logs: Path) -> Any:
         "num_global_epochs": rounds,
         "scheduler": "SyncScheduler",
         "aggregator": "FedAvgAggregator",
-        "aggregator_kwargs": {"client_weights_mode": "sample_size"},
+        "scheduler_kwargs": QUICK,
+        "aggregator_kwargs": {"client_weights_mode": "sample_size", **QUICK},
         "device": "cpu",
         "logging_output_dirname": str(logs),
+        **QUICK,
     }
     return OmegaConf.create({"client_configs": {"train_configs": {}}, "server_configs": server})
 
@@ -116,7 +120,7 @@ def train(work: Work, file: Path, comm: Any) -> tuple[list[float], State, dict[i
     everybody = sorted({k for clients in mine for k in clients})
     logs = file.with_suffix(".logs")
     agents = {k: WorkClient(client_settings(work, k, logs), work, k) for k in everybody}
-    link = MPIClientCommunicator(comm, server_rank=0, client_ids=[str(k) for k in everybody])
+    link = MPIClientCommunicator(comm, server_rank=0, client_ids=[str(k) for k in everybody], **QUICK)
     sizes = {str(k): {"sample_size": agent.get_sample_size()} for k, agent in agents.items()}
     link.invoke_custom_action("set_sample_size", kwargs=sizes)
     link.client_ids = [str(k) for k in mine[0]]
@@ -148,7 +152,7 @@ def main() -> None:
         comm.gather(train(work, file, comm))
         return
     server = WorkServer(server_settings(work, file.with_suffix(".logs")), work)
-    MPIServerCommunicator(comm, server, logger=server.logger).serve()
+    MPIServerCommunicator(comm, server, logger=server.logger, **QUICK).serve()
     (seconds, shared, heads), *others = comm.gather(None)[1:]
     for _, _, more in others:
         heads |= more
