@@ -5,6 +5,7 @@ FedPer: https://flower.ai/docs/framework/how-to-design-stateful-clients.html; th
 `context.state`.
 """
 
+import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ class GivenCohorts(FedAvg):
     def __init__(self, work: Work) -> None:
         super().__init__()
         self.work, self.laps, self.correct = work, Laps(), 0
+        self.nodes: list[int] = []
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -59,13 +61,14 @@ class GivenCohorts(FedAvg):
         self.correct += sum(int(reply.content[METRICS]["correct"]) for reply in replies)
         return None
 
-    @staticmethod
-    def _messages(clients: list[int], arrays: ArrayRecord, grid: Grid, kind: str) -> list[Message]:
-        nodes = sorted(grid.get_node_ids()) if clients else []
+    def _messages(self, clients: list[int], arrays: ArrayRecord, grid: Grid, kind: str) -> list[Message]:
+        while len(self.nodes) < self.work.clients:  # they come one after the other
+            self.nodes = sorted(grid.get_node_ids())
+            time.sleep(0.1)
         return [
             Message(
                 RecordDict({ALL: arrays, SETTINGS: ConfigRecord({"client": client})}),
-                dst_node_id=nodes[client],
+                dst_node_id=self.nodes[client],
                 message_type=kind,
             )
             for client in clients
