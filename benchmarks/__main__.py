@@ -17,6 +17,7 @@ BENCHMARKS = {
     "devices": "speed-up over the cores, or the accelerators, of this machine",
     "evaluation": "the evaluations' share of a run",
     "fashion_mnist": "accuracies beside the authors' code",
+    "peers": "rounds beside other simulators, each in an environment of its own",
     "population": "from 100 to 1,000,000 clients: time and memory",
     "ragged": "lanes against the obvious layouts for clients of unequal size",
     "rounding": "what another number of devices changes in the figures",

@@ -2,14 +2,19 @@
 
 Modules are named as in the FedTP authors' code (and vit-pytorch), for which the tests know our names.
 Axes: B batch, H W C image, S tokens, M = dim, A heads, F = dim_head, K clients.
+Nothing but PyTorch is imported, so that other simulators' environments can train the same ViT.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from fedtp_jax import config
+if TYPE_CHECKING:
+    from fedtp_jax import config
 
 QKV = "fn.to_qkv.weight"  # how the names of the generated parameters end
 

@@ -70,13 +70,18 @@ def test_a_wave_cut_short_runs_the_same_program_on_fewer_ticks():
     _, simulator = set_up(TINY, load(TINY.data))
     state, whole = simulator.init(), list(simulator.prepare(0))
     state, result = simulator.round(state, 0, whole)
-    programs, losses = simulator.programs.count, []  # examples are counted from the schedule, losses by the program
+    programs, losses = (
+        simulator.programs.count,
+        [],
+    )  # examples are counted from the schedule, losses by the program
     for ticks in (0, 1, 10**6):
         state, cut = simulator.round(state, 0, [_cut(wave, ticks) for wave in whole])
         losses.append(cut.train_loss * cut.examples)
     assert simulator.programs.count == programs
     assert losses[0] == 0 < losses[1] < losses[2]
-    assert losses[1] <= 2 * 2 * 32 * 5  # a batch on each of two devices, in each of two waves, twice ln 10 an example
+    assert (
+        losses[1] <= 2 * 2 * 32 * 5
+    )  # a batch on each of two devices, in each of two waves, twice ln 10 an example
     assert losses[2] > result.examples  # more than half of ln 10 an example
 
 
