@@ -1,8 +1,11 @@
 """`engine.lanes: auto` where the compiler itself says that a layout does not fit."""
 
+from types import SimpleNamespace
+
 import pytest
 from jax.errors import JaxRuntimeError
 
+from fedtp_jax.engine.programs import program_bytes
 from fedtp_jax.engine.workbench import Workbench
 from tests.method_cases import simulator
 
@@ -38,3 +41,9 @@ def test_any_other_failure_of_the_compiler_is_shown(bench, monkeypatch):
 
     with pytest.raises(JaxRuntimeError, match="no such instruction"):
         plan(bench, bytes_of)
+
+
+def test_a_programs_code_takes_memory_too():
+    sizes = {"argument": 100, "output": 30, "temp": 7, "alias": 20, "generated_code": 5000}
+    use = SimpleNamespace(**{f"{what}_size_in_bytes": size for what, size in sizes.items()})
+    assert program_bytes(SimpleNamespace(memory_analysis=lambda: use)) == 100 + 30 + 7 - 20 + 5000
