@@ -8,7 +8,14 @@ from typing import Any
 
 import jax
 
+from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.engine.compilation_cache import share_programs
+
+LESS = "use fewer engine.lanes, a smaller engine.wave_size, or a smaller training.batch_size"
+
+
+class DoesNotFit(UserError):
+    """The compiler says that a program takes more memory than a device has; TPUs' compilers do."""
 
 
 class Programs:
@@ -43,16 +50,22 @@ class Programs:
     def start(
         self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
     ) -> Future[Any]:
-        """Trace the program and go on while it compiles; `args` may be ShapeDtypeStructs."""
+        """Trace the program and go on while it compiles; `args` may be ShapeDtypeStructs.
+
+        The result raises DoesNotFit where the compiler finds that it does not.
+        """
         shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), args)
         key = (name, jax.tree.structure(shapes), tuple(jax.tree.leaves(shapes)))
         if key not in self._compiled:
             begin = time.perf_counter()
-            lowered = jax.jit(function, donate_argnums=donate).lower(*args)
-            self._compiled[key] = self._pool.submit(lowered.compile)
+            self._compiled[key] = self._compile(name, jax.jit(function, donate_argnums=donate).trace(*args))
             self.seconds += time.perf_counter() - begin
             self.count += 1
         return self._compiled[key]
+
+    def _compile(self, name: str, traced: Any) -> Future[Any]:
+        """Lower the traced program here, and compile it on a thread."""
+        return self._pool.submit(_compiled, name, traced.lower())
 
     def _finish(self, program: Future[Any]) -> Any:
         if not program.done():
@@ -62,6 +75,17 @@ class Programs:
             if all(other.done() for other in self._compiled.values()):
                 share_programs()
         return program.result()
+
+
+def _compiled(name: str, lowered: Any) -> Any:
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise DoesNotFit(
+            f"memory: the program {name!r} takes more than a device has ({in_one_line(error)}); {LESS}"
+        ) from None
 
 
 def program_bytes(compiled: Any) -> int:
