@@ -65,7 +65,7 @@ class Programs:
 
     def _compile(self, name: str, traced: Any) -> Future[Any]:
         """Lower the traced program here, and compile it on a thread."""
-        return self._pool.submit(_compiled, name, traced.lower())
+        return self._pool.submit(compile_lowered, name, traced.lower())
 
     def _finish(self, program: Future[Any]) -> Any:
         if not program.done():
@@ -77,9 +77,10 @@ class Programs:
         return program.result()
 
 
-def _compiled(name: str, lowered: Any) -> Any:
+def compile_lowered(name: str, lowered: Any, options: dict[str, Any] | None = None) -> Any:
+    """The compiled program; raises DoesNotFit where the compiler finds that it does not. `options`: XLA's."""
     try:
-        return lowered.compile()
+        return lowered.compile(options)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -89,7 +90,7 @@ def _compiled(name: str, lowered: Any) -> Any:
 
 
 def program_bytes(compiled: Any) -> int:
-    """Bytes that a compiled program takes on each device: arguments, results, what is between, its own code."""
+    """Bytes that a compiled program takes on each device: arguments, results, between them, and its code."""
     use = compiled.memory_analysis()
     arrays = use.argument_size_in_bytes + use.output_size_in_bytes + use.temp_size_in_bytes
     # On an accelerator the code lies in the same memory: a TPU's train program has tens of MiB of it.

@@ -156,6 +156,10 @@ class Workbench:
         """Copies of host arrays on every device."""
         return _put(self.replicated, arrays)
 
+    def put_alone(self, array: np.ndarray) -> Any:
+        """A host array on one device, where JAX puts what nobody has placed."""
+        return jax.device_put(array)
+
     def split(self, arrays: Any) -> Any:
         """Host arrays whose leading axis is split over the devices."""
         return _put(self.per_device, arrays)

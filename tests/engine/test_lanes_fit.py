@@ -66,7 +66,9 @@ def test_a_program_that_never_fits_is_a_users_mistake(compiler):
         raise JaxRuntimeError(TOO_LARGE)
 
     compiler(fails)
-    with pytest.raises(UserError, match=r"'train' takes more than a device has \(.*160.00G.*use fewer engine.lanes"):
+    with pytest.raises(
+        UserError, match=r"'train' takes more than a device has \(.*160.00G.*use fewer engine.lanes"
+    ):
         Programs()("train", lambda x: x + 1, np.zeros(3, np.float32))
 
 
