@@ -168,6 +168,8 @@ class Workbench:
         """Starts to bring what `split` split, or copies, back to every host; gives it when it is called."""
         if not self.per_device.is_fully_addressable:
             arrays = self._gather(arrays)
+        for array in jax.tree.leaves(arrays):
+            array.copy_to_host_async()  # when it is there; device_get alone would begin when it is called
         return functools.partial(jax.device_get, arrays)
 
     def prepare(
