@@ -5,7 +5,7 @@ from rich.text import Text
 
 from fedtp_jax.cli.tables import BFLOAT16
 from fedtp_jax.cli.units import brief, count_of, in_bytes, with_prefix
-from fedtp_jax.engine.targets import TARGETS
+from fedtp_jax.engine.targets import TARGETS, Target
 from fedtp_jax.simulation.plan_target import Bound, TargetPlan
 
 
@@ -28,6 +28,8 @@ def target_table(plan: TargetPlan) -> Table:
     for what, work in (("a round", plan.training), ("an evaluation", plan.evaluation)):
         table.add_row(what, "its program does not compile" if work is None else _work(work))
     table.add_row("not faster than", _bound(plan))
+    if plan.training is not None:
+        table.add_row("for", _reason(target, plan.training, plan.precision))
     if plan.precision == "float32":
         table.add_row("worth trying", BFLOAT16)
     return table
@@ -41,14 +43,19 @@ def _work(work: Bound) -> str:
 
 
 def _bound(plan: TargetPlan) -> str:
-    target = TARGETS[plan.target]
     if plan.training is None or plan.evaluation is None or plan.seconds is None:
         return "nothing can be said before all programs compile"
-    cache = f"; what its cache of {in_bytes(target.cache)} keeps may save some" if target.cache else ""
     return (
         f"a tick {brief(plan.training.tick_seconds)}, a round {brief(plan.training.seconds)}, an evaluation "
-        f"{brief(plan.evaluation.seconds)}, the run {brief(plan.seconds)}: its bytes at "
-        f"{with_prefix(target.bandwidth, 'B/s')}{cache}, or its products at "
-        f"{with_prefix(target.products[plan.precision], 'FLOP/s')}, whichever takes longer. A bound by the "
-        "maker's figures, no estimate"
+        f"{brief(plan.evaluation.seconds)}, the run {brief(plan.seconds)}"
+    )
+
+
+def _reason(target: Target, work: Bound, precision: str) -> str:
+    rate = target.products[precision]
+    cache = f"; what its cache of {in_bytes(target.cache)} holds may save some" if target.cache else ""
+    return (
+        f"a tick's bytes take {brief(work.tick_bytes / target.bandwidth)} at "
+        f"{with_prefix(target.bandwidth, 'B/s')}{cache}, its products {brief(work.tick_products / rate)} at "
+        f"{with_prefix(rate, 'FLOP/s')}: the maker's figures, so a bound and no estimate"
     )
