@@ -108,8 +108,7 @@ def put_rows(rows: Any, ids: jax.Array, new: Any) -> Any:
 
     Ids below N are distinct.
     """
-    # Those that write nothing are made distinct too: where ids may be equal, a GPU that is to be deterministic
-    # sorts them.
+    # those that write nothing are made distinct too: GPUs that are to be deterministic sort what may be equal
     beyond = jnp.arange(len(ids), dtype=ids.dtype)
 
     def put(leaf: jax.Array, row: jax.Array) -> jax.Array:
