@@ -29,7 +29,7 @@ def target_table(plan: TargetPlan) -> Table:
         table.add_row(what, "its program does not compile" if work is None else _work(work))
     table.add_row("not faster than", _bound(plan))
     if plan.training is not None:
-        table.add_row("for", _reason(target, plan.training, plan.precision))
+        table.add_row("because", _reason(target, plan.training, plan.precision))
     if plan.precision == "float32":
         table.add_row("worth trying", BFLOAT16)
     return table
@@ -53,9 +53,9 @@ def _bound(plan: TargetPlan) -> str:
 
 def _reason(target: Target, work: Bound, precision: str) -> str:
     rate = target.products[precision]
-    cache = f"; what its cache of {in_bytes(target.cache)} holds may save some" if target.cache else ""
+    cache = f"; what its cache of {in_bytes(target.cache)} holds may save some bytes" if target.cache else ""
     return (
         f"a tick's bytes take {brief(work.tick_bytes / target.bandwidth)} at "
-        f"{with_prefix(target.bandwidth, 'B/s')}{cache}, its products {brief(work.tick_products / rate)} at "
-        f"{with_prefix(rate, 'FLOP/s')}: the maker's figures, so a bound and no estimate"
+        f"{with_prefix(target.bandwidth, 'B/s')}, its products {brief(work.tick_products / rate)} at "
+        f"{with_prefix(rate, 'FLOP/s')}: the maker's figures, so a bound and no estimate{cache}"
     )

@@ -145,7 +145,6 @@ def prepare_process(name: str) -> None:
     jax.config.update("jax_platforms", "cpu")
     # programs for what is not there cannot be loaded again, and one for a TPU takes tens of MiB
     jax.config.update("jax_enable_compilation_cache", False)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's advice to its developers
     if TARGETS[name].is_tpu:
         os.environ.update(TPU_ENVIRONMENT)
 
