@@ -9,7 +9,8 @@ from tyro.conf import Positional, arg
 
 from fedtp_jax.cli.output import expect_png, show, tell, write_picture
 from fedtp_jax.cli.runs import Overrides
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.engine.targets import TARGETS, check_installed
 
 
 def plan(
@@ -17,8 +18,14 @@ def plan(
     overrides: Overrides = (),
     json: Annotated[bool, arg(help="print the numbers as one JSON object")] = False,
     picture: Annotated[Path | None, arg(metavar="PNG", help="draw who sits on which lane in round 1")] = None,
+    target: Annotated[
+        str | None,
+        arg(metavar="NAME", help=f"compile for {', '.join(TARGETS)} in place of this machine; run nothing"),
+    ] = None,
 ) -> int:
     """Say what a run will cost, without training it: occupancy, memory, traffic, an estimate of its time."""
+    if target is not None:
+        return _plan_target(config, overrides, json, picture, target)
     from fedtp_jax.cli.tables import plan_table
     from fedtp_jax.config.load import load_config
     from fedtp_jax.engine.compilation_cache import keep_programs
@@ -41,6 +48,30 @@ def plan(
         return 0
     show(plan_table(made))
     return 0
+
+
+def _plan_target(config: Path, overrides: Overrides, json: bool, picture: Path | None, target: str) -> int:
+    from fedtp_jax.cli.target_table import target_table
+    from fedtp_jax.config.load import load_config
+    from fedtp_jax.engine.described import prepare_process
+    from fedtp_jax.simulation.plan_target import plan_target
+
+    if picture is not None:
+        raise UserError("--picture: shows the lanes of this machine's devices; leave it out beside --target")
+    if target not in TARGETS:
+        raise UserError(
+            f"--target: got {target!r}{nearest(target, TARGETS)}, expected one of {', '.join(TARGETS)}"
+        )
+    check_installed(target)
+    prepare_process(target)
+    settings = load_config(config, overrides)
+    with Console(stderr=True).status(f"compiling for {target}, which may take minutes"):
+        made = plan_target(settings, target)
+    if json:
+        tell(jsonlib.dumps(made.figures()))
+    else:
+        show(target_table(made))
+    return 0 if made.works else 1
 
 
 def list_(

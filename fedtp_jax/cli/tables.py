@@ -7,11 +7,16 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from fedtp_jax.cli.units import count_of, duration, in_bytes
 from fedtp_jax.core.client_names import called
 from fedtp_jax.evaluation.novel_clients import MODES
 from fedtp_jax.results.novel_table import Personalized
 from fedtp_jax.simulation.plan import Load, Plan
 
+BFLOAT16 = (
+    "engine.precision=bfloat16: activations take half the bytes, and a GPU multiplies twice as fast; "
+    "accuracies may differ (docs/gpu.md)"
+)
 MOST_CLASSES = 20  # with a column each; more are summarised
 
 
@@ -81,23 +86,25 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("an evaluation", _work(test, plan.devices))
     table.add_row(
         "on each device",
-        f"data set {_bytes(plan.data_bytes)}; beside it training {_bytes(train.program_bytes)} or "
-        f"evaluation {_bytes(test.program_bytes)}",
+        f"data set {in_bytes(plan.data_bytes)}; beside it training {in_bytes(train.program_bytes)} or "
+        f"evaluation {in_bytes(test.program_bytes)}",
     )
     table.add_row(
         "on the host",
-        f"data set {_bytes(plan.data_bytes)}, who holds what {_bytes(plan.partition_bytes)}, and for each "
-        f"client that has trained {_bytes(plan.row_bytes)}: {_bytes(plan.num_clients * plan.row_bytes)} when "
-        f"all {plan.num_clients:,} have",
+        f"data set {in_bytes(plan.data_bytes)}, who holds what {in_bytes(plan.partition_bytes)}, and for "
+        f"each client that has trained {in_bytes(plan.row_bytes)}: "
+        f"{in_bytes(plan.num_clients * plan.row_bytes)} when all {plan.num_clients:,} have",
     )
-    table.add_row("sent in a round", f"{_bytes(plan.bytes_down)} down, {_bytes(plan.bytes_up)} up")
-    table.add_row("programs", f"{plan.programs}, compiled in {_duration(plan.compile_seconds)} here")
+    table.add_row("sent in a round", f"{in_bytes(plan.bytes_down)} down, {in_bytes(plan.bytes_up)} up")
+    table.add_row("programs", f"{plan.programs}, compiled in {duration(plan.compile_seconds)} here")
     table.add_row(
         "estimated time",
-        f"a round {_duration(train.seconds)}, an evaluation {_duration(test.seconds)}; "
-        f"{_count_of(plan.rounds, 'round')} and {_count_of(plan.evaluations, 'evaluation')} about "
-        f"{_duration(plan.seconds)}",
+        f"a round {duration(train.seconds)}, an evaluation {duration(test.seconds)}; "
+        f"{count_of(plan.rounds, 'round')} and {count_of(plan.evaluations, 'evaluation')} about "
+        f"{duration(plan.seconds)}",
     )
+    if plan.platform != "cpu" and plan.precision == "float32":
+        table.add_row("worth trying", BFLOAT16)
     return table
 
 
@@ -106,8 +113,8 @@ def _work(load: Load, devices: int) -> str:
     waves = f" of {load.wave_size:,}" if load.waves > 1 else ""
     steps = f"{load.useful_steps:,.0f} of {load.executed_steps:,.0f} steps"
     return (
-        f"{_count_of(load.clients, 'client')} in {_count_of(load.waves, 'wave')}{waves}, "
-        f"{_count_of(load.lanes, 'lane')} a device, {_count_of(round(load.ticks), 'tick')}; "
+        f"{count_of(load.clients, 'client')} in {count_of(load.waves, 'wave')}{waves}, "
+        f"{count_of(load.lanes, 'lane')} a device, {count_of(round(load.ticks), 'tick')}; "
         f"occupancy {load.occupancy:.2f}: {steps} work for somebody{_limit(load, devices)}"
     )
 
@@ -125,26 +132,3 @@ def _limit(load: Load, devices: int) -> str:
         return f"; the clients do not share out evenly over {devices} devices"
     fewer = f"; fewer engine.lanes than {load.lanes:,} would idle less" if load.lanes > 1 else ""
     return f"; the lanes end unevenly{larger}{fewer}"
-
-
-def _count_of(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if round(count) < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} TiB"
-
-
-def _duration(seconds: float) -> str:
-    """Two units at most: 0.04 s, 25 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -104,8 +104,18 @@ def take_rows(rows: Any, ids: jax.Array) -> Any:
 
 
 def put_rows(rows: Any, ids: jax.Array, new: Any) -> Any:
-    """`rows` [N, ...] with rows `ids` [K] replaced by `new` [K, ...]; an id of N or more writes nothing."""
-    return jax.tree.map(lambda leaf, row: leaf.at[ids].set(row, mode="drop"), rows, new)
+    """`rows` [N, ...] with rows `ids` [K] replaced by `new` [K, ...]; an id of N or more writes nothing.
+
+    Ids below N are distinct.
+    """
+    # those that write nothing are made distinct too: GPUs that are to be deterministic sort what may be equal
+    beyond = jnp.arange(len(ids), dtype=ids.dtype)
+
+    def put(leaf: jax.Array, row: jax.Array) -> jax.Array:
+        distinct = jnp.where(ids < len(leaf), ids, len(leaf) + beyond)
+        return leaf.at[distinct].set(row, mode="drop", unique_indices=True)
+
+    return jax.tree.map(put, rows, new)
 
 
 def where_rows(mask: jax.Array, yes: Any, no: Any) -> Any:

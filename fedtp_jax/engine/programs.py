@@ -8,7 +8,14 @@ from typing import Any
 
 import jax
 
+from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.engine.compilation_cache import share_programs
+
+LESS = "use fewer engine.lanes, a smaller engine.wave_size, or a smaller training.batch_size"
+
+
+class DoesNotFit(UserError):
+    """The compiler says that a program takes more memory than a device has; TPUs' compilers do."""
 
 
 class Programs:
@@ -38,23 +45,27 @@ class Programs:
         self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
     ) -> int:
         """Bytes that the compiled program takes on each device; `args` may be ShapeDtypeStructs."""
-        use = self._finish(self.start(name, function, *args, donate=donate)).memory_analysis()
-        total = use.argument_size_in_bytes + use.output_size_in_bytes + use.temp_size_in_bytes
-        return int(total - use.alias_size_in_bytes)
+        return program_bytes(self._finish(self.start(name, function, *args, donate=donate)))
 
     def start(
         self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
     ) -> Future[Any]:
-        """Trace the program and go on while it compiles; `args` may be ShapeDtypeStructs."""
+        """Trace the program and go on while it compiles; `args` may be ShapeDtypeStructs.
+
+        The result raises DoesNotFit where the compiler finds that it does not.
+        """
         shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), args)
         key = (name, jax.tree.structure(shapes), tuple(jax.tree.leaves(shapes)))
         if key not in self._compiled:
             begin = time.perf_counter()
-            lowered = jax.jit(function, donate_argnums=donate).lower(*args)
-            self._compiled[key] = self._pool.submit(lowered.compile)
+            self._compiled[key] = self._compile(name, jax.jit(function, donate_argnums=donate).trace(*args))
             self.seconds += time.perf_counter() - begin
             self.count += 1
         return self._compiled[key]
+
+    def _compile(self, name: str, traced: Any) -> Future[Any]:
+        """Lower the traced program here, and compile it on a thread."""
+        return self._pool.submit(compile_lowered, name, traced.lower())
 
     def _finish(self, program: Future[Any]) -> Any:
         if not program.done():
@@ -64,3 +75,23 @@ class Programs:
             if all(other.done() for other in self._compiled.values()):
                 share_programs()
         return program.result()
+
+
+def compile_lowered(name: str, lowered: Any, options: dict[str, Any] | None = None) -> Any:
+    """The compiled program; raises DoesNotFit where the compiler finds that it does not. `options`: XLA's."""
+    try:
+        return lowered.compile(options)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise DoesNotFit(
+            f"memory: the program {name!r} takes more than a device has ({in_one_line(error)}); {LESS}"
+        ) from None
+
+
+def program_bytes(compiled: Any) -> int:
+    """Bytes that a compiled program takes on each device: arguments, results, between them, and its code."""
+    use = compiled.memory_analysis()
+    arrays = use.argument_size_in_bytes + use.output_size_in_bytes + use.temp_size_in_bytes
+    # On an accelerator the code lies in the same memory: a TPU's train program has tens of MiB of it.
+    return int(arrays - use.alias_size_in_bytes + use.generated_code_size_in_bytes)

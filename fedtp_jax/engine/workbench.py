@@ -16,7 +16,7 @@ from fedtp_jax.data.dataset import Dataset, Windows
 from fedtp_jax.engine.examples import DeviceExamples, DeviceWindows
 from fedtp_jax.engine.lanes import ClientWork, Facts, Row, run_wave, with_noise, with_steady_noise
 from fedtp_jax.engine.mesh import per_device, replicated
-from fedtp_jax.engine.programs import Programs
+from fedtp_jax.engine.programs import DoesNotFit, Programs
 from fedtp_jax.engine.schedule import Batches, Layout, auto_lanes, build_schedule, common_layout, plan_layout
 from fedtp_jax.engine.waves import Prepared, Wave, prepare_wave
 from fedtp_jax.partitions.partition import Partition
@@ -25,6 +25,7 @@ from fedtp_jax.partitions.partition import Partition
 # wave. More would only take memory, fewer would leave devices to wait for each other.
 ROWS_LIMIT, ROWS_LIMIT_ACCELERATOR = 2**26, 2**30
 FEWEST, MOST = 16, 1024
+USED = 0.9  # of a device's memory; the rest is left to the compiler
 
 
 class Workbench:
@@ -114,9 +115,7 @@ class Workbench:
         """Whether a device's memory holds the layout's program; a compiler may say so itself."""
         try:
             return bytes_of(layout) <= self.memory()
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
+        except DoesNotFit:
             return False
 
     def wave_size(self, clients: int, row_bytes: int) -> int:
@@ -133,9 +132,9 @@ class Workbench:
         return bool(self.mesh.devices.flat[0].platform != "cpu")
 
     def memory(self) -> float:
-        """Bytes of one device, infinite where it does not tell; a tenth is left to the compiler."""
+        """Bytes of one device, infinite where it does not tell."""
         stats = self.mesh.local_devices[0].memory_stats() or {}
-        return 0.9 * float(hosts.gather(np.float32(stats.get("bytes_limit", np.inf))).min())
+        return USED * float(hosts.gather(np.float32(stats.get("bytes_limit", np.inf))).min())
 
     def abstract_wave(self, layout: Layout, classes: int = 0) -> Wave:
         """Shapes and placement of a program's wave, without values."""
@@ -157,6 +156,10 @@ class Workbench:
         """Copies of host arrays on every device."""
         return _put(self.replicated, arrays)
 
+    def put_alone(self, array: np.ndarray) -> Any:
+        """A host array on one device, where JAX puts what nobody has placed."""
+        return jax.device_put(array)
+
     def split(self, arrays: Any) -> Any:
         """Host arrays whose leading axis is split over the devices."""
         return _put(self.per_device, arrays)
@@ -165,6 +168,8 @@ class Workbench:
         """Starts to bring what `split` split, or copies, back to every host; gives it when it is called."""
         if not self.per_device.is_fully_addressable:
             arrays = self._gather(arrays)
+        for array in jax.tree.leaves(arrays):
+            array.copy_to_host_async()  # when it is there; device_get alone would begin when it is called
         return functools.partial(jax.device_get, arrays)
 
     def prepare(

@@ -191,12 +191,18 @@ class Evaluator:
         """Bytes that evaluating a wave takes on each device, the data set included."""
         return self._bytes(self.layout)
 
+    def compile(self) -> None:
+        """Start to compile the program."""
+        self.bench.programs.start(self.program, self._wave, *self._shapes(self.layout))
+
     def _bytes(self, layout: Layout) -> int:
-        bench = self.bench
-        server, key = bench.abstract(self._server), jax.random.key(0)
+        return self.bench.programs.num_bytes(self.program, self._wave, *self._shapes(layout))
+
+    def _shapes(self, layout: Layout) -> tuple[Any, ...]:
+        """The arguments of `_wave`, abstract as far as they are not known in advance."""
+        bench, server = self.bench, self.bench.abstract(self._server)
         rows = bench.abstract_rows(tree.rows_like(self._row, layout.devices * layout.slots))
-        wave = bench.abstract_wave(layout)
-        return bench.programs.num_bytes(self.program, self._wave, server, rows, wave, bench.examples, key)
+        return server, rows, bench.abstract_wave(layout), bench.examples, jax.random.key(0)
 
     def _wave(self, server: Any, rows: Leaves, wave: Wave, examples: Any, key: jax.Array) -> Score:
         shared, rows = self.variables(server, rows)

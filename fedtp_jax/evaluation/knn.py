@@ -82,7 +82,8 @@ def mix_with_neighbors(output: Output, store: Store, settings: Knn, scale: float
     # By max, though the nearest comes first: a slice of top_k makes XLA sort them all, 2.5 times as long.
     share = jax.nn.softmax((near - near.max(-1, keepdims=True)) / scale)
     classes = jax.nn.one_hot(store.labels[index], model.shape[-1])
-    neighbors = jnp.einsum("bk,bkc->bc", share, classes)
+    # a TPU would round the shares to bfloat16, a GPU to TF32
+    neighbors = jnp.einsum("bk,bkc->bc", share, classes, precision="highest")
     mixed = settings.weight * neighbors + (1.0 - settings.weight) * model
     return jnp.log(jnp.where(store.filled.any(), mixed, model))
 

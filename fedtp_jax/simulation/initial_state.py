@@ -1,5 +1,6 @@
 """The state before the first round: the server's part, and any client's row when it is asked for."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,9 +45,9 @@ class InitialState:
         fit = CHUNK_BYTES // max(tree.num_bytes(self.row), 1)
         self.chunk = max(1, min(num_clients, CHUNK, fit))
 
-    def compile(self) -> None:
-        """Start to compile the programs."""
-        some = jax.device_put(np.arange(self.chunk, dtype=np.int32))
+    def compile(self, put: Callable[[np.ndarray], Any] = jax.device_put) -> None:
+        """Start to compile the programs, for the device on which `put` puts an array or its shape."""
+        some = put(np.arange(self.chunk, dtype=np.int32))
         self._programs.start("init", self._method.init, self._key, some)
         if self.chunk < self.num_clients:
             self._programs.start("rows", self._make_rows, self._key, some)

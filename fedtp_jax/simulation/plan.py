@@ -83,6 +83,7 @@ class Plan:
 
     Attributes:
       platform, devices: such as "cpu", and how many.
+      precision: of the model's matrix products and activations.
       rounds, evaluations: of the whole run.
       training, evaluation: the work of one of each.
       data_bytes: of the examples, on each device and once more on the host.
@@ -95,6 +96,7 @@ class Plan:
 
     platform: str
     devices: int
+    precision: str
     rounds: int
     evaluations: int
     training: Load
@@ -138,6 +140,7 @@ def plan_run(config: SimulationConfig) -> Plan:
     return Plan(
         platform=bench.mesh.devices.flat[0].platform,
         devices=bench.mesh.size,
+        precision=config.engine.precision,
         rounds=rounds,
         evaluations=math.ceil(rounds / every),
         training=training,

@@ -30,6 +30,8 @@ from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.simulation.participation import Participation
 from fedtp_jax.simulation.round_result import RoundResult, check_excluded, traffic, void_round
 
+BenchMaker = Callable[[SimulationConfig, Dataset, Partition, Mesh], Workbench]
+
 
 class Simulator:
     """The rounds of one method on one partition, on one mesh.
@@ -41,6 +43,7 @@ class Simulator:
       data, partition: the examples and who holds them.
       mesh: the devices.
       share_with: a simulator of the same configuration and data but for the seed, whose programs are used.
+      make_bench: makes the bench on which it works.
     """
 
     def __init__(
@@ -52,12 +55,13 @@ class Simulator:
         partition: Partition,
         mesh: Mesh,
         share_with: "Simulator | None" = None,
+        make_bench: BenchMaker = Workbench,
     ) -> None:
         self.config, self.task, self.method, self.partition = config, task, method, partition
         self.bench: Workbench = (
             share_with.bench.for_partition(config, partition)
             if share_with
-            else Workbench(config, data, partition, mesh)
+            else make_bench(config, data, partition, mesh)
         )
         self.programs = self.bench.programs
         self.initial = InitialState(method, partition.num_clients, config.seed, self.programs)
@@ -116,7 +120,7 @@ class Simulator:
     def compile(self) -> None:
         """Start to compile what the first round needs, in the order in which it does, and go on meanwhile."""
         server, rows, totals, *others = self._shapes(self.layout)
-        self.initial.compile()
+        self.initial.compile(self.bench.put_alone)
         self.programs.start("train", self._train_wave, server, rows, totals, *others, donate=(2,))
         self.programs.start("zeros", self._zero_totals, server)
         self.programs.start("aggregate", self.method.aggregate, server, *totals, donate=(0,))

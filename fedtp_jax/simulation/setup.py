@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 import jax
+from jax.sharding import Mesh
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import hosts
@@ -12,32 +13,38 @@ from fedtp_jax.core.identity import identity
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.mesh import open_mesh
 from fedtp_jax.engine.schedule import common_layout
+from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.participation import trace_of
-from fedtp_jax.simulation.rounds import Simulator
+from fedtp_jax.simulation.rounds import BenchMaker, Simulator
 from fedtp_jax.simulation.without_effect import settings_without_effect
 
 
 def set_up(
-    config: SimulationConfig, data: Dataset, share_with: Simulator | None = None
+    config: SimulationConfig,
+    data: Dataset,
+    share_with: Simulator | None = None,
+    mesh: Mesh | None = None,
+    make_bench: BenchMaker = Workbench,
 ) -> tuple[DataSpec, Simulator]:
     """Open the devices, part the data among the clients, build model and method.
 
     `share_with`: a simulator of the same configuration and data but for the seed, whose programs are used.
+    `mesh`, `make_bench`: other devices than the configuration's, and what makes a bench of them.
     """
     if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         raise UserError(
             "jax_disable_jit: is set, but a simulation is compiled programs; unset it, or leave out "
             "JAX_DISABLE_JIT"
         )
-    mesh = open_mesh(config.engine.devices)
+    mesh = mesh or open_mesh(config.engine.devices)
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
     task, method = spec.build(config, check=True)
-    simulator = Simulator(config, task, method, data, partition, mesh, share_with)
+    simulator = Simulator(config, task, method, data, partition, mesh, share_with, make_bench)
     for line in settings_without_effect(config, task, partition, simulator.participation.clients):
         warnings.warn(line, stacklevel=5)
     return spec, simulator

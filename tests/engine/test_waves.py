@@ -2,8 +2,10 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
+from method_cases import simulator
 
 from fedtp_jax.engine.waves import Prefetch
 
@@ -43,3 +45,10 @@ def test_an_error_is_raised_where_the_wave_is_taken():
     assert next(taking) == "a"
     with pytest.raises(ValueError, match="no more memory"):
         next(taking)
+
+
+def test_a_copy_to_the_host_starts_before_it_is_asked_for():
+    started = []
+    array = SimpleNamespace(copy_to_host_async=lambda: started.append(True))
+    simulator("fedavg", "cnn").bench.fetch({"row": array})
+    assert started

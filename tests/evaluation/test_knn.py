@@ -79,3 +79,14 @@ def test_a_store_smaller_than_the_neighbours_asked_for():
     actual = found(logits, features, jax.tree.map(jnp.asarray, store))
     np.testing.assert_allclose(actual[:7], expected(logits[:7], features[:7], store), atol=1e-5)
     assert float(jnp.exp(actual[7]).sum()) == pytest.approx(1, abs=1e-6)
+
+
+def test_no_matrix_product_of_neighbours_is_rounded():
+    """Whatever JAX takes by default, which on accelerators is less than float32."""
+    store = Store(jnp.zeros((9, SIZE)), jnp.zeros(9, jnp.int32), jnp.ones(9, bool))
+    output = Output(jnp.zeros((4, CLASSES)), jnp.zeros((4, SIZE)), {})
+    with jax.default_matmul_precision("bfloat16"):
+        traced = jax.make_jaxpr(lambda *given: mix_with_neighbors(*given, SETTINGS, SCALE))(output, store)
+    products = [step for step in traced.eqns if step.primitive.name == "dot_general"]
+    assert products
+    assert all("HIGHEST" in str(step.params["precision"]) for step in products)

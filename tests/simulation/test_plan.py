@@ -9,7 +9,8 @@ import pytest
 
 from fedtp_jax import SimulationConfig, UserError, config, simulate
 from fedtp_jax.cli import main
-from fedtp_jax.cli.tables import _bytes, _duration, plan_table
+from fedtp_jax.cli.tables import plan_table
+from fedtp_jax.cli.units import duration, in_bytes
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.data.sources import load
 from fedtp_jax.plots.lanes import lane_schedule
@@ -70,18 +71,14 @@ def test_a_wave_cut_short_runs_the_same_program_on_fewer_ticks():
     _, simulator = set_up(TINY, load(TINY.data))
     state, whole = simulator.init(), list(simulator.prepare(0))
     state, result = simulator.round(state, 0, whole)
-    programs, losses = (
-        simulator.programs.count,
-        [],
-    )  # examples are counted from the schedule, losses by the program
+    programs, losses = simulator.programs.count, []  # examples would be counted from the schedule
     for ticks in (0, 1, 10**6):
         state, cut = simulator.round(state, 0, [_cut(wave, ticks) for wave in whole])
         losses.append(cut.train_loss * cut.examples)
     assert simulator.programs.count == programs
     assert losses[0] == 0 < losses[1] < losses[2]
-    assert (
-        losses[1] <= 2 * 2 * 32 * 5
-    )  # a batch on each of two devices, in each of two waves, twice ln 10 an example
+    # a batch on each of two devices, in each of two waves, twice ln 10 an example
+    assert losses[1] <= 2 * 2 * 32 * 5
     assert losses[2] > result.examples  # more than half of ln 10 an example
 
 
@@ -145,13 +142,20 @@ def test_the_picture_of_lanes_shows_every_client_once(plan):
     assert axes.get_title(loc="left") == "many lanes, occupancy 0.50"
 
 
+def test_a_lower_precision_is_worth_trying_on_accelerators(plan):
+    assert plan.precision == "float32"
+    assert "bfloat16" not in words(plan)
+    assert "engine.precision=bfloat16" in words(dataclasses.replace(plan, platform="gpu"))
+    assert "bfloat16" not in words(dataclasses.replace(plan, platform="gpu", precision="bfloat16"))
+
+
 def test_mistakes_are_those_of_the_run():
     with pytest.raises(UserError, match="does not divide"):
         plan_run(dataclasses.replace(TINY, model=config.Vit(patch_size=3)))
 
 
 def test_units():
-    sizes = [_bytes(count) for count in (0, 999, 1023.7 * 2**10, 5 * 2**20, 2**40)]
+    sizes = [in_bytes(count) for count in (0, 999, 1023.7 * 2**10, 5 * 2**20, 2**40)]
     assert sizes == ["0 B", "999 B", "1 MiB", "5 MiB", "1 TiB"]
-    times = [_duration(seconds) for seconds in (0.0414, 9.4, 59.6, 200, 7500)]
+    times = [duration(seconds) for seconds in (0.0414, 9.4, 59.6, 200, 7500)]
     assert times == ["0.041 s", "9.4 s", "1 min 0 s", "3 min 20 s", "2 h 5 min"]

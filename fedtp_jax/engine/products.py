@@ -1,0 +1,72 @@
+"""Multiplications and additions of a program's matrix products, counted in its jaxpr: of any device."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+
+def products_of_tick(jaxpr: Any) -> int:
+    """Multiplications and additions of the matrix products and convolutions of one tick on one device.
+
+    `jaxpr` is that of a program that runs a wave: its ticks are the loop in its loop over segments.
+    """
+    tick = largest_loop(largest_loop(jaxpr))
+    return products(tick)
+
+
+def largest_loop(jaxpr: Any) -> Any:
+    """The body of the loop without a known end that holds most, of those that are in no other."""
+    bodies = list(_loops(jaxpr))
+    if not bodies:
+        raise ValueError("the program has no loop")
+    return max(bodies, key=_size)
+
+
+def products(jaxpr: Any) -> int:
+    """Multiplications and additions of all matrix products; of loops without a known end, of one turn."""
+    total = 0
+    for step in _inner(jaxpr).eqns:
+        name, given = step.primitive.name, step.params
+        if name == "dot_general":
+            (contracted, _), _ = given["dimension_numbers"]
+            left = step.invars[0].aval.shape
+            total += 2 * math.prod(step.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
+        elif name == "conv_general_dilated":
+            kernel, numbers = step.invars[1].aval.shape, given["dimension_numbers"]
+            # each output is a sum over the kernel's window and its input features, which a group has
+            window = math.prod(kernel[axis] for axis in numbers.rhs_spec[1:])
+            total += 2 * math.prod(step.outvars[0].aval.shape) * window
+        elif name == "cond":
+            total += min(map(products, given["branches"]))
+        elif name == "while":
+            total += products(given["body_jaxpr"])
+        else:
+            turns = given["length"] if name == "scan" else 1
+            total += turns * sum(map(products, _parts(step)))
+    return total
+
+
+def _loops(jaxpr: Any) -> Iterator[Any]:
+    for step in _inner(jaxpr).eqns:
+        if step.primitive.name == "while":
+            yield step.params["body_jaxpr"]
+        else:
+            for part in _parts(step):
+                yield from _loops(part)
+
+
+def _size(jaxpr: Any) -> int:
+    return sum(1 + sum(map(_size, _parts(step))) for step in _inner(jaxpr).eqns)
+
+
+def _parts(step: Any) -> Iterator[Any]:
+    """The jaxprs that a step of a jaxpr is made of: those of its parameters, not their derivatives' rules."""
+    for value in step.params.values():
+        for part in value if isinstance(value, tuple | list) else [value]:
+            if hasattr(_inner(part), "eqns"):
+                yield part
+
+
+def _inner(jaxpr: Any) -> Any:
+    """A jaxpr without its constants."""
+    return getattr(jaxpr, "jaxpr", jaxpr)
