@@ -1,10 +1,12 @@
-"""Softmax attention, with a gradient written by hand: by itself XLA on CPU takes products that are slower."""
+"""Softmax attention with a gradient written by hand."""
 
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from fedtp_jax.models.products import turned
 
 
 def attend(
@@ -26,9 +28,10 @@ def attend(
     # queries are scaled, not scores, which are more
     query, key, value = (_heads_first(x) for x in (query * f**-0.5, key, value))
     factors = None if factors is None else factors.reshape(b * a, s, s)
-    mixed, weights = _attend(causal, query, key, value, factors)
-    mixed = mixed.reshape(b, a, s, f).swapaxes(1, 2).reshape(b, s, a * f)
-    return mixed, weights.reshape(b, a, s, s)
+    mixed = _attend(causal, query, key, value, factors).reshape(b, a, s, f).swapaxes(1, 2)
+    # for who asks: XLA drops what nobody reads, and computes once what is computed twice
+    weights = _weights(causal, query, key)
+    return mixed.reshape(b, s, a * f), weights.reshape(b, a, s, s)
 
 
 def _heads_first(x: jax.Array) -> jax.Array:
@@ -37,33 +40,37 @@ def _heads_first(x: jax.Array) -> jax.Array:
     return x.swapaxes(1, 2).reshape(b * a, s, f)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attend(causal: bool, query: Any, key: Any, value: Any, factors: Any) -> tuple[jax.Array, jax.Array]:
-    """(mixed values [N, S, F], softmax weights [N, S, S]) of queries, keys and values [N, S, F]."""
+def _weights(causal: bool, query: jax.Array, key: jax.Array) -> jax.Array:
+    """[N, S, S] of queries and keys [N, S, F]."""
     scores = jnp.einsum("nsf,ntf->nst", query, key)
     if causal:
         scores = jnp.where(jnp.tri(scores.shape[-1], dtype=bool), scores, -jnp.inf)
-    weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(scores.dtype)
-    return _times(weights, factors) @ value, weights
+    return jax.nn.softmax(scores.astype(jnp.float32)).astype(scores.dtype)
 
 
-def _forward(causal: bool, query: Any, key: Any, value: Any, factors: Any) -> tuple[Any, Any]:
-    mixed, weights = _attend(causal, query, key, value, factors)
-    return (mixed, weights), (query, key, value, factors, weights)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(causal: bool, query: Any, key: Any, value: Any, factors: Any) -> jax.Array:
+    """Values [N, S, F] mixed for queries, keys and values [N, S, F], and factors [N, S, S] or None."""
+    return _forward(causal, query, key, value, factors)[0]
 
 
-def _backward(causal: bool, kept: Any, cotangents: Any) -> tuple[Any, ...]:
-    query, key, value, factors, weights = kept
-    mixed, beside = cotangents
-    change = jnp.einsum("nsf,ntf->nst", mixed, value)
-    probabilities = weights.astype(jnp.float32)
-    slope = (_times(change, factors) + beside).astype(jnp.float32)
-    slope = probabilities * (slope - jnp.sum(slope * probabilities, -1, keepdims=True))
+def _forward(causal: bool, query: Any, key: Any, value: Any, factors: Any) -> tuple[jax.Array, Any]:
+    weights = _weights(causal, query, key)
+    mixed = _times(weights, factors) @ value
+    return mixed, (query, key, value, factors, weights, mixed)
+
+
+def _backward(causal: bool, kept: Any, cotangent: jax.Array) -> tuple[Any, ...]:
+    query, key, value, factors, weights, mixed = kept
+    change = jnp.einsum("nsf,ntf->nst", cotangent, value)  # of the weights that were multiplied
+    # the mean of the changes by the weights, over fewer numbers (Dao et al., 2022, section B.2)
+    mean = jnp.sum((cotangent * mixed).astype(jnp.float32), -1, keepdims=True)
+    slope = weights.astype(jnp.float32) * (_times(change, factors).astype(jnp.float32) - mean)
     slope = slope.astype(weights.dtype)
     return (
         slope @ key,
-        slope.swapaxes(1, 2) @ query,
-        _times(weights, factors).swapaxes(1, 2) @ mixed,
+        turned(slope) @ query,
+        turned(_times(weights, factors)) @ cotangent,
         None if factors is None else change * weights,
     )
 

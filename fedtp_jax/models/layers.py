@@ -3,10 +3,13 @@ dropout and pooling that are cheap under many lanes.
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from fedtp_jax.models.products import dot_general
 
 
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
@@ -20,11 +23,9 @@ def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
 
 
 class Dense(nn.Dense):
-    """A linear layer for which all axes before the last are one.
+    """A linear layer for which all axes before the last are one, with the gradient of `product`."""
 
-    The gradient of its kernel is then a plain matrix product: of several axes XLA on CPU first makes a
-    transposed copy.
-    """
+    dot_general: Any = dot_general
 
     def __call__(self, inputs: jax.Array) -> jax.Array:
         rows = super().__call__(inputs.reshape(-1, inputs.shape[-1]))
