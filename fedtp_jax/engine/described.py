@@ -72,15 +72,15 @@ class KeptPrograms(Programs):
     """Programs that can be looked at.
 
     Args:
-      options: XLA's, for programs that do not compile without them.
+      otherwise: XLA's options for programs that do not compile without them.
 
     Attributes:
       by_name: the last program that was compiled under each name, in the order of their first ones.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        super().__init__()
-        self._options = options
+    def __init__(self, otherwise: dict[str, Any]) -> None:
+        super().__init__({})
+        self._otherwise = otherwise
         self.by_name: dict[str, Program] = {}
 
     def _compile(self, name: str, traced: Any) -> Future[Any]:
@@ -92,9 +92,9 @@ class KeptPrograms(Programs):
         try:
             return compile_lowered(name, lowered)
         except jax.errors.JaxRuntimeError:
-            if not self._options:
+            if not self._otherwise:
                 raise
-            return compile_lowered(name, lowered, self._options)
+            return compile_lowered(name, lowered, self._otherwise)
 
 
 class DescribedBench(Workbench):

@@ -4,13 +4,17 @@ from typing import Any
 
 import jax
 
+CACHED = 2**17  # numbers of an array that stays in a core's cache while it is copied
+
 
 def turned(x: jax.Array) -> jax.Array:
-    """The last two axes of x [..., I, J] exchanged; on CPU a copy.
+    """The last two axes of x [..., I, J] exchanged; of a small x, on CPU, a copy.
 
-    A product that reads its left factor by columns takes XLA on CPU up to four times as long as one by rows,
-    and a mere transpose it would fold into the product.
+    A small product that reads its left factor by columns takes XLA on CPU up to four times as long as one by
+    rows, and a mere transpose it would fold into the product. Large ones it does well, and copies badly.
     """
+    if x.size > CACHED:
+        return x.swapaxes(-1, -2)
     return jax.lax.platform_dependent(
         x,
         cpu=lambda x: jax.lax.optimization_barrier(x.swapaxes(-1, -2)),
