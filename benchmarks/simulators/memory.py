@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 PROC = Path("/proc")
-EVERY = 0.25  # seconds
+EVERY = 1.0  # seconds: to look takes some milliseconds, of the very cores that are measured
 
 
 def run_with_peak(command: Sequence[str], environment: Mapping[str, str], log: IO[str]) -> tuple[int, int]:
