@@ -40,9 +40,9 @@ its client.
 
 Seconds a round: the mean over rounds 2 to {ROUNDS}, of each the quickest of {TURNS} runs, without evaluation.
 The runs take turns, and all have the same cohorts, so that a busy moment of the machine is nobody's round.
-First round: the quickest too, with start-up or compilation where a simulator has them there. Peak memory: of all
-processes together (proportional shares of common pages), data included. Accuracy: pooled over all clients'
-test examples after round {ROUNDS}, for FedPer each client with its own head.
+First round: the quickest too, with start-up or compilation where a simulator has them there. Peak memory: of
+all processes together (proportional shares of common pages), data included. Accuracy: pooled over all
+clients' test examples after round {ROUNDS}, for FedPer each client with its own head.
 """
 
 

@@ -11,10 +11,10 @@ import pytest
 from torch_names import vit_leaves
 
 from benchmarks import peers
+from benchmarks.simulators import memory
 from benchmarks.simulators.environments import PEERS, NotInstalled, Peer, command_of, install
 from benchmarks.simulators.jax_vit import vit
 from benchmarks.simulators.make_work import make_work, settings
-from benchmarks.simulators.memory import run_with_peak
 from benchmarks.simulators.work import TEST, Work
 from benchmarks.workloads import random_images
 from fedtp_jax import config, simulate
@@ -132,7 +132,8 @@ def test_a_script_s_answer_becomes_a_row(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory of descendants is read from /proc")
-def test_memory_of_all_processes_counts(tmp_path):
+def test_memory_of_all_processes_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "EVERY", 0.05)
     child = "import time; held = bytearray(60_000_000); time.sleep(0.8)"
     script = f"""
 import subprocess, sys
@@ -140,7 +141,7 @@ for one in [subprocess.Popen([sys.executable, "-c", {child!r}]) for _ in range(2
     one.wait()
 """
     with (tmp_path / "log").open("w") as log:
-        code, peak = run_with_peak([sys.executable, "-c", script], os.environ, log)
+        code, peak = memory.run_with_peak([sys.executable, "-c", script], os.environ, log)
     assert code == 0
     assert 120 < peak < 250
 
