@@ -7,6 +7,7 @@ import jax
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
+from jax.interpreters.partial_eval import dce_jaxpr
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -32,7 +33,8 @@ def training_flops(task: Task, batch: int) -> int:
         seen = Batch(x, y, jnp.ones(batch), jnp.zeros((), jnp.int32), jnp.arange(batch))
         return task.cross_entropy(task.forward(leaves, x, seen.mask, jax.random.key(0)).logits, seen)
 
-    return _count(jax.make_jaxpr(jax.grad(loss))(leaves, x, y).jaxpr)
+    needed, _ = dce_jaxpr(jax.make_jaxpr(jax.grad(loss))(leaves, x, y).jaxpr, True)
+    return _count(needed)
 
 
 def _count(jaxpr: Any) -> int:
