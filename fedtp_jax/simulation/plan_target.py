@@ -120,7 +120,7 @@ class TargetPlan:
 def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
     """Compile every program of a run of `config` for the target `name`, and count what a tick does.
 
-    In a process that `engine.targets.prepare_process` has prepared. `engine.devices: auto` is one device.
+    In a process that `engine.described.prepare_process` has prepared. `engine.devices: auto` is one device.
 
     Raises UserError for what `simulate` would refuse, and where the target's compiler is not installed.
     """
