@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TORCH = "torch==2.13.0"
-TORCH_VISION = (
-    "torch==2.14.1",
-    "torchvision==0.29.1",
-)  # torchvision fails to import beside a torch not its own
+TORCH_VISION = ("torch==2.14.1", "torchvision==0.29.1")  # each fails to import beside another of the other
 PYTHON = ("{python}", "-m", "{module}")
 TORCHRUN = (
     "{python}",
@@ -46,9 +43,8 @@ class Peer(NamedTuple):
     variables: Mapping[str, str] = {}
 
 
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1"
-}  # of each process; the processes, or threads of clients, are as many as cores
+# of each process; the processes, or threads of clients, are as many as cores
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 PEERS = (
     Peer("fedtp_jax", "fedtp"),
     Peer("pfl-research", "pfl_research", ("pfl[pytorch]==0.6.0", TORCH), TORCHRUN, variables=ONE_THREAD),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from jax.interpreters.partial_eval import dce_jaxpr
 
 
@@ -34,10 +35,7 @@ def products(jaxpr: Any) -> int:
             left = step.invars[0].aval.shape
             total += 2 * math.prod(step.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
         elif name == "conv_general_dilated":
-            kernel, numbers = step.invars[1].aval.shape, given["dimension_numbers"]
-            # each output is a sum over the kernel's window and its input features, which a group has
-            window = math.prod(kernel[axis] for axis in numbers.rhs_spec[1:])
-            total += 2 * math.prod(step.outvars[0].aval.shape) * window
+            total += _of_convolution(step)
         elif name == "cond":
             total += min(map(products, given["branches"]))
         elif name == "while":
@@ -46,6 +44,23 @@ def products(jaxpr: Any) -> int:
             turns = given["length"] if name == "scan" else 1
             total += turns * sum(map(products, _parts(step)))
     return total
+
+
+def _of_convolution(equation: Any) -> int:
+    """Products with padding, and with the zeros between dilated inputs, do not count."""
+    params, (image, kernel) = equation.params, (var.aval.shape for var in equation.invars)
+    numbers, out = params["dimension_numbers"], equation.outvars[0].aval.shape
+    pairs = 1
+    for axis, (a, k, o) in enumerate(
+        zip(numbers.lhs_spec[2:], numbers.rhs_spec[2:], numbers.out_spec[2:], strict=True)
+    ):
+        low, dilation = params["padding"][axis][0], params["lhs_dilation"][axis]
+        at = np.arange(out[o])[:, None] * params["window_strides"][axis] - low
+        at = at + np.arange(kernel[k]) * params["rhs_dilation"][axis]
+        inside = (at >= 0) & (at <= (image[a] - 1) * dilation) & (at % dilation == 0)
+        pairs *= int(inside.sum())
+    examples, features = (out[axis] for axis in numbers.out_spec[:2])
+    return 2 * examples * features * kernel[numbers.rhs_spec[1]] * pairs
 
 
 def _loops(jaxpr: Any) -> Iterator[Any]:

@@ -12,8 +12,8 @@ import jax
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.engine.compilation_cache import share_programs
 
-# XLA's options on a CPU. LLVM prefers code for 256 bits where 512 can be had; its last level takes a third of
-# the time that compiling takes, and made no program faster.
+# XLA's options on a CPU. LLVM prefers code for 256 bits where 512 can be had; its last level takes long, and
+# makes these programs no faster.
 ON_CPU = {"xla_cpu_prefer_vector_width": 512, "xla_backend_optimization_level": 2}
 LESS = "use fewer engine.lanes, a smaller engine.wave_size, or a smaller training.batch_size"
 

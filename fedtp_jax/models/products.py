@@ -10,8 +10,8 @@ CACHED = 2**17  # numbers of an array that stays in a core's cache while it is c
 def turned(x: jax.Array) -> jax.Array:
     """The last two axes of x [..., I, J] exchanged; of a small x, on CPU, a copy.
 
-    A small product that reads its left factor by columns takes XLA on CPU up to four times as long as one by
-    rows, and a mere transpose it would fold into the product. Large ones it does well, and copies badly.
+    A small product that reads its left factor by columns takes XLA on CPU far longer than one by rows, and a
+    mere transpose it would fold into the product. Large ones it does well, and copies badly.
     """
     if x.size > CACHED:
         return x.swapaxes(-1, -2)
