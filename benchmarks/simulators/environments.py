@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TORCH = "torch==2.13.0"
-TORCH_VISION = ("torch==2.14.1", "torchvision==0.29.1")  # each fails to import beside another of the other
+TORCH_VISION = ("torch==2.14.1", "torchvision==0.29.1")  # it needs the torch it was built for
 PYTHON = ("{python}", "-m", "{module}")
 TORCHRUN = (
     "{python}",
