@@ -144,7 +144,7 @@ def beside(
         *own, numbers = args
         stacked = [arg if one else _stack(arg) for arg, one in zip(own, shared, strict=True)]
         axes = [None if one else _axes(arg) for arg, one in zip(stacked, shared, strict=True)]
-        results = jax.vmap(with_numbers, (0, *axes))(numbers, *stacked)
+        results = jax.vmap(with_numbers, (0, *axes), axis_size=len(each))(numbers, *stacked)
         return [jax.tree.map(lambda x, r=r: x[r], results) for r in range(len(each))]
 
     values = {

@@ -32,11 +32,11 @@ def engine(settings=SETTINGS, **values):
 def about_the_same(a, b):
     assert a.config.seed == b.config.seed
     pd.testing.assert_frame_equal(a.history, b.history, rtol=1e-4)
-    np.testing.assert_allclose(
-        a.variables(2)["params/head/kernel"], b.variables(2)["params/head/kernel"], atol=1e-5
-    )
+    heads = [result.variables(2)["params"]["head"]["kernel"] for result in (a, b)]
+    np.testing.assert_allclose(*heads, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_seeds_are_what_they_are_alone_and_share_the_programs(tmp_path):
     order = []
@@ -90,6 +90,7 @@ def test_what_one_raises_ends_all_and_they_go_on(tmp_path):
         same_files(tmp_path / f"runs/seed-{seed}", tmp_path / f"whole/seed-{seed}")
 
 
+@pytest.mark.slow
 def test_one_that_ends_early_leaves_the_others(tmp_path):
     def enough(progress):
         return progress.seed == 0
@@ -115,6 +116,7 @@ def sweep(capsys, **values):
     return fedtp(capsys, "sweep", "grid.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_sweep_over_numbers_is_one_program(tmp_path, capsys, monkeypatch):
     """Numbers that are not handed to the program would be the first entry's for all."""
@@ -136,6 +138,7 @@ def test_a_sweep_over_numbers_is_one_program(tmp_path, capsys, monkeypatch):
     assert len(set(losses)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* holds no checkpoint")
 def test_one_that_fails_does_not_end_the_others(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
