@@ -19,6 +19,7 @@ BENCHMARKS = {
     "fashion_mnist": "accuracies beside the authors' code",
     "peers": "rounds beside other simulators, each in an environment of its own",
     "population": "from 100 to 1,000,000 clients: time and memory",
+    "precision": "what bfloat16 costs in accuracy",
     "ragged": "lanes against the obvious layouts for clients of unequal size",
     "rounding": "what another number of devices changes in the figures",
     "soak": "2,000 rounds: whether memory, files or threads grow",

@@ -25,7 +25,8 @@ def target_table(plan: TargetPlan) -> Table:
         size = "" if program.program_bytes is None else in_bytes(program.program_bytes)
         verdict = program.problem or "compiles and fits"
         table.add_row(Text(f"program {program.name}"), Text(": ".join(filter(None, [size, verdict]))))
-    for what, work in (("a round", plan.training), ("an evaluation", plan.evaluation)):
+    several = f" of {plan.simulations} runs" if plan.simulations > 1 else ""
+    for what, work in ((f"a round{several}", plan.training), ("an evaluation", plan.evaluation)):
         table.add_row(what, "its program does not compile" if work is None else _work(work))
     table.add_row("not faster than", _bound(plan))
     if plan.training is not None:
@@ -47,8 +48,12 @@ def _bound(plan: TargetPlan) -> str:
         return "nothing can be said before all programs compile"
     return (
         f"a tick {brief(plan.training.tick_seconds)}, a round {brief(plan.training.seconds)}, an evaluation "
-        f"{brief(plan.evaluation.seconds)}, the run {brief(plan.seconds)}"
+        f"{brief(plan.evaluation.seconds)}, {_runs(plan)} {brief(plan.seconds)}"
     )
+
+
+def _runs(plan: TargetPlan) -> str:
+    return "the run" if plan.simulations == 1 else f"all {plan.simulations} runs"
 
 
 def _reason(target: Target, work: Bound, precision: str) -> str:

@@ -47,6 +47,12 @@ class Engine:
         "clients that train side by side on a device; auto: 1 on CPU, else total / longest client",
         ge=1,
     )
+    simulations: int | Literal["auto"] = option(
+        "auto",
+        "simulations (seeds, a sweep's entries) that train side by side as one program; auto: 1 on CPU, else "
+        "as many as fit",
+        ge=1,
+    )
     wave_size: int | Literal["auto"] = option(
         "auto",
         "clients on the devices at once; auto: up to 1,024 a device, and 64 MiB of rows (accelerators 1 GiB)",

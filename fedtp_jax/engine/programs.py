@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax
 
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.engine.compilation_cache import share_programs
+from fedtp_jax.engine.meeting import Meeting, Simulation, program_key
 
 # XLA's options on a CPU. LLVM prefers code for 256 bits where 512 can be had; its last level takes long, and
 # makes these programs no faster.
@@ -42,11 +44,27 @@ class Programs:
         self.seconds = 0.0
         self._compiled: dict[Any, Future[Any]] = {}
         self._pool = ThreadPoolExecutor(os.cpu_count(), "fedtp-compile")
+        self._meeting: Meeting | None = None
 
     def __call__(
         self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
     ) -> Any:
         """`function(*args)`, compiled under `name`; the arguments numbered in `donate` are consumed."""
+        if self._meeting:
+            return self._meeting.call(name, function, args, donate)
+        return self.alone(name, function, *args, donate=donate)
+
+    @contextmanager
+    def side_by_side(self, simulations: Sequence[Simulation], common: Any) -> Iterator[Meeting]:
+        """Inside it calls come from the threads of these simulations: see `Meeting`."""
+        self._meeting = Meeting(self.alone, simulations, common)
+        try:
+            yield self._meeting
+        finally:
+            self._meeting = None
+
+    def alone(self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()) -> Any:
+        """As a call, of one simulation, whoever else is there."""
         return self._finish(self.start(name, function, *args, donate=donate))(*args)
 
     def num_bytes(
@@ -62,8 +80,7 @@ class Programs:
 
         The result raises DoesNotFit where the compiler finds that it does not.
         """
-        shapes = jax.tree.map(lambda x: (x.shape, str(x.dtype)), args)
-        key = (name, jax.tree.structure(shapes), tuple(jax.tree.leaves(shapes)))
+        key = program_key(name, args)
         if key not in self._compiled:
             begin = time.perf_counter()
             self._compiled[key] = self._compile(name, jax.jit(function, donate_argnums=donate).trace(*args))

@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -26,6 +26,7 @@ from fedtp_jax.partitions.partition import Partition
 ROWS_LIMIT, ROWS_LIMIT_ACCELERATOR = 2**26, 2**30
 FEWEST, MOST = 16, 1024
 USED = 0.9  # of a device's memory; the rest is left to the compiler
+T = TypeVar("T")
 
 
 class Workbench:
@@ -107,14 +108,14 @@ class Workbench:
         lanes = auto_lanes(steps, size, devices, self.on_accelerator) if setting == "auto" else setting
         lanes = min(lanes, -(-size // devices))
         layout = plan_layout(longest, devices, lanes, batch)
-        while setting == "auto" and layout.lanes > 1 and not self._fits(layout, bytes_of):
+        while setting == "auto" and layout.lanes > 1 and not self.fits(layout, bytes_of):
             layout = plan_layout(longest, devices, -(-layout.lanes // 2), batch)
         return layout
 
-    def _fits(self, layout: Layout, bytes_of: Callable[[Layout], int]) -> bool:
-        """Whether a device's memory holds the layout's program; a compiler may say so itself."""
+    def fits(self, what: T, bytes_of: Callable[[T], int]) -> bool:
+        """Whether a device's memory holds the program of `what`; a compiler may say so itself."""
         try:
-            return bytes_of(layout) <= self.memory()
+            return bytes_of(what) <= self.memory()
         except DoesNotFit:
             return False
 

@@ -26,7 +26,8 @@ class Generator:
         self.shapes, self.size = shapes, settings.embedding
         self.optimizer = optax.identity()
         if shapes:
-            rate = settings.learning_rate or task.training.learning_rate
+            own = settings.learning_rate
+            rate = task.training.learning_rate if own is None else own
             self.optimizer = make_optimizer(
                 settings.optimizer, "method.hypernetwork.optimizer", rate, settings.weight_decay
             )

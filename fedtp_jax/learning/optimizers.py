@@ -47,13 +47,15 @@ def make_optimizer(
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); change its arguments "
             "or choose another optimizer"
         ) from None
-    if scaled and not _is_linear(factory, arguments, learning_rate):
+    traced = isinstance(learning_rate, jax.core.Tracer)  # of several rates, each of which was tried
+    if scaled and not traced and not _is_linear(factory, arguments, learning_rate):
         raise UserError(
             f"{scaled}: scales the updates of {name}, which are not proportional to its learning rate (by "
             f"trial); keep to one learning rate, or choose another optimizer for {field}"
         )
     first = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    decay = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+    none = isinstance(weight_decay, float | int) and not weight_decay
+    decay = [] if none else [optax.add_decayed_weights(weight_decay)]
     return optax.chain(*first, *decay, last)
 
 

@@ -58,7 +58,8 @@ def pfedme(settings: config.PFedMe, task: Task) -> Method:
 
 
 def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> ClientWork:
-    eta = settings.outer_learning_rate or task.training.learning_rate
+    outer = settings.outer_learning_rate
+    eta = task.training.learning_rate if outer is None else outer
 
     def objective(
         task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch

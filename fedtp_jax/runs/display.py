@@ -19,6 +19,7 @@ class Display:
 
     def __init__(self, console: Console, rounds: int, silent: bool, seeds: Sequence[int] = ()) -> None:
         self.console, self._seeds = console, list(seeds)
+        self._done: dict[tuple[str, int], int] = {}  # rounds of each run
         live = console.is_terminal or console.is_jupyter
         self._live_shown, self._lines_shown = live and not silent, not live and not silent
         self._wide = console.width >= WIDE or self._lines_shown
@@ -44,8 +45,8 @@ class Display:
             self._live.refresh()  # rich leaves a notebook with the state before
             self._live.stop()
 
-    def on_round(self, progress: RoundProgress) -> None:
-        """Show a finished round."""
+    def on_round(self, progress: RoundProgress, of: str = "") -> None:
+        """Show a finished round, of the run of this name if there are others."""
         result, accuracy = progress.result, progress.accuracy
         status = (
             f"accuracy {'-' if accuracy is None else f'{accuracy.pooled:.4f}'}  "
@@ -55,11 +56,9 @@ class Display:
             status += f"  occupancy {result.occupancy:.2f}"
         if result.void:
             status = f"void: {result.clients} of {result.drawn} clients returned"
-        before, name = 0, ""
-        if self._seeds:
-            before, name = self._seeds.index(progress.seed) * progress.rounds, f"seed {progress.seed}  "
-        done = before + progress.round
-        self._live.update(self._task, completed=done, status=name + status)
+        name = of + (f"seed {progress.seed}  " if self._seeds else "")
+        self._done[of, progress.seed] = progress.round
+        self._live.update(self._task, completed=sum(self._done.values()), status=name + status)
         if progress.evaluated and self._lines_shown:
             line = f"{name}round {progress.round}/{progress.rounds}  {status}"
             self.console.print(line, highlight=False, soft_wrap=True)
@@ -116,8 +115,8 @@ class RunDisplay:
             signal.signal(number, signal.SIG_DFL)
         self.console.print("stopping after this round; once more to leave at once")
 
-    def on_round(self, progress: RoundProgress) -> None:
+    def on_round(self, progress: RoundProgress, of: str = "") -> None:
         """Show a finished round; KeyboardInterrupt if it is to be the last."""
-        self._display.on_round(progress)
+        self._display.on_round(progress, of)
         if self._stop.asked:
             raise KeyboardInterrupt

@@ -86,15 +86,18 @@ class Run:
         self.window: deque[np.ndarray] = deque(maxlen=config.evaluation.last)
         self.store: RunStore | None = None  # of the first process alone, and only with a folder
 
-    def open(self, out: Path | None, resume: Resume) -> None:
-        """Make the folder and the initial state, or take up those of a stopped run."""
+    def open(self, out: Path | None, resume: Resume, alone: bool = True) -> None:
+        """Make the folder and the initial state, or take up those of a stopped run.
+
+        `alone`: no other run trains beside it.
+        """
         if out is not None and resume:
             self._take_up(out, further=resume == "further")
         else:
-            self._begin(out)
+            self._begin(out, alone)
 
-    def _begin(self, out: Path | None) -> None:
-        self.simulator.compile()
+    def _begin(self, out: Path | None, alone: bool) -> None:
+        self.simulator.compile(alone)
         if out is not None:
             parts = out, self.config, self.spec, self.partition
             self.store = hosts.on_first(functools.partial(RunStore.create, *parts))
@@ -134,8 +137,17 @@ class Run:
         """Where rows on disk lie: other processes may not have the first one's folder."""
         return self.store.folder.path if self.store else None
 
-    def loop(self, on_round: OnRound | None = None, on_evaluation: OnEvaluation | None = None) -> Result:
-        """Do the rounds that are left, and give the result."""
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """The folder is let go at the end."""
+        try:
+            yield
+        finally:
+            if self.store:
+                self.store.close()
+
+    def train(self, on_round: OnRound | None, on_evaluation: OnEvaluation | None) -> None:
+        """Do the rounds that are left."""
         rounds = self.config.training.rounds
         left = range(0) if self.ended else range(self.done, rounds)
         prefetch = Prefetch(map(self.simulator.prepare, left))
@@ -158,11 +170,8 @@ class Run:
                 if self._tell(progress, on_round, on_evaluation):
                     self._end(round)
                     break
-            return self._finish()
         finally:
             prefetch.close()
-            if self.store:
-                self.store.close()
 
     def _due(self, round: int, every: int) -> bool:
         return round % every == 0 or round == self.config.training.rounds
@@ -216,7 +225,8 @@ class Run:
         assert self.sums is not None
         return clients_table(self.sums, self.window, self.partition, self.rows, self._trained, self._names)
 
-    def _finish(self) -> Result:
+    def finish(self) -> Result:
+        """The result, and the report of it."""
         if self.sums is None and self.clients is None:  # taken up after the last round of version 0.1.0
             self._evaluate()
             if self.store:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
@@ -19,8 +19,8 @@ from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.engine.mesh import decide_devices
 from fedtp_jax.results.result import Result
-from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume, Run
-from fedtp_jax.simulation.setup import share_programs
+from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume
+from fedtp_jax.runs.side_by_side import Job, run_jobs
 from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, read_devices
 
 if TYPE_CHECKING:
@@ -97,8 +97,9 @@ def simulate(
 
     Args:
       config: a configuration, or the path of a YAML file; default: FedTP on digits.
-      seeds: run the configuration with each of these seeds, one after the other, on programs that are
-        compiled once; a Result for each, in their order, and in `out` a folder seed-0, seed-1, ... for each.
+      seeds: run the configuration with each of these seeds, on programs that are compiled once: one after
+        the other, or several side by side as one program (`engine.simulations`); a Result for each, in their
+        order, and in `out` a folder seed-0, seed-1, ... for each.
       data: a name or section, as above, or your own examples from `from_arrays`.
       out: folder for metrics, checkpoints and report; must not exist or be empty. None: nothing is written.
       resume: `out` holds a run of the same configuration that was stopped; go on from its newest checkpoint.
@@ -132,12 +133,9 @@ def simulate(
         shown.enter_context(in_our_settings())
         if progress and hosts.is_first():
             on_round = _also(shown.enter_context(_display(config, each)), on_round)
-        loop = functools.partial(Run.loop, on_round=on_round, on_evaluation=on_evaluation)
         if each is not None:
-            return _each_seed(config, each, examples, folder, resume, loop)
-        run = Run(config, examples)
-        run.open(folder, resume)
-        return loop(run)
+            return _each_seed(Job(config, folder, resume, on_round, on_evaluation), each, examples)
+        return run_jobs([Job(config, folder, resume, on_round, on_evaluation)], examples)[0]
 
 
 def _on_devices(config: SimulationConfig, resumed: Path | None) -> SimulationConfig:
@@ -227,27 +225,38 @@ def _checked_seeds(seeds: Any) -> list[int]:
     return found
 
 
-def _each_seed(
-    config: SimulationConfig,
-    seeds: list[int],
-    data: Dataset,
-    out: Path | None,
-    resume: Resume,
-    loop: Callable[[Run], Result],
-) -> list[Result]:
-    """A run for each seed, all of which share programs and the examples on the devices."""
+def simulate_alike(requests: Sequence[Job], seeds: Sequence[Sequence[int]]) -> list[Result]:
+    """As `simulate(config, seeds=..., out=folder, resume=True, on_round=...)` of each request in turn.
+
+    Their configurations are alike (`programs_alike`): they train side by side.
+    """
+    placed = [job._replace(config=_on_devices(job.config, job.folder)) for job in requests]
+    data = _load(placed[0].config, True)
+    with in_our_settings():
+        each = [own for job, some in zip(placed, seeds, strict=True) for own in _jobs_of_seeds(job, some)]
+        return run_jobs(each, data)
+
+
+def _each_seed(job: Job, seeds: list[int], data: Dataset) -> list[Result]:
+    """A run of the job for each seed, all of which share programs and the examples on the devices."""
     hosts.check_same("seeds", seeds)
-    configs = [checked(dataclasses.replace(config, seed=seed)) for seed in seeds]
-    folder = SeedsFolder(out) if out else None
-    first = Run(configs[0], data)
-    runs = [first, *(Run(one, data, share_with=first) for one in configs[1:])]
-    share_programs([run.simulator for run in runs])
-    if folder and not resume:
-        hosts.on_first(functools.partial(folder.create, in_full(to_dict(config)), seeds))
-    results = []
-    for seed, run in zip(seeds, runs, strict=True):
+
+    def begin() -> None:
+        if job.folder and not job.resume:
+            config = in_full(to_dict(job.config))
+            hosts.on_first(functools.partial(SeedsFolder(job.folder).create, config, seeds))
+
+    return run_jobs(_jobs_of_seeds(job, seeds), data, begin)
+
+
+def _jobs_of_seeds(job: Job, seeds: Sequence[int]) -> list[Job]:
+    """The job with each seed, in a folder of its own if there is one."""
+    folder = SeedsFolder(job.folder) if job.folder else None
+
+    def of(seed: int) -> Job:
         own = folder.run(seed) if folder else None
-        begun = resume and folder and hosts.from_first(functools.partial(folder.begun, seed))
-        run.open(own, resume if begun else False)
-        results.append(loop(run))
-    return results
+        begun = job.resume and folder and hosts.from_first(functools.partial(folder.begun, seed))
+        config = checked(dataclasses.replace(job.config, seed=seed))
+        return job._replace(config=config, folder=own, resume=job.resume if begun else False)
+
+    return [of(seed) for seed in seeds]

@@ -1,12 +1,13 @@
 """The server's steps on the clients' embeddings, which lie on the host like all rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from fedtp_jax.core import tree
+from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.population import Population
 from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.learning.method import EMBEDDING, OPTIMIZER, Method
@@ -19,17 +20,17 @@ class EmbeddingSteps:
     """Steps after each round, for all clients (dense) or for the cohort (sparse).
 
     Args:
-      method: whose `step_embeddings` is run.
+      method: gives the method whose `step_embeddings` is run.
       initial: tells of the rows.
       bench: the devices.
     """
 
-    def __init__(self, method: Method, initial: InitialState, bench: Workbench) -> None:
+    def __init__(self, method: Callable[[], Method], initial: InitialState, bench: Workbench) -> None:
         self._method, self._bench, self._clients = method, bench, initial.num_clients
         self._paths = [p for p in initial.row if p == EMBEDDING or p.startswith(OPTIMIZER)]
         self._initial, self._chunk = initial, initial.chunk
         if self._paths:
-            update = method.hypernetwork.embedding_update
+            update = method().hypernetwork.embedding_update
             self.dense = update == "dense" or (update == "auto" and self._clients <= DENSE_UP_TO)
 
     def step(
@@ -51,12 +52,15 @@ class EmbeddingSteps:
             some = np.pad(ids[part], (0, missing), constant_values=self._clients)
             along = np.pad(gradient[part], ((0, missing), (0, 0)))
             taken = self._bench.replicate((rows.take(some, self._paths), along))
-            stepped = self._bench.programs("embeddings", self._method.step_embeddings, *taken)
+            stepped = self._bench.programs("embeddings", self._step, *taken)
             rows.put(some, jax.device_get(stepped))
+
+    def _step(self, rows: Leaves, gradient: jax.Array) -> Leaves:
+        return self._method().step_embeddings(rows, gradient)
 
     def compile(self) -> None:
         """Start to compile the program, if there is one."""
         if self._paths:
             like = tree.rows_like(self._initial.row, self._chunk)
             shapes = self._bench.abstract(({path: like[path] for path in self._paths}, like[EMBEDDING]))
-            self._bench.programs.start("embeddings", self._method.step_embeddings, *shapes)
+            self._bench.programs.start("embeddings", self._step, *shapes)

@@ -50,7 +50,7 @@ class Bound:
     """The work of a training round, or of an evaluation, and the least time that it takes.
 
     Attributes:
-      lanes: of each device.
+      lanes: of each device, of all simulations that train side by side.
       ticks: local steps one after the other, a mean over the rounds that were looked at.
       tick_bytes: that a device's kernels read and write in a tick.
       tick_products: multiplications and additions of a tick's matrix products on a device.
@@ -77,16 +77,19 @@ class TargetPlan:
     Attributes:
       target: its name, a key of TARGETS.
       devices: how many.
+      simulations: that train side by side (`engine.simulations`, auto is one).
       precision: of the model's matrix products and activations.
       memory: bytes of a device that a program may take.
       data_bytes: of the examples on each device, which several programs include.
       programs: all that the run compiles.
-      training, evaluation: of a round and an evaluation; None where the program did not compile.
+      training, evaluation: of a round, of all these simulations, and of an evaluation of one; None where the
+        program did not compile.
       rounds, evaluations: of the whole run.
     """
 
     target: str
     devices: int
+    simulations: int
     precision: str
     memory: float
     data_bytes: int
@@ -106,7 +109,8 @@ class TargetPlan:
         """Not faster than that, of all rounds and evaluations; None where one did not compile."""
         if self.training is None or self.evaluation is None:
             return None
-        return self.rounds * self.training.seconds + self.evaluations * self.evaluation.seconds
+        evaluations = self.simulations * self.evaluations
+        return self.rounds * self.training.seconds + evaluations * self.evaluation.seconds
 
     def figures(self) -> dict[str, Any]:
         """Every number by name, those of training and evaluation in a dictionary each."""
@@ -136,7 +140,11 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
         ) from None
     simulator.compile()
     simulator.evaluator.compile()
-    bench = simulator.bench
+    bench, train = simulator.bench, "train"
+    simulations = 1 if config.engine.simulations == "auto" else config.engine.simulations
+    if simulations > 1:
+        train, function, args = simulator.beside(simulations)
+        bench.programs.start(train, function, *args, donate=(2,))
     assert isinstance(bench.programs, KeptPrograms), "as DescribedBench makes them"
     programs, limit = bench.programs.by_name, bench.memory()
     training, evaluator = config.training, simulator.evaluator
@@ -145,13 +153,14 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
     return TargetPlan(
         target=name,
         devices=mesh.size,
+        simulations=simulations,
         precision=config.engine.precision,
         memory=limit,
         data_bytes=tree.num_bytes(bench.examples),
         programs=tuple(_look_at(name, program, limit) for name, program in programs.items()),
         training=_bound(
-            programs["train"],
-            simulator.layout,
+            programs[train],
+            dataclasses.replace(simulator.layout, lanes=simulations * simulator.layout.lanes),
             _ticks(waves, training.cohort_size, simulator.layout),
             target,
             config.engine.precision,

@@ -1,7 +1,8 @@
 """The rounds of a simulation: prepare on the host, train a cohort, aggregate, evaluate everybody."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import rng, tree
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.engine.meeting import Simulation, beside
 from fedtp_jax.engine.population import Population, Rows
 from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches
 from fedtp_jax.engine.waves import Prepared, Wave
@@ -23,10 +25,12 @@ from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import Method, State, Upload
 from fedtp_jax.learning.optimizers import learning_rate_factor
 from fedtp_jax.learning.task import Task
+from fedtp_jax.methods import make_method
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
 from fedtp_jax.simulation.initial_state import InitialState
+from fedtp_jax.simulation.numbers import with_numbers
 from fedtp_jax.simulation.participation import Participation
 from fedtp_jax.simulation.round_result import RoundResult, check_excluded, traffic, void_round
 
@@ -71,7 +75,7 @@ class Simulator:
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
         self.evaluator: Evaluator = self._make_evaluator(share_with.evaluator.layout if share_with else None)
-        self.embeddings = EmbeddingSteps(method, self.initial, self.bench)
+        self.embeddings = EmbeddingSteps(lambda: self.method, self.initial, self.bench)
         self.traffic = traffic(method, self.initial.one_client, task)
 
     def _plan(self, like: Layout | None) -> Layout:
@@ -89,11 +93,10 @@ class Simulator:
         return max(row_bytes(self.method.send, one), row_bytes(self.method.variables, one))
 
     def _make_evaluator(self, like: Layout | None) -> Evaluator:
-        method = self.method
         return Evaluator(
             self.bench,
-            lambda server, rows: method.variables(server._replace(rows=rows)),
-            method.predict,
+            lambda server, rows: self.method.variables(server._replace(rows=rows)),
+            lambda *arguments: self.method.predict(*arguments),
             self.evaluated,
             self.initial.server,
             self.initial.own_row,
@@ -117,13 +120,37 @@ class Simulator:
         """Bytes that training a wave takes on each device, the data set included."""
         return self._bytes(self.layout)
 
-    def compile(self) -> None:
-        """Start to compile what the first round needs, in the order in which it does, and go on meanwhile."""
-        server, rows, totals, *others = self._shapes(self.layout)
+    def beside(self, simulations: int) -> tuple[str, Callable[..., Any], tuple[Any, ...]]:
+        """Name, function and abstract arguments of what trains a wave of each of so many simulations."""
+        each = [self._shapes(self.layout) for _ in range(simulations)]
+        alike = [Simulation({}, self.with_numbers)] * simulations
+        return beside("train", self._train_wave, each, alike, self.bench.examples)
+
+    @contextlib.contextmanager
+    def with_numbers(self, numbers: Mapping[str, Any]) -> Iterator[None]:
+        """Inside it programs are traced with these numbers of the configuration, {field: value}."""
+        before = self.method
+        if numbers:
+            config = with_numbers(self.config, numbers)
+            task = self.task._replace(training=config.training, server=config.server)
+            self.method = make_method(config.method, task)
+        try:
+            yield
+        finally:
+            self.method = before
+
+    def compile(self, alone: bool = True) -> None:
+        """Start to compile what the first round needs, in the order in which it does, and go on meanwhile.
+
+        Beside other simulations, not `alone`, that is only the initial state.
+        """
         self.initial.compile(self.bench.put_alone)
+        if not alone:
+            return
+        server, rows, totals, *others = self._shapes(self.layout)
         self.programs.start("train", self._train_wave, server, rows, totals, *others, donate=(2,))
         self.programs.start("zeros", self._zero_totals, server)
-        self.programs.start("aggregate", self.method.aggregate, server, *totals, donate=(0,))
+        self.programs.start("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.embeddings.compile()
 
     def init(self, folder: Path | None = None) -> State:
@@ -220,7 +247,7 @@ class Simulator:
         check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite, self._names)
         weight = float(jax.device_get(totals[0].weight))
         self.embeddings.step(rows, np.concatenate(returned), gradients, weight)
-        server = self.programs("aggregate", self.method.aggregate, server, *totals, donate=(0,))
+        server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
         asked = self.participation.participants(round)
         return server._replace(rows=rows), RoundResult(
             drawn=asked.drawn,
@@ -247,6 +274,9 @@ class Simulator:
         received = self.method.receive(state, kept)
         totals = tree.add(totals, (upload, received.generator))
         return totals, (received.rows, received.embeddings, kept.loss, kept.excluded)
+
+    def _aggregate(self, server: State, upload: Upload, gradient: Leaves) -> State:
+        return self.method.aggregate(server, upload, gradient)
 
     def _zero_totals(self, server: State) -> tuple[Upload, Any]:
         upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), jnp.zeros(()))

@@ -56,6 +56,30 @@ def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -
     return DataSpec.of(data, partition, identity(trace) if trace else "")
 
 
+def at_once(simulator: Simulator, simulations: int) -> int:
+    """How many of so many simulations that share programs train side by side (`engine.simulations`)."""
+    setting, bench = simulator.config.engine.simulations, simulator.bench
+    if not may_train_side_by_side(simulator.config):
+        return 1
+    most = simulations if setting == "auto" else min(setting, simulations)
+
+    def num_bytes(simulations: int) -> int:
+        name, train, args = simulator.beside(simulations)
+        return simulator.programs.num_bytes(name, train, *args, donate=(2,))
+
+    while setting == "auto" and most > 1 and not bench.fits(most, num_bytes):
+        most = -(-most // 2)
+    return -(-simulations // -(-simulations // most))
+
+
+def may_train_side_by_side(config: SimulationConfig) -> bool:
+    """Whether simulations of this configuration do, several processes and CPUs in mind."""
+    setting = config.engine.simulations
+    if hosts.count() > 1 or setting == 1:
+        return False
+    return setting != "auto" or jax.default_backend() != "cpu"
+
+
 def share_programs(simulators: Sequence[Simulator]) -> None:
     """Bring simulators that were made to share programs to common layouts: the same shapes, one program.
 

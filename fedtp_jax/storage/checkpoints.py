@@ -9,11 +9,12 @@ import json
 import logging
 import shutil
 import tempfile
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -71,6 +72,10 @@ class Checkpoints:
     was damaged later. Each process that opens them reads or writes by itself, and waits for no other.
     """
 
+    # orbax cannot tell apart what several threads save at once
+    _one_at_a_time = threading.Lock()
+    _latest: "ClassVar[Checkpoints | None]" = None  # may be writing still
+
     def __init__(self, folder: Path, keep: int, read_only: bool = False) -> None:
         self._folder, self._keep, self._read_only = folder.resolve(), keep, read_only
         if not read_only:
@@ -111,8 +116,10 @@ class Checkpoints:
             state=self._ocp.args.StandardSave({"leaves": content}),
             meta=self._ocp.args.JsonSave({"facts": facts, "checksum": zlib.crc32(facts.encode())}),
         )
-        self.settle()
-        self._attempt(lambda: self._manager.save(rounds, args=args))
+        with Checkpoints._one_at_a_time:
+            (Checkpoints._latest or self).settle()
+            Checkpoints._latest = self
+            self._attempt(lambda: self._manager.save(rounds, args=args))
 
     def settle(self) -> None:
         """Wait until what was saved is on disk."""
@@ -203,7 +210,10 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait until everything is on disk, and end."""
-        self.settle()
+        with Checkpoints._one_at_a_time:
+            self.settle()
+            if Checkpoints._latest is self:
+                Checkpoints._latest = None
         self._manager.close()
         if self._alias:
             self._alias.cleanup()

@@ -16,10 +16,14 @@ from rich.console import Console
 from fedtp_jax.comparison.compared_run import ComparedRun
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError
+from fedtp_jax.results.result import Result
 from fedtp_jax.results.summary import missing_in_words
 from fedtp_jax.runs.display import RunDisplay, Stop
 from fedtp_jax.runs.run import Progress
-from fedtp_jax.runs.simulate import simulate
+from fedtp_jax.runs.side_by_side import Job
+from fedtp_jax.runs.simulate import simulate, simulate_alike
+from fedtp_jax.simulation.numbers import programs_alike
+from fedtp_jax.simulation.setup import may_train_side_by_side
 from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_folder import RunFolder
 from fedtp_jax.sweeps.combinations import Combination
@@ -87,14 +91,59 @@ class Board:
 
 def run_here(combinations: Sequence[Combination], board: Board) -> None:
     """Run what is not finished. KeyboardInterrupt when a signal has stopped it, everything saved."""
+    for alike in _side_by_side([combination for combination in combinations if combination.left]):
+        if len(alike) > 1:
+            try:
+                _run_together(alike, board)
+                continue
+            except Exception as error:  # whose fault it is shows when each goes on alone
+                names = ", ".join(combination.name for combination in alike)
+                board.say(f"{names}: stopped side by side ({_words(error)}); each alone from here")
+        for combination in alike:
+            try:
+                _run(combination, board)
+            except Exception as error:  # whatever it is, it must not end the others
+                board.fail(combination, _words(error))
+
+
+def _words(error: Exception) -> str:
+    known = isinstance(error, UserError | StorageError | FloatingPointError)
+    return str(error) if known else f"{type(error).__name__}: {error}"
+
+
+def _side_by_side(combinations: Sequence[Combination]) -> list[list[Combination]]:
+    """In groups that train side by side: each of one combination, unless `engine.simulations` says more."""
+    groups: list[list[Combination]] = []
     for combination in combinations:
-        if not combination.left:
-            continue
-        try:
-            _run(combination, board)
-        except Exception as error:  # whatever it is, it must not end the others
-            known = isinstance(error, UserError | StorageError | FloatingPointError)
-            board.fail(combination, str(error) if known else f"{type(error).__name__}: {error}")
+        config = combination.config
+        if may_train_side_by_side(config):
+            group = next((group for group in groups if programs_alike(group[0].config, config)), None)
+            if group:
+                group.append(combination)
+                continue
+        groups.append([combination])
+    return groups
+
+
+def _run_together(combinations: Sequence[Combination], board: Board) -> None:
+    """Combinations whose programs are alike, at the same time."""
+    seeds, console = [combination.begin() for combination in combinations], board.console
+    rounds, silent = combinations[0].config.training.rounds, console.quiet or not console.is_terminal
+    display = RunDisplay(console, rounds, silent, seeds=[seed for some in seeds for seed in some])
+
+    def job(combination: Combination) -> Job:
+        def on_round(progress: Progress) -> None:
+            if progress.round == rounds:
+                board.finished(combination, progress.seed)
+            display.on_round(progress, f"{combination.name}  ")
+
+        return Job(combination.config, combination.folder, True, on_round, None)
+
+    with display:
+        results = simulate_alike([job(combination) for combination in combinations], seeds)
+    for combination, some in zip(combinations, seeds, strict=True):
+        _close(combination, some, results[: len(some)], board)
+        results = results[len(some) :]
 
 
 def _run(combination: Combination, board: Board) -> None:
@@ -110,6 +159,10 @@ def _run(combination: Combination, board: Board) -> None:
         results = simulate(
             combination.config, seeds=seeds, out=combination.folder, resume=True, on_round=on_round
         )
+    _close(combination, seeds, results, board)
+
+
+def _close(combination: Combination, seeds: Sequence[int], results: Sequence[Result], board: Board) -> None:
     for seed in seeds:
         if (combination.name, seed) in board.left:  # it was stopped between its last round and its report
             board.finished(combination, seed)

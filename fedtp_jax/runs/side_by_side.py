@@ -1,0 +1,117 @@
+"""Runs of one data set to their ends: one after the other, or side by side, their programs as one."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.core.jax_settings import in_our_settings
+from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.engine.meeting import Simulation
+from fedtp_jax.results.result import Result
+from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume, Run
+from fedtp_jax.simulation.numbers import differing_numbers
+from fedtp_jax.simulation.setup import at_once, share_programs
+
+T = TypeVar("T")
+
+
+class Job(NamedTuple):
+    """A run to do: its configuration, its folder or None, whether it was begun there, and who hears of it."""
+
+    config: SimulationConfig
+    folder: Path | None
+    resume: Resume
+    on_round: OnRound | None
+    on_evaluation: OnEvaluation | None
+
+
+def run_jobs(jobs: Sequence[Job], data: Dataset, begin: Callable[[], None] = lambda: None) -> list[Result]:
+    """Their results. Several are of configurations that `programs_alike` finds alike.
+
+    `begin` is called once, when all of them are set up and nothing is written yet.
+    """
+    first = Run(jobs[0].config, data)
+    runs = [first, *(Run(job.config, data, share_with=first) for job in jobs[1:])]
+    share_programs([run.simulator for run in runs])
+    begin()
+    numbers = differing_numbers([job.config for job in jobs])
+    together, results = at_once(first.simulator, len(runs)), list[Result]()
+    for k in range(0, len(runs), together):
+        some = slice(k, k + together)
+        for job, run in zip(jobs[some], runs[some], strict=True):
+            run.open(job.folder, job.resume, alone=together == 1)
+        with contextlib.ExitStack() as closing:
+            for run in runs[some]:
+                closing.enter_context(run.closing())
+            if together == 1:
+                runs[k].train(jobs[k].on_round, jobs[k].on_evaluation)
+            else:
+                _SideBySide(jobs[some], runs[some], numbers[some]).train()
+            results += [run.finish() for run in runs[some]]
+    return results
+
+
+class _SideBySide:
+    """Runs of which each trains on a thread of its own.
+
+    Who hears of them is called by one at a time. What one raises ends all: the others save a checkpoint after
+    their round.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], runs: Sequence[Run], numbers: Sequence[Mapping[str, float]]
+    ) -> None:
+        self._jobs, self._runs = jobs, runs
+        self._simulations = [
+            Simulation(own, run.simulator.with_numbers) for own, run in zip(numbers, runs, strict=True)
+        ]
+        self._one_at_a_time, self._enough = threading.Lock(), threading.Event()
+        self._errors: list[BaseException] = []
+
+    def train(self) -> None:
+        """Do the rounds that are left of all; raises what the first to fail has raised."""
+        bench = self._runs[0].simulator.bench
+        with bench.programs.side_by_side(self._simulations, bench.examples) as meeting:
+
+            def train(number: int) -> None:
+                try:
+                    with in_our_settings(), meeting.join(number):
+                        self._train(self._jobs[number], self._runs[number])
+                except BaseException as error:  # it is raised in the caller's thread
+                    self._errors.append(error)
+                    self._enough.set()
+
+            threads = [
+                threading.Thread(target=train, args=(number,), name=f"run-{number}", daemon=True)
+                for number in range(len(self._runs))
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                _join(threads)
+            except KeyboardInterrupt:
+                self._enough.set()
+                _join(threads)
+                raise
+        if self._errors:
+            raise self._errors[0]
+
+    def _train(self, job: Job, run: Run) -> None:
+        def on_round(progress: Progress) -> None:
+            self._call(job.on_round, progress)
+            if self._enough.is_set():
+                raise KeyboardInterrupt
+
+        run.train(on_round, lambda progress: bool(self._call(job.on_evaluation, progress)))
+
+    def _call(self, hook: Callable[[Progress], T] | None, progress: Progress) -> T | None:
+        with self._one_at_a_time:
+            return hook(progress) if hook else None
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join()
