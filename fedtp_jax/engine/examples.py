@@ -1,18 +1,26 @@
 """The data set on every device, and how a local step picks its examples from it."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 
-class DeviceExamples(NamedTuple):
-    """Examples resident on every device: x [M, ...] as stored, y [M]."""
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DeviceExamples:
+    """Examples resident on every device: x [M, values] as stored but flat, each of `shape`; y [M].
+
+    Flat, since a TPU pads an array's last axes: images with channels last would be copied to several times
+    their size.
+    """
 
     x: jax.Array
     y: jax.Array
     mean: jax.Array
     std: jax.Array
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     @property
     def labels(self) -> int:
@@ -21,7 +29,8 @@ class DeviceExamples(NamedTuple):
 
     def pick(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(inputs, labels) of the examples at `positions` [L, B]; normalised here."""
-        return normalize(self.x[positions], self.mean, self.std), self.y[positions]
+        x = self.x[positions].reshape(*positions.shape, *self.shape)
+        return normalize(x, self.mean, self.std), self.y[positions]
 
 
 class DeviceWindows(NamedTuple):

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -79,9 +80,12 @@ class Workbench:
             windows = np.concatenate([a.text, b.text]), start, np.arange(a.length + 1, dtype=np.int32)
             return DeviceWindows(*self.replicate(windows))
         assert not isinstance(a, Windows) and not isinstance(b, Windows), "both splits are of one kind"
-        x, y = np.concatenate([a.x, b.x]), np.concatenate([a.y, b.y]).astype(np.int32)
+        shape = a.x.shape[1:]
+        x = np.concatenate([a.x, b.x]).reshape(-1, math.prod(shape))
+        y = np.concatenate([a.y, b.y]).astype(np.int32)
         scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
-        return DeviceExamples(*self.replicate((x, y, *scale)))
+        flat, labels, mean, std = self.replicate((x, y, *scale))
+        return DeviceExamples(flat, labels, mean, std, shape)
 
     # ----------------------------------------------------------------------------------------- planning
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from fedtp_jax.engine.lanes import Batch
+from fedtp_jax.learning.task import cross_entropies
 
 
 class Score(NamedTuple):
@@ -27,7 +27,7 @@ class Score(NamedTuple):
 
     def add(self, logits: jax.Array, batch: Batch) -> "Score":
         """With one more batch, given its logits [B, ..., classes]."""
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y)
+        losses = cross_entropies(logits, batch.y)
         right = (jnp.argmax(logits, -1) == batch.y) & jnp.isfinite(losses)  # argmax of NaNs is class 0
         right = right.reshape(len(logits), -1) & (batch.mask > 0)[:, None]
         loss = losses.reshape(len(logits), -1).mean(-1)

@@ -1,5 +1,6 @@
 """One seed, one result: whatever the layout, however often it stops, whoever prepares the waves."""
 
+import dataclasses
 import functools
 
 import jax
@@ -93,7 +94,7 @@ def traces(layout, round):
 
     work = ClientWork(start, step, finish)
     m = len(sim.partition.train.indices) + len(sim.partition.test.indices)
-    numbered = sim.bench.examples._replace(y=sim.bench.replicate(np.arange(m, dtype=np.int32)))
+    numbered = dataclasses.replace(sim.bench.examples, y=sim.bench.replicate(np.arange(m, dtype=np.int32)))
     key = rng.key(SEED, rng.Purpose.CLIENT, round)
     run = jax.jit(lambda wave, examples, key: sim.bench.run(work, wave, examples, {}, {}, key)[1])
     found = {}

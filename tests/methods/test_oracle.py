@@ -183,7 +183,7 @@ def test_client_with_numbers_not_finite_is_left_out(name):
     for a, b in zip(jax.tree.leaves(state.generator), jax.tree.leaves(expected.generator), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
-    sim.bench.examples = sim.bench.examples._replace(x=sim.bench.examples.x * np.nan)
+    sim.bench.examples = dataclasses.replace(sim.bench.examples, x=sim.bench.examples.x * np.nan)
     with pytest.raises(
         FloatingPointError, match=r"round 1: all 5 clients of the cohort \(.*\) returned.*learning_rate"
     ):

@@ -1,5 +1,7 @@
 """Examples that a round trains on are counted on the host: exactly, however many, without who is excluded."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ragged_clients import CLIENTS, make_simulator
@@ -33,7 +35,7 @@ def test_a_round_of_any_size_is_counted_exactly(excludes, tmp_path):
     for client in bad:
         x = np.array(sim.bench.examples.x, np.float32)
         x[sim.bench.train_positions(client)] = np.nan
-        sim.bench.examples = sim.bench.examples._replace(x=sim.bench.replicate(x))
+        sim.bench.examples = dataclasses.replace(sim.bench.examples, x=sim.bench.replicate(x))
     waves = [wave._replace(examples=counts[wave.ids]) for wave in sim.prepare(0)]
     assert len(waves) > 1
     _, result = sim.round(sim.init(), 0, waves)
