@@ -31,6 +31,7 @@ class Attention(nn.Module):
     dim_head: int
     dropout: float
     causal: bool
+    fused: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
@@ -42,7 +43,9 @@ class Attention(nn.Module):
 
         each = jnp.ones((len(x) // self.tokens, self.heads, self.tokens, self.tokens), x.dtype)
         factors = Dropout(self.dropout)(each, train) if train and self.dropout else None
-        mixed, _ = attend(project("query"), project("key"), project("value"), self.causal, factors)
+        projected = project("query"), project("key"), project("value")
+        fused = self.fused and not self.is_initializing()  # which is in float32
+        mixed, _ = attend(*projected, self.causal, factors, fused)
         mixed = mixed.reshape(-1, inner)
         return Dropout(self.dropout)(_dense(x.shape[-1], "out", use_bias=False)(mixed), train)
 
@@ -69,11 +72,12 @@ class Block(nn.Module):
     mlp_dim: int
     dropout: float
     causal: bool
+    fused: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         sizes = self.tokens, self.heads, self.dim_head
-        attention = Attention(*sizes, self.dropout, self.causal, name="attention")
+        attention = Attention(*sizes, self.dropout, self.causal, self.fused, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
         x = nn.LayerNorm(EPSILON, name="attention_norm")(x + attention(x, train))
         return nn.LayerNorm(EPSILON, name="mlp_norm")(x + mlp(x, train))
@@ -83,7 +87,7 @@ class Transformer(nn.Module):
     """Tokens [B, T] -> logits [B, T, vocabulary] of the characters that follow each position.
 
     With `causal` a position sees itself and the past. Without, as in the authors' code, it also sees the
-    very characters that it is to predict.
+    very characters that it is to predict. `fused`: attention as one kernel of a GPU, unless weights drop out.
     """
 
     vocabulary: int
@@ -94,6 +98,7 @@ class Transformer(nn.Module):
     mlp_dim: int = 256
     dropout: float = 0.1
     causal: bool = True
+    fused: bool = False
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
@@ -104,7 +109,7 @@ class Transformer(nn.Module):
         x = nn.LayerNorm(EPSILON, name="embedding_norm")(x)
         sizes = tokens.shape[1], self.heads, self.dim_head, self.mlp_dim
         for block in range(self.depth):
-            x = Block(*sizes, self.dropout, self.causal, name=f"block_{block}")(x, train)
+            x = Block(*sizes, self.dropout, self.causal, self.fused, name=f"block_{block}")(x, train)
         x = x.reshape(*tokens.shape, self.dim)
         self.sow("intermediates", "features", x)
         return _dense(self.vocabulary, "head", use_bias=False)(x) * self.dim**-0.5

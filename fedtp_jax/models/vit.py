@@ -22,6 +22,7 @@ class Attention(nn.Module):
     heads: int
     dim_head: int
     dropout: float
+    fused: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
@@ -31,7 +32,8 @@ class Attention(nn.Module):
             rows = dense(inner, dim, name, use_bias=False)(x)
             return rows.reshape(-1, self.tokens, self.heads, self.dim_head)
 
-        mixed, weights = attend(project("query"), project("key"), project("value"))
+        fused = self.fused and not self.is_initializing()  # which is in float32
+        mixed, weights = attend(project("query"), project("key"), project("value"), fused=fused)
         self.sow("intermediates", "attention", weights)  # in training nobody asks, and XLA drops them
         mixed = mixed.reshape(-1, inner)
         if self.heads == 1 and self.dim_head == dim:
@@ -61,17 +63,19 @@ class Block(nn.Module):
     dim_head: int
     mlp_dim: int
     dropout: float
+    fused: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
-        attention = Attention(self.tokens, self.heads, self.dim_head, self.dropout, name="attention")
+        sizes = self.tokens, self.heads, self.dim_head
+        attention = Attention(*sizes, self.dropout, self.fused, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
         x = x + attention(nn.LayerNorm(EPSILON, name="attention_norm")(x), train)
         return x + mlp(nn.LayerNorm(EPSILON, name="mlp_norm")(x), train)
 
 
 class Vit(nn.Module):
-    """Images [B, H, W, C] -> logits [B, num_classes]."""
+    """Images [B, H, W, C] -> logits [B, num_classes]. `fused`: attention as one kernel of a GPU."""
 
     num_classes: int
     patch_size: int = 4
@@ -81,6 +85,7 @@ class Vit(nn.Module):
     dim_head: int = 64
     mlp_dim: int = 256
     dropout: float = 0.1
+    fused: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
@@ -91,11 +96,9 @@ class Vit(nn.Module):
         x = jnp.concatenate([jnp.broadcast_to(token, (len(x), 1, self.dim)), x], axis=1)
         x = x + self.param("position_embedding", unit, (1, x.shape[1], self.dim))
         x, tokens = Dropout(self.dropout)(x, train).reshape(-1, self.dim), x.shape[1]
+        sizes = tokens, self.heads, self.dim_head, self.mlp_dim
         for block in range(self.depth):
-            layer = Block(
-                tokens, self.heads, self.dim_head, self.mlp_dim, self.dropout, name=f"block_{block}"
-            )
-            x = layer(x, train)
+            x = Block(*sizes, self.dropout, self.fused, name=f"block_{block}")(x, train)
         features = x.reshape(-1, tokens, self.dim)[:, 0]
         self.sow("intermediates", "features", features)
         return dense(self.num_classes, self.dim, "head")(nn.LayerNorm(EPSILON, name="head_norm")(features))
