@@ -16,26 +16,28 @@ def attend(
     value: jax.Array,
     causal: bool = False,
     factors: jax.Array | None = None,
-    fused: bool = False,
+    fused: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """softmax(q k^T / sqrt(F)) v of [B, S, A, F] queries, keys and values; and the softmax's weights.
 
     With `causal` position s sees positions up to s. `factors` [B, A, S, S], a dropout's, multiply the weights
-    in the product. `fused`: by `fused_attend`, which has no factors: with some it is as without.
+    in the product. With `fused`, and without factors, `fused_attend` does it for so many of the S tokens, and
+    the weights are [B, A, fused, fused].
 
     Returns:
       (values mixed, heads joined [B, S, A * F]; weights [B, A, S, S]).
     """
     b, s, a, f = query.shape
-    mixed = fused_attend(query, key, value, causal) if fused and factors is None else None
+    if fused is not None:
+        mixed = fused_attend(query, key, value, fused, causal)
     # queries are scaled, not scores, which are more
-    query, key, value = (_heads_first(x) for x in (query * f**-0.5, key, value))
-    if mixed is None:
+    query, key, value = (_heads_first(x[:, :fused]) for x in (query * f**-0.5, key, value))
+    if fused is None:
         factors = None if factors is None else factors.reshape(b * a, s, s)
         mixed = _attend(causal, query, key, value, factors).reshape(b, a, s, f).swapaxes(1, 2)
     # for who asks: XLA drops what nobody reads, and computes once what is computed twice
     weights = _weights(causal, query, key)
-    return mixed.reshape(b, s, a * f), weights.reshape(b, a, s, s)
+    return mixed.reshape(b, s, a * f), weights.reshape(b, a, *weights.shape[1:])
 
 
 def _heads_first(x: jax.Array) -> jax.Array:

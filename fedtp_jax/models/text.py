@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedtp_jax.models.attention import attend
+from fedtp_jax.models.fused_attention import even, with_length
 from fedtp_jax.models.layers import Dense, Dropout, uniform_fan_in
 
 EPSILON = 1e-6  # of every LayerNorm
@@ -35,19 +36,22 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
-        inner = self.heads * self.dim_head
+        dim, inner = x.shape[-1], self.heads * self.dim_head
+        each = jnp.ones((len(x) // self.tokens, self.heads, self.tokens, self.tokens), x.dtype)
+        factors = Dropout(self.dropout)(each, train) if train and self.dropout else None
+        can_be = factors is None and not self.is_initializing()  # which is in float32
+        fused = self.tokens if self.fused and can_be else None
+        length = even(self.tokens) if fused else self.tokens
+        x = with_length(x, self.tokens, length)
 
         def project(name: str) -> jax.Array:
             rows = _dense(inner, name, use_bias=False)(x)
-            return rows.reshape(-1, self.tokens, self.heads, self.dim_head)
+            return rows.reshape(-1, length, self.heads, self.dim_head)
 
-        each = jnp.ones((len(x) // self.tokens, self.heads, self.tokens, self.tokens), x.dtype)
-        factors = Dropout(self.dropout)(each, train) if train and self.dropout else None
         projected = project("query"), project("key"), project("value")
-        fused = self.fused and not self.is_initializing()  # which is in float32
         mixed, _ = attend(*projected, self.causal, factors, fused)
-        mixed = mixed.reshape(-1, inner)
-        return Dropout(self.dropout)(_dense(x.shape[-1], "out", use_bias=False)(mixed), train)
+        out = _dense(dim, "out", use_bias=False)(mixed.reshape(-1, inner))
+        return Dropout(self.dropout)(with_length(out, length, self.tokens), train)
 
 
 class Mlp(nn.Module):

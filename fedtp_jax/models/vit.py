@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fedtp_jax.models.attention import attend
+from fedtp_jax.models.fused_attention import even, with_length
 from fedtp_jax.models.layers import Dropout, dense, gelu
 
 EPSILON = 1e-5  # of every LayerNorm
@@ -27,18 +28,21 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         dim, inner = x.shape[-1], self.heads * self.dim_head
+        fused = self.tokens if self.fused and not self.is_initializing() else None  # which is in float32
+        length = even(self.tokens) if fused else self.tokens
+        x = with_length(x, self.tokens, length)
 
         def project(name: str) -> jax.Array:
             rows = dense(inner, dim, name, use_bias=False)(x)
-            return rows.reshape(-1, self.tokens, self.heads, self.dim_head)
+            return rows.reshape(-1, length, self.heads, self.dim_head)
 
-        fused = self.fused and not self.is_initializing()  # which is in float32
         mixed, weights = attend(project("query"), project("key"), project("value"), fused=fused)
         self.sow("intermediates", "attention", weights)  # in training nobody asks, and XLA drops them
         mixed = mixed.reshape(-1, inner)
         if self.heads == 1 and self.dim_head == dim:
-            return mixed  # as the authors' code: nothing to project
-        return Dropout(self.dropout)(dense(dim, inner, "out")(mixed), train)
+            return with_length(mixed, length, self.tokens)  # as the authors' code: nothing to project
+        out = with_length(dense(dim, inner, "out")(mixed), length, self.tokens)
+        return Dropout(self.dropout)(out, train)
 
 
 class Mlp(nn.Module):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_models import example, some_variables
+from test_models import some_variables
 
 from fedtp_jax import UserError, config
 from fedtp_jax.models import attention, fused_attention, make_model
@@ -22,9 +22,9 @@ def anywhere(monkeypatch):
     """The kernel by operations that any device has; how often it was asked for."""
     asked = []
 
-    def by_xla(*heads):
-        asked.append(heads[0].shape)
-        return fused_attention.fused_attend(*heads, implementation="xla")
+    def by_xla(query, *others):
+        asked.append(query.shape)
+        return fused_attention.fused_attend(query, *others, implementation="xla")
 
     monkeypatch.setattr(attention, "fused_attend", by_xla)
     return asked
@@ -33,45 +33,63 @@ def anywhere(monkeypatch):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("length", [5, 6])
 def test_it_is_the_plain_form(anywhere, length, causal):
-    rng = np.random.default_rng(length)
-    heads = [rng.normal(size=(LANES, B, length, A, F)).astype(np.float32) for _ in range(3)]
+    """Whatever stands where the tokens end."""
+    rng, room = np.random.default_rng(length), fused_attention.even(length)
+    heads = [rng.normal(size=(LANES, B, room, A, F)).astype(np.float32) for _ in range(3)]
 
     @functools.partial(jax.jit, static_argnums=0)
     def values_and_gradients(fused, *heads):
-        attend = jax.vmap(lambda q, k, v: attention.attend(q, k, v, causal, fused=fused))
-        values, back = jax.vjp(attend, *heads)
+        def attend(*heads):
+            heads = heads if fused else [x[:, :length] for x in heads]
+            mixed, weights = attention.attend(*heads, causal, fused=length if fused else None)
+            return mixed[:, :length], weights
+
+        values, back = jax.vjp(jax.vmap(attend), *heads)
         return values, back(jax.tree.map(lambda y: jnp.cos(7 * y), values))
 
     found = [values_and_gradients(fused, *heads) for fused in (False, True)]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6), *found)
-    assert anywhere == [(B, length, A, F)]
+    assert anywhere == [(B, room, A, F)]
+
+
+def cases(*lengths):
+    """(settings, inputs) of models whose attention has so many tokens."""
+    small = {"dim": 8, "depth": 1, "heads": 2, "dim_head": 8, "mlp_dim": 8}
+    rng = np.random.default_rng(0)
+    yield config.Vit(patch_size=8, dropout=0.1, **small), rng.normal(size=(B, 16, 16, 3)).astype(np.float32)
+    for length in lengths:
+        yield config.Transformer(dropout=0.0, **small), rng.integers(0, 20, (B, length), np.int32)
+
+
+@pytest.mark.parametrize(("settings", "x"), [*cases(6, 7)])
+def test_models_train_as_with_the_plain_form(anywhere, settings, x):
+    is_text = isinstance(settings, config.Transformer)
+    models = [make_model(settings, x.shape[1:], 20, is_text, fused=fused) for fused in (False, True)]
+    variables = some_variables(models[0], x)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def loss_and_gradients(model, variables):
+        def loss(variables):
+            logits, sown = model.apply(
+                variables, x, train=True, rngs={"dropout": jax.random.key(1)}, mutable=["intermediates"]
+            )
+            return jnp.sum(jnp.cos(logits)), sown
+
+        return jax.value_and_grad(loss, has_aux=True)(variables)
+
+    found = [loss_and_gradients(model, variables) for model in models]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *found)
+    tokens = 5 if not is_text else x.shape[1]
+    assert anywhere == [(B, fused_attention.even(tokens), 2, 8)] * settings.depth
 
 
 def test_weights_that_drop_out_have_the_plain_form(anywhere):
-    x, factors = jnp.ones((B, 5, A, F)), jnp.ones((B, A, 5, 5))
-    attention.attend(x, x, x, False, factors, fused=True)
-    assert not anywhere
-
-
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        (config.Vit(patch_size=8, dim=8, depth=2, heads=2, dim_head=8, mlp_dim=8), "vit"),
-        (config.Transformer(dim=8, depth=2, heads=2, dim_head=8, mlp_dim=8), "transformer"),
-    ],
-)
-def test_models_have_it(anywhere, settings, name):
-    x = example(name)
-    plain, fused = (
-        make_model(settings, x.shape[1:], 20, name == "transformer", fused=fused) for fused in (False, True)
-    )
-    variables = some_variables(plain, x)
-    found = [
-        jax.jit(functools.partial(model.apply, mutable=["intermediates"]))(variables, x)
-        for model in (plain, fused)
-    ]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *found)
-    assert len(anywhere) == settings.depth
+    settings = config.Transformer(dim=8, depth=1, heads=2, dim_head=8, mlp_dim=8)
+    model, x = make_model(settings, (6,), 20, is_text=True, fused=True), jnp.zeros((B, 6), jnp.int32)
+    for train in (True, False):
+        apply = functools.partial(model.apply, train=train, rngs={"dropout": jax.random.key(1)})
+        jax.eval_shape(apply, some_variables(model, x), x)
+        assert len(anywhere) == (0 if train else settings.depth)
 
 
 def mesh_of(**facts):
