@@ -107,6 +107,7 @@ engine.devices=0
 engine.devices=64
 engine.lanes=many
 engine.precision=float64
+engine.attention=flash
 checkpoint.keep=0
 """
 
@@ -116,6 +117,7 @@ training.held_out=4
 training.local_steps=5 training.local_epochs=2
 training.participation.minimum=4
 training.participation.over_selection=2.5
+engine.attention=fused
 'partition={name: file}'
 data.name=npz
 data=arrays

@@ -39,7 +39,7 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """How the work is laid onto devices; beside `precision` no field changes more than summation order."""
+    """How the work is laid onto devices; the last two change more than summation order."""
 
     devices: int | Literal["auto"] = option("auto", "devices to use; auto: all (on CPU one per core)", ge=1)
     lanes: int | Literal["auto"] = option(
@@ -65,6 +65,11 @@ class Engine:
         "float32",
         "of the model's matrix products and activations; parameters, optimizers, means, softmax and loss are "
         "float32 always",
+    )
+    attention: Literal["auto", "xla", "fused"] = option(
+        "auto",
+        "of vit and transformer; fused: one kernel of cuDNN, on NVIDIA GPUs in bfloat16; auto: fused if it "
+        "can be, else xla",
     )
 
 

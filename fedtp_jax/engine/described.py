@@ -1,5 +1,6 @@
 """The workbench of devices that are only described: programs are compiled for them, and never run."""
 
+import importlib
 import os
 from concurrent.futures import Future
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.mesh import AXIS
 from fedtp_jax.engine.programs import Programs, compile_lowered
-from fedtp_jax.engine.targets import MOST_DEVICES, TARGETS, WITHOUT_TRITON, Target, check_installed
+from fedtp_jax.engine.targets import CUDNN, MOST_DEVICES, TARGETS, WITHOUT_TRITON, Target, check_installed
 from fedtp_jax.engine.workbench import USED, Workbench
 from fedtp_jax.partitions.partition import Partition
 
@@ -55,6 +56,9 @@ def open_target(name: str, devices: int) -> Mesh:
         size = min(size for size in target.topology if size >= devices)
         described = topologies.get_topology_desc(target.topology[size], "tpu")
     else:
+        # JAX asks it of the library itself, which is as large as all that compiling takes
+        versions: Any = importlib.import_module("jax_cuda13_plugin._versions")
+        versions.cudnn_get_version = lambda: CUDNN[0] * 10_000 + CUDNN[1] * 100 + CUDNN[2]
         described = topologies.get_topology_desc(
             "", "cuda", target_config=target.spec, topology=f"1x1x{devices}"
         )

@@ -36,6 +36,8 @@ def products(jaxpr: Any) -> int:
             total += 2 * math.prod(step.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
         elif name == "conv_general_dilated":
             total += _of_convolution(step)
+        elif name.startswith("dot_product_attention"):
+            total += _of_fused_attention(step)
         elif name == "cond":
             total += min(map(products, given["branches"]))
         elif name == "while":
@@ -61,6 +63,12 @@ def _of_convolution(equation: Any) -> int:
         pairs *= int(inside.sum())
     examples, features = (out[axis] for axis in numbers.out_spec[:2])
     return 2 * examples * features * kernel[numbers.rhs_spec[1]] * pairs
+
+
+def _of_fused_attention(equation: Any) -> int:
+    """Of cuDNN's kernel: two products, and five in its gradient, which makes the scores again."""
+    b, s, a, f = equation.invars[0].aval.shape
+    return (5 if "bwd" in equation.primitive.name else 2) * 2 * b * a * s * s * f
 
 
 def _loops(jaxpr: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from fedtp_jax.core.errors import UserError
 GIB = 2.0**30
 PREALLOCATED = 0.75  # of a GPU's memory: what JAX takes unless XLA_PYTHON_CLIENT_MEM_FRACTION says another
 MOST_DEVICES = 8
+CUDNN = 9, 28, 1  # the version that programs for GPUs are compiled for
 
 
 class Target(NamedTuple):
@@ -78,7 +79,7 @@ gpu_device_info {{
   cuda_compute_capability {{ major: {major} }}
 }}
 platform_name: "CUDA"
-dnn_version_info {{ major: 9 minor: 28 patch: 1 }}
+dnn_version_info {{ major: {CUDNN[0]} minor: {CUDNN[1]} patch: {CUDNN[2]} }}
 runtime_version {{ major: 13 minor: 0 patch: 0 }}
 device_description_str: "{title}"
 """

@@ -21,18 +21,26 @@ IMAGE_MODELS = (config.Vit, config.Cnn, config.CnnBn)
 
 
 def make_model(
-    settings: Any, input_shape: tuple[int, ...], num_classes: int, is_text: bool = False, causal: bool = True
+    settings: Any,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    is_text: bool = False,
+    causal: bool = True,
+    fused: bool = False,
 ) -> Any:
     """The module that `settings`, the configuration's model section, describes; inputs [B, *input_shape].
 
     The user's own module is taken as it is. For text `num_classes` is the size of the vocabulary, and
-    `causal=False` is the Transformer as published, in which every position sees the whole window.
+    `causal=False` is the Transformer as published, in which every position sees the whole window. `fused`:
+    attention, where there is one, is one kernel of a GPU.
     """
     if isinstance(settings, config.Own):
         return settings.value
     _check_inputs(settings, input_shape, is_text)
     model = _FACTORIES[type(settings)](settings, input_shape, num_classes)
-    return model.clone(causal=causal) if isinstance(model, Transformer) else model
+    if isinstance(model, Transformer):
+        return model.clone(causal=causal, fused=fused)
+    return model.clone(fused=fused) if isinstance(model, Vit) else model
 
 
 def _check_inputs(settings: Any, input_shape: tuple[int, ...], is_text: bool) -> None:

@@ -1,4 +1,4 @@
-"""Softmax attention with a gradient written by hand."""
+"""Softmax attention: with a gradient written by hand, or as one kernel of a GPU."""
 
 import functools
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fedtp_jax.models.fused_attention import fused_attend
 from fedtp_jax.models.products import turned
 
 
@@ -15,23 +16,28 @@ def attend(
     value: jax.Array,
     causal: bool = False,
     factors: jax.Array | None = None,
+    fused: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """softmax(q k^T / sqrt(F)) v of [B, S, A, F] queries, keys and values; and the softmax's weights.
 
     With `causal` position s sees positions up to s. `factors` [B, A, S, S], a dropout's, multiply the weights
-    in the product.
+    in the product. With `fused`, and without factors, `fused_attend` does it for so many of the S tokens, and
+    the weights are [B, A, fused, fused].
 
     Returns:
       (values mixed, heads joined [B, S, A * F]; weights [B, A, S, S]).
     """
     b, s, a, f = query.shape
+    if fused is not None:
+        mixed = fused_attend(query, key, value, fused, causal)
     # queries are scaled, not scores, which are more
-    query, key, value = (_heads_first(x) for x in (query * f**-0.5, key, value))
-    factors = None if factors is None else factors.reshape(b * a, s, s)
-    mixed = _attend(causal, query, key, value, factors).reshape(b, a, s, f).swapaxes(1, 2)
+    query, key, value = (_heads_first(x[:, :fused]) for x in (query * f**-0.5, key, value))
+    if fused is None:
+        factors = None if factors is None else factors.reshape(b * a, s, s)
+        mixed = _attend(causal, query, key, value, factors).reshape(b, a, s, f).swapaxes(1, 2)
     # for who asks: XLA drops what nobody reads, and computes once what is computed twice
     weights = _weights(causal, query, key)
-    return mixed.reshape(b, s, a * f), weights.reshape(b, a, s, s)
+    return mixed.reshape(b, s, a * f), weights.reshape(b, a, *weights.shape[1:])
 
 
 def _heads_first(x: jax.Array) -> jax.Array:

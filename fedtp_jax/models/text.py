@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedtp_jax.models.attention import attend
+from fedtp_jax.models.fused_attention import even, with_length
 from fedtp_jax.models.layers import Dense, Dropout, uniform_fan_in
 
 EPSILON = 1e-6  # of every LayerNorm
@@ -31,20 +32,26 @@ class Attention(nn.Module):
     dim_head: int
     dropout: float
     causal: bool
+    fused: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
-        inner = self.heads * self.dim_head
+        dim, inner = x.shape[-1], self.heads * self.dim_head
+        each = jnp.ones((len(x) // self.tokens, self.heads, self.tokens, self.tokens), x.dtype)
+        factors = Dropout(self.dropout)(each, train) if train and self.dropout else None
+        can_be = factors is None and not self.is_initializing()  # which is in float32
+        fused = self.tokens if self.fused and can_be else None
+        length = even(self.tokens) if fused else self.tokens
+        x = with_length(x, self.tokens, length)
 
         def project(name: str) -> jax.Array:
             rows = _dense(inner, name, use_bias=False)(x)
-            return rows.reshape(-1, self.tokens, self.heads, self.dim_head)
+            return rows.reshape(-1, length, self.heads, self.dim_head)
 
-        each = jnp.ones((len(x) // self.tokens, self.heads, self.tokens, self.tokens), x.dtype)
-        factors = Dropout(self.dropout)(each, train) if train and self.dropout else None
-        mixed, _ = attend(project("query"), project("key"), project("value"), self.causal, factors)
-        mixed = mixed.reshape(-1, inner)
-        return Dropout(self.dropout)(_dense(x.shape[-1], "out", use_bias=False)(mixed), train)
+        projected = project("query"), project("key"), project("value")
+        mixed, _ = attend(*projected, self.causal, factors, fused)
+        out = _dense(dim, "out", use_bias=False)(mixed.reshape(-1, inner))
+        return Dropout(self.dropout)(with_length(out, length, self.tokens), train)
 
 
 class Mlp(nn.Module):
@@ -69,11 +76,12 @@ class Block(nn.Module):
     mlp_dim: int
     dropout: float
     causal: bool
+    fused: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         sizes = self.tokens, self.heads, self.dim_head
-        attention = Attention(*sizes, self.dropout, self.causal, name="attention")
+        attention = Attention(*sizes, self.dropout, self.causal, self.fused, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
         x = nn.LayerNorm(EPSILON, name="attention_norm")(x + attention(x, train))
         return nn.LayerNorm(EPSILON, name="mlp_norm")(x + mlp(x, train))
@@ -83,7 +91,7 @@ class Transformer(nn.Module):
     """Tokens [B, T] -> logits [B, T, vocabulary] of the characters that follow each position.
 
     With `causal` a position sees itself and the past. Without, as in the authors' code, it also sees the
-    very characters that it is to predict.
+    very characters that it is to predict. `fused`: attention as one kernel of a GPU, unless weights drop out.
     """
 
     vocabulary: int
@@ -94,6 +102,7 @@ class Transformer(nn.Module):
     mlp_dim: int = 256
     dropout: float = 0.1
     causal: bool = True
+    fused: bool = False
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
@@ -104,7 +113,7 @@ class Transformer(nn.Module):
         x = nn.LayerNorm(EPSILON, name="embedding_norm")(x)
         sizes = tokens.shape[1], self.heads, self.dim_head, self.mlp_dim
         for block in range(self.depth):
-            x = Block(*sizes, self.dropout, self.causal, name=f"block_{block}")(x, train)
+            x = Block(*sizes, self.dropout, self.causal, self.fused, name=f"block_{block}")(x, train)
         x = x.reshape(*tokens.shape, self.dim)
         self.sow("intermediates", "features", x)
         return _dense(self.vocabulary, "head", use_bias=False)(x) * self.dim**-0.5

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fedtp_jax.models.attention import attend
+from fedtp_jax.models.fused_attention import even, with_length
 from fedtp_jax.models.layers import Dropout, dense, gelu
 
 EPSILON = 1e-5  # of every LayerNorm
@@ -22,21 +23,26 @@ class Attention(nn.Module):
     heads: int
     dim_head: int
     dropout: float
+    fused: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         dim, inner = x.shape[-1], self.heads * self.dim_head
+        fused = self.tokens if self.fused and not self.is_initializing() else None  # which is in float32
+        length = even(self.tokens) if fused else self.tokens
+        x = with_length(x, self.tokens, length)
 
         def project(name: str) -> jax.Array:
             rows = dense(inner, dim, name, use_bias=False)(x)
-            return rows.reshape(-1, self.tokens, self.heads, self.dim_head)
+            return rows.reshape(-1, length, self.heads, self.dim_head)
 
-        mixed, weights = attend(project("query"), project("key"), project("value"))
+        mixed, weights = attend(project("query"), project("key"), project("value"), fused=fused)
         self.sow("intermediates", "attention", weights)  # in training nobody asks, and XLA drops them
         mixed = mixed.reshape(-1, inner)
         if self.heads == 1 and self.dim_head == dim:
-            return mixed  # as the authors' code: nothing to project
-        return Dropout(self.dropout)(dense(dim, inner, "out")(mixed), train)
+            return with_length(mixed, length, self.tokens)  # as the authors' code: nothing to project
+        out = with_length(dense(dim, inner, "out")(mixed), length, self.tokens)
+        return Dropout(self.dropout)(out, train)
 
 
 class Mlp(nn.Module):
@@ -61,17 +67,19 @@ class Block(nn.Module):
     dim_head: int
     mlp_dim: int
     dropout: float
+    fused: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
-        attention = Attention(self.tokens, self.heads, self.dim_head, self.dropout, name="attention")
+        sizes = self.tokens, self.heads, self.dim_head
+        attention = Attention(*sizes, self.dropout, self.fused, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
         x = x + attention(nn.LayerNorm(EPSILON, name="attention_norm")(x), train)
         return x + mlp(nn.LayerNorm(EPSILON, name="mlp_norm")(x), train)
 
 
 class Vit(nn.Module):
-    """Images [B, H, W, C] -> logits [B, num_classes]."""
+    """Images [B, H, W, C] -> logits [B, num_classes]. `fused`: attention as one kernel of a GPU."""
 
     num_classes: int
     patch_size: int = 4
@@ -81,6 +89,7 @@ class Vit(nn.Module):
     dim_head: int = 64
     mlp_dim: int = 256
     dropout: float = 0.1
+    fused: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
@@ -91,11 +100,9 @@ class Vit(nn.Module):
         x = jnp.concatenate([jnp.broadcast_to(token, (len(x), 1, self.dim)), x], axis=1)
         x = x + self.param("position_embedding", unit, (1, x.shape[1], self.dim))
         x, tokens = Dropout(self.dropout)(x, train).reshape(-1, self.dim), x.shape[1]
+        sizes = tokens, self.heads, self.dim_head, self.mlp_dim
         for block in range(self.depth):
-            layer = Block(
-                tokens, self.heads, self.dim_head, self.mlp_dim, self.dropout, name=f"block_{block}"
-            )
-            x = layer(x, train)
+            x = Block(*sizes, self.dropout, self.fused, name=f"block_{block}")(x, train)
         features = x.reshape(-1, tokens, self.dim)[:, 0]
         self.sow("intermediates", "features", features)
         return dense(self.num_classes, self.dim, "head")(nn.LayerNorm(EPSILON, name="head_norm")(features))

@@ -82,11 +82,16 @@ class DataSpec:
     def is_text(self) -> bool:
         return self.dtype == TEXT
 
-    def build(self, config: SimulationConfig, check: bool = False) -> tuple[Task, Method]:
-        """(task, method) of `config` for this data; `check` a model of the user's own, before a run."""
+    def build(
+        self, config: SimulationConfig, check: bool = False, fused: bool = False
+    ) -> tuple[Task, Method]:
+        """(task, method) of `config` for this data.
+
+        `check`: a model of the user's own, before a run. `fused`: with the attention of a run on GPUs.
+        """
         causal = config.compat != "reference"
         task = Task(
-            make_model(config.model, self.input_shape, self.num_classes, self.is_text, causal),
+            make_model(config.model, self.input_shape, self.num_classes, self.is_text, causal, fused),
             jax.ShapeDtypeStruct((1, *self.input_shape), jnp.int32 if self.is_text else jnp.float32),
             self.num_classes,
             self.num_clients,

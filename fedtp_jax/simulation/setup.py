@@ -16,6 +16,7 @@ from fedtp_jax.engine.schedule import common_layout
 from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.attention_form import is_fused, why_not_fused
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.participation import trace_of
 from fedtp_jax.simulation.rounds import BenchMaker, Simulator
@@ -43,9 +44,10 @@ def set_up(
     partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
-    task, method = spec.build(config, check=True)
+    task, method = spec.build(config, check=True, fused=is_fused(config, mesh))
     simulator = Simulator(config, task, method, data, partition, mesh, share_with, make_bench)
-    for line in settings_without_effect(config, task, partition, simulator.participation.clients):
+    clients, unfused = simulator.participation.clients, why_not_fused(config, mesh)
+    for line in settings_without_effect(config, task, partition, clients, unfused):
         warnings.warn(line, stacklevel=5)
     return spec, simulator
 

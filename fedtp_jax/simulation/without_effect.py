@@ -22,13 +22,18 @@ from fedtp_jax.partitions.partition import Partition
 
 
 def settings_without_effect(
-    settings: SimulationConfig, task: Task, partition: Partition, clients: np.ndarray
+    settings: SimulationConfig, task: Task, partition: Partition, clients: np.ndarray, unfused: str = ""
 ) -> list[str]:
-    """A line for each setting that was given and has no effect in this run, in which `clients` take part."""
+    """A line for each setting that was given and has no effect in this run, in which `clients` take part.
+
+    `unfused`: why attention could not be fused anyway, or "".
+    """
     tested = int((partition.test.sizes[clients] > 0).sum())
     reasons = _evaluation(settings, tested, partition.noise is not None)
     reasons |= _participation(settings) | _training(settings)
     reasons |= _method(settings, task)
+    if unfused:
+        reasons["engine.attention"] = f"attention is xla's anyway: {unfused}"
     if isinstance(settings.partition, IidLabel100):
         reasons["partition.seed"] = "the authors' recipe seeds itself"
     return [

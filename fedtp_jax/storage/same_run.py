@@ -70,7 +70,8 @@ def check_config(meta: Mapping[str, Any], config: SimulationConfig, path: Path) 
 
     Files may lie elsewhere now: what is in them is told by their fingerprints.
     """
-    there, here = flat(meta["config"]), flat(to_dict(config))
+    # version 0.1.0 had no such field
+    there, here = {"engine.attention": "auto"} | flat(meta["config"]), flat(to_dict(config))
     parts = [field.removesuffix(OF) for field in here if field.endswith(OF) and field in there]
     found = [*_settings_changed(there, here, parts), *_parts_changed(there, here, parts, path)]
     if found:

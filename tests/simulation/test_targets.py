@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -86,6 +87,34 @@ def test_a_run_compiled_for_a_gpu(tmp_path, lanes):
     assert figures["works"]
     assert sorted(program["name"] for program in figures["programs"]) == SIX
     assert figures["training"]["lanes"] == lanes
+
+
+TRAIN = f"""
+import functools
+import numpy as np
+from fedtp_jax import from_arrays, load_config
+from fedtp_jax.engine import described, targets
+from fedtp_jax.simulation.setup import set_up
+
+described.prepare_process("h200")
+data = from_arrays(np.zeros((6000, 32, 32, 3), np.uint8), np.arange(6000) % 10)
+config = load_config("{ROOT}/configs/paper/cifar10.yaml", ["engine.precision=bfloat16", "engine.lanes=5"])
+make_bench = functools.partial(described.DescribedBench, target=targets.TARGETS["h200"])
+_, simulator = set_up(config, data, None, described.open_target("h200", 1), make_bench)
+simulator.compile()
+print(simulator.bench.programs.by_name["train"].compiled.result().as_text())
+"""
+
+
+@gpu
+@pytest.mark.slow
+def test_the_papers_transformer_attends_by_one_kernel_of_cudnn():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", TRAIN], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for kernel in ("__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward"):
+        assert done.stdout.count(f'custom_call_target="{kernel}"') == 6  # blocks
+    assert not re.search(r"\[(\d+,)+6[56],6[56]\]", done.stdout)  # scores of tokens for tokens
 
 
 @pytest.mark.parametrize(
