@@ -22,6 +22,7 @@ from fedtp_jax.evaluation.evaluate import Evaluator, evaluated_clients
 from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import Method, State, Upload
 from fedtp_jax.learning.optimizers import learning_rate_factor
+from fedtp_jax.learning.sharded import server_shardings, sharded
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
@@ -57,7 +58,8 @@ class Simulator:
         share_with: "Simulator | None" = None,
         make_bench: BenchMaker = Workbench,
     ) -> None:
-        self.config, self.task, self.method, self.partition = config, task, method, partition
+        self.config, self.task, self.partition = config, task, partition
+        self.method = sharded(method, mesh)
         self.bench: Workbench = (
             share_with.bench.for_partition(config, partition)
             if share_with
@@ -65,6 +67,8 @@ class Simulator:
         )
         self.programs = self.bench.programs
         self.initial = InitialState(method, partition.num_clients, config.seed, self.programs)
+        self._shardings = server_shardings(mesh, self.initial.server)
+        self._server_shapes = self.bench.abstract(self.initial.server, self._shardings)
         self.participation = Participation(config, partition)
         self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
@@ -95,7 +99,7 @@ class Simulator:
             lambda server, rows: method.variables(server._replace(rows=rows)),
             method.predict,
             self.evaluated,
-            self.initial.server,
+            self._server_shapes,
             self.initial.own_row,
             lambda: self.task.feature_size("evaluation.knn"),
             like=like,
@@ -106,8 +110,9 @@ class Simulator:
 
     def _shapes(self, layout: Layout) -> tuple[Any, ...]:
         """The arguments of `_train_wave`, abstract as far as they are not known in advance."""
-        bench, server = self.bench, self.bench.abstract(self.initial.server)
-        totals = bench.abstract(jax.eval_shape(self._zero_totals, server))
+        bench, server = self.bench, self._server_shapes
+        upload, generator = jax.eval_shape(self._zero_totals, server)
+        totals = bench.abstract(upload), bench.abstract(generator, self._shardings.generator)
         rows = tree.rows_like(self.initial.own_row, layout.devices * layout.slots)
         wave = bench.abstract_wave(layout, self._classes)
         return server, bench.abstract_rows(rows), totals, wave, bench.examples, jax.random.key(0)
@@ -132,7 +137,12 @@ class Simulator:
 
     def place(self, state: State) -> State:
         """The state with the server's part on the devices, as the programs expect it."""
-        return self.bench.replicate(_server(state))._replace(rows=state.rows)
+        return self.bench.put(self._shardings, _server(state))._replace(rows=state.rows)
+
+    def fetch(self, state: State) -> State:
+        """The inverse of `place`, by all processes together: of several each holds parts of the state."""
+        fetched = jax.tree.map(lambda leaf: self.bench.fetch(leaf)(), _server(state))
+        return fetched._replace(rows=state.rows)
 
     # ----------------------------------------------------------------------------------- preparation
 
@@ -250,7 +260,8 @@ class Simulator:
 
     def _zero_totals(self, server: State) -> tuple[Upload, Any]:
         upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), jnp.zeros(()))
-        return upload, jax.tree.map(jnp.zeros_like, server.generator)
+        generator = jax.tree.map(jnp.zeros_like, server.generator)
+        return upload, jax.lax.with_sharding_constraint(generator, self._shardings.generator)
 
     # ---------------------------------------------------------------------------------------- evaluation
 
