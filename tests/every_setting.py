@@ -30,7 +30,7 @@ from fedtp_jax.simulation.without_effect import settings_without_effect
 
 TABLE = Path(__file__).with_suffix(".md")
 NEVER = {  # how a run is laid out and kept, what the headline is a mean of, where files lie
-    *("engine.devices", "engine.lanes", "engine.wave_size", "engine.rows"),
+    *("engine.devices", "engine.lanes", "engine.simulations", "engine.wave_size", "engine.rows"),
     *("checkpoint.every", "checkpoint.keep", "evaluation.batch_size", "evaluation.last"),
     *("data.directory", "data.file", "partition.file", "training.participation.trace"),
 }

@@ -151,15 +151,19 @@ class Workbench:
         """Arrays or their shapes [D * C, ...] -> shapes and placement by device."""
         return _abstract(self.per_device, rows)
 
-    def abstract(self, arrays: Any) -> Any:
-        """Arrays or their shapes -> shapes and placement of copies on every device."""
-        return _abstract(self.replicated, arrays)
+    def abstract(self, arrays: Any, shardings: Any = None) -> Any:
+        """Arrays or their shapes -> shapes and placement: as `shardings` say, or copies on every device."""
+        return jax.tree.map(_abstract, shardings or jax.tree.map(lambda _: self.replicated, arrays), arrays)
 
     # ------------------------------------------------------------------------------------------- running
 
     def replicate(self, arrays: Any) -> Any:
         """Copies of host arrays on every device."""
         return _put(self.replicated, arrays)
+
+    def put(self, shardings: Any, arrays: Any) -> Any:
+        """Host arrays on the devices, each as its sharding says."""
+        return jax.tree.map(_put, shardings, arrays)
 
     def put_alone(self, array: np.ndarray) -> Any:
         """A host array on one device, where JAX puts what nobody has placed."""

@@ -67,7 +67,7 @@ class Evaluator:
       variables: (server, rows [K, ...]) -> (shared, rows): what clients run.
       predict: (leaves, inputs) -> Output.
       clients: [K] ids of those to evaluate; those without test examples are left out.
-      server: what `variables` takes first, or its shapes.
+      server: what `variables` takes first, or its shapes and placement.
       row: {path: shape and dtype} of one client's row.
       feature_size: F, asked only where nearest neighbours take part.
       program: name of the compiled program; what has the same name and shapes must do the same.
@@ -200,7 +200,7 @@ class Evaluator:
 
     def _shapes(self, layout: Layout) -> tuple[Any, ...]:
         """The arguments of `_wave`, abstract as far as they are not known in advance."""
-        bench, server = self.bench, self.bench.abstract(self._server)
+        bench, server = self.bench, self._server
         rows = bench.abstract_rows(tree.rows_like(self._row, layout.devices * layout.slots))
         return server, rows, bench.abstract_wave(layout), bench.examples, jax.random.key(0)
 

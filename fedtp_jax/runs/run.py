@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import pandas as pd
 
@@ -193,8 +192,10 @@ class Run:
         return row
 
     def _save(self, round: int) -> None:
-        if self.store:
-            self.store.save(round, self.state, self.window)
+        if self.store or hosts.count() > 1:
+            state = self.simulator.fetch(self.state)
+            if self.store:
+                self.store.save(round, state, self.window)
 
     def _end(self, round: int) -> None:
         """Save this round, and that it is the last, though more were planned."""
@@ -236,7 +237,7 @@ class Run:
             config=self.config,
             history=numbers_table(self.rows),
             clients=self._clients(),
-            state=jax.device_get(self.state._replace(rows={}))._replace(rows=self.state.rows),
+            state=self.simulator.fetch(self.state),
             partition=self.partition,
             data_spec=self.spec,
             compiled={"programs": programs.count, "seconds": programs.seconds},

@@ -9,7 +9,6 @@ from typing import NamedTuple, TypeVar
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core.jax_settings import in_our_settings
 from fedtp_jax.data.dataset import Dataset
-from fedtp_jax.engine.meeting import Simulation
 from fedtp_jax.results.result import Result
 from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume, Run
 from fedtp_jax.simulation.numbers import differing_numbers
@@ -65,16 +64,15 @@ class _SideBySide:
         self, jobs: Sequence[Job], runs: Sequence[Run], numbers: Sequence[Mapping[str, float]]
     ) -> None:
         self._jobs, self._runs = jobs, runs
-        self._simulations = [
-            Simulation(own, run.simulator.with_numbers) for own, run in zip(numbers, runs, strict=True)
-        ]
+        for own, run in zip(numbers, runs, strict=True):
+            run.simulator.numbers = dict(own)
         self._one_at_a_time, self._enough = threading.Lock(), threading.Event()
         self._errors: list[BaseException] = []
 
     def train(self) -> None:
         """Do the rounds that are left of all; raises what the first to fail has raised."""
-        bench = self._runs[0].simulator.bench
-        with bench.programs.side_by_side(self._simulations, bench.examples) as meeting:
+        bench, alike = self._runs[0].simulator.bench, [run.simulator.alike for run in self._runs]
+        with bench.programs.side_by_side(alike, bench.examples) as meeting:
 
             def train(number: int) -> None:
                 try:

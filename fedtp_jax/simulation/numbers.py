@@ -1,11 +1,14 @@
 """Numbers of a configuration that may be arguments of its programs, so that one serves many of them."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fedtp_jax.config import Own, SimulationConfig
 from fedtp_jax.config.plain import flat, to_dict
+from fedtp_jax.learning.sharded import sharded
+from fedtp_jax.methods import make_method
 
 RATES = ("training.learning_rate", "training.weight_decay", "server.learning_rate")
 HOST = ("seed", "partition.", "training.schedule.", "checkpoint.")  # what no program is made of
@@ -43,11 +46,19 @@ def differing_numbers(configs: Sequence[SimulationConfig]) -> list[dict[str, flo
     return [{field: values[field] for field in fields} for values in plain]
 
 
-def with_numbers(config: SimulationConfig, numbers: Mapping[str, Any]) -> SimulationConfig:
-    """The configuration with these numbers, which may be traced."""
+@contextlib.contextmanager
+def traced_with(simulator: Any, numbers: Mapping[str, Any]) -> Iterator[None]:
+    """Inside it a simulator's programs are traced with these numbers, {field: value}, which may be traced."""
+    before, config = simulator.method, simulator.config
     for field, value in numbers.items():
         config = _put(config, field.split("."), value)
-    return config
+    if numbers:
+        task = simulator.task._replace(training=config.training, server=config.server)
+        simulator.method = sharded(make_method(config.method, task), simulator.bench.mesh)
+    try:
+        yield
+    finally:
+        simulator.method = before
 
 
 def _put(part: Any, names: Sequence[str], value: Any) -> Any:

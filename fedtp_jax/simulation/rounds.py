@@ -1,8 +1,7 @@
 """The rounds of a simulation: prepare on the host, train a cohort, aggregate, evaluate everybody."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,13 @@ from fedtp_jax.evaluation.evaluate import Evaluator, evaluated_clients
 from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import Method, State, Upload
 from fedtp_jax.learning.optimizers import learning_rate_factor
+from fedtp_jax.learning.sharded import server_shardings, sharded
 from fedtp_jax.learning.task import Task
-from fedtp_jax.methods import make_method
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
 from fedtp_jax.simulation.initial_state import InitialState
-from fedtp_jax.simulation.numbers import with_numbers
+from fedtp_jax.simulation.numbers import traced_with
 from fedtp_jax.simulation.participation import Participation
 from fedtp_jax.simulation.round_result import RoundResult, check_excluded, traffic, void_round
 
@@ -61,7 +60,8 @@ class Simulator:
         share_with: "Simulator | None" = None,
         make_bench: BenchMaker = Workbench,
     ) -> None:
-        self.config, self.task, self.method, self.partition = config, task, method, partition
+        self.config, self.task, self.partition = config, task, partition
+        self.method, self.numbers = sharded(method, mesh), dict[str, float]()
         self.bench: Workbench = (
             share_with.bench.for_partition(config, partition)
             if share_with
@@ -69,6 +69,8 @@ class Simulator:
         )
         self.programs = self.bench.programs
         self.initial = InitialState(method, partition.num_clients, config.seed, self.programs)
+        self._shardings = server_shardings(mesh, self.initial.server)
+        self._server_shapes = self.bench.abstract(self.initial.server, self._shardings)
         self.participation = Participation(config, partition)
         self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
@@ -98,7 +100,7 @@ class Simulator:
             lambda server, rows: self.method.variables(server._replace(rows=rows)),
             lambda *arguments: self.method.predict(*arguments),
             self.evaluated,
-            self.initial.server,
+            self._server_shapes,
             self.initial.own_row,
             lambda: self.task.feature_size("evaluation.knn"),
             like=like,
@@ -109,8 +111,9 @@ class Simulator:
 
     def _shapes(self, layout: Layout) -> tuple[Any, ...]:
         """The arguments of `_train_wave`, abstract as far as they are not known in advance."""
-        bench, server = self.bench, self.bench.abstract(self.initial.server)
-        totals = bench.abstract(jax.eval_shape(self._zero_totals, server))
+        bench, server = self.bench, self._server_shapes
+        upload, generator = jax.eval_shape(self._zero_totals, server)
+        totals = bench.abstract(upload), bench.abstract(generator, self._shardings.generator)
         rows = tree.rows_like(self.initial.own_row, layout.devices * layout.slots)
         wave = bench.abstract_wave(layout, self._classes)
         return server, bench.abstract_rows(rows), totals, wave, bench.examples, jax.random.key(0)
@@ -123,21 +126,12 @@ class Simulator:
     def beside(self, simulations: int) -> tuple[str, Callable[..., Any], tuple[Any, ...]]:
         """Name, function and abstract arguments of what trains a wave of each of so many simulations."""
         each = [self._shapes(self.layout) for _ in range(simulations)]
-        alike = [Simulation({}, self.with_numbers)] * simulations
-        return beside("train", self._train_wave, each, alike, self.bench.examples)
+        return beside("train", self._train_wave, each, [self.alike] * simulations, self.bench.examples)
 
-    @contextlib.contextmanager
-    def with_numbers(self, numbers: Mapping[str, Any]) -> Iterator[None]:
-        """Inside it programs are traced with these numbers of the configuration, {field: value}."""
-        before = self.method
-        if numbers:
-            config = with_numbers(self.config, numbers)
-            task = self.task._replace(training=config.training, server=config.server)
-            self.method = make_method(config.method, task)
-        try:
-            yield
-        finally:
-            self.method = before
+    @property
+    def alike(self) -> Simulation:
+        """Itself among simulations whose programs are alike but for `numbers`."""
+        return Simulation(self.numbers, functools.partial(traced_with, self))
 
     def compile(self, alone: bool = True) -> None:
         """Start to compile what the first round needs, in the order in which it does, and go on meanwhile.
@@ -159,7 +153,12 @@ class Simulator:
 
     def place(self, state: State) -> State:
         """The state with the server's part on the devices, as the programs expect it."""
-        return self.bench.replicate(_server(state))._replace(rows=state.rows)
+        return self.bench.put(self._shardings, _server(state))._replace(rows=state.rows)
+
+    def fetch(self, state: State) -> State:
+        """The inverse of `place`, by all processes together: of several each holds parts of the state."""
+        fetched = jax.tree.map(lambda leaf: self.bench.fetch(leaf)(), _server(state))
+        return fetched._replace(rows=state.rows)
 
     # ----------------------------------------------------------------------------------- preparation
 
@@ -280,7 +279,8 @@ class Simulator:
 
     def _zero_totals(self, server: State) -> tuple[Upload, Any]:
         upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), jnp.zeros(()))
-        return upload, jax.tree.map(jnp.zeros_like, server.generator)
+        generator = jax.tree.map(jnp.zeros_like, server.generator)
+        return upload, jax.lax.with_sharding_constraint(generator, self._shardings.generator)
 
     # ---------------------------------------------------------------------------------------- evaluation
 

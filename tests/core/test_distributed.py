@@ -33,6 +33,9 @@ process, coordinator, file, out = sys.argv[1:]
 jax.distributed.initialize(coordinator, 2, int(process))
 from fedtp_jax import Result, simulate
 from fedtp_jax.data.sources import load
+from fedtp_jax.learning import sharded
+
+sharded.WIDE = 8  # no process has the whole hypernetwork
 
 def on_round(progress):
     if progress.round == 3 and process == "1":
