@@ -65,6 +65,8 @@ class Simulator:
         )
         self.programs = self.bench.programs
         self.initial = InitialState(method, partition.num_clients, config.seed, self.programs)
+        # one function wherever it is asked: JAX traces it once
+        self._variables = lambda server, rows: method.variables(server._replace(rows=rows))
         self.participation = Participation(config, partition)
         self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
@@ -85,15 +87,15 @@ class Simulator:
     @functools.cached_property
     def row_bytes(self) -> int:
         """Of what one client brings to the devices: its rows as they are sent, or as they are evaluated."""
-        one = self.initial.one_client
-        return max(row_bytes(self.method.send, one), row_bytes(self.method.variables, one))
+        server, row = self.initial.server, tree.rows_like(self.initial.own_row, 1)
+        sent = row_bytes(self.method.send, self.initial.one_client)
+        return max(sent, row_bytes(self._variables, server, row))
 
     def _make_evaluator(self, like: Layout | None) -> Evaluator:
-        method = self.method
         return Evaluator(
             self.bench,
-            lambda server, rows: method.variables(server._replace(rows=rows)),
-            method.predict,
+            self._variables,
+            self.method.predict,
             self.evaluated,
             self.initial.server,
             self.initial.own_row,
@@ -118,10 +120,10 @@ class Simulator:
         return self._bytes(self.layout)
 
     def compile(self) -> None:
-        """Start to compile what the first round needs, in the order in which it does, and go on meanwhile."""
+        """Start to compile what the first round needs, what takes longest first, and go on meanwhile."""
         server, rows, totals, *others = self._shapes(self.layout)
-        self.initial.compile(self.bench.put_alone)
         self.programs.start("train", self._train_wave, server, rows, totals, *others, donate=(2,))
+        self.initial.compile(self.bench.put_alone)
         self.programs.start("zeros", self._zero_totals, server)
         self.programs.start("aggregate", self.method.aggregate, server, *totals, donate=(0,))
         self.embeddings.compile()
