@@ -1,4 +1,6 @@
-"""From the command to the first finished round, with nothing compiled yet and with all programs kept."""
+"""From the command to the first finished round, with nothing compiled yet and with all programs kept; the
+time of what does no round, and the size of an installation.
+"""
 
 import json
 import os
@@ -12,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from benchmarks.installed import sizes
 from benchmarks.pictures import grouped_bars, panels
 from benchmarks.results import Outcome
 
@@ -22,7 +25,17 @@ Seconds from the command `fedtp run {CONFIG}` to its first finished round: *cold
 compilation cache, *warm* with the programs of an earlier run in it. Medians of {REPEATS} runs in turn.
 The parts are of the same calls in a process that looks at the clock: start of Python and imports, data,
 tracing and compiling (or reading) the programs, and a round (the second; the first waits for its programs).
+*Without a run* has whole processes that do no round, beside a Python that does nothing. *Installed* is the
+size on disk of the package with all that it needs, without bytecode and extras; how long its installation
+takes is the network's doing, and is not measured.
 """
+WITHOUT_A_RUN = {
+    "python": ["-c", "pass"],
+    "fedtp --help": ["-m", "fedtp_jax", "--help"],
+    "import fedtp_jax": ["-c", "import fedtp_jax"],
+    "import jax": ["-c", "import jax"],
+    "from fedtp_jax import simulate": ["-c", "from fedtp_jax import simulate"],
+}
 
 # What `fedtp run` does, with a look at the clock in between: seconds since the command as JSON, then killed.
 PARTS = """
@@ -49,7 +62,7 @@ simulate(settings, data=data, out=out, on_round=on_round)
 
 
 def measure(out: Path) -> Outcome:
-    """About 4 minutes on 2 cores."""
+    """About 3 minutes on 2 cores."""
     runs = []
     for _ in range(REPEATS):
         with tempfile.TemporaryDirectory() as cache:
@@ -60,7 +73,19 @@ def measure(out: Path) -> Outcome:
             environment = _environment(Path(cache))
             runs += [{"cache": name, **_parts(environment)} for name in ("cold", "warm")]
     table = pd.DataFrame(runs).groupby("cache").median().round(2).reset_index()
-    return Outcome(DESCRIPTION, {"Seconds": table}, _picture(table))
+    tables = {"Seconds": table, "Without a run": _without_a_run(), "Installed": sizes()}
+    return Outcome(DESCRIPTION, tables, _picture(table))
+
+
+def _without_a_run() -> pd.DataFrame:
+    """Seconds of each process, medians of some in turn."""
+    runs = []
+    for _ in range(REPEATS):
+        for name, arguments in WITHOUT_A_RUN.items():
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+            runs.append({"what": name, "seconds": time.perf_counter() - begin})
+    return pd.DataFrame(runs).groupby("what", sort=False).median().round(2).reset_index()
 
 
 def _picture(table: pd.DataFrame) -> Figure:

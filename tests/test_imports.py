@@ -93,10 +93,15 @@ def test_files_hold_one_idea(folder):
         assert len(path.read_text().splitlines()) <= 300, path
 
 
-def test_importing_the_package_loads_no_heavy_optional_part():
-    heavy = "matplotlib, tensorflow_datasets, orbax, sklearn, tensorflow"
-    code = f"import sys, fedtp_jax; print([m for m in '{heavy}'.split(', ') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_nothing_heavy_is_loaded_before_a_first_round_needs_it(tmp_path):
+    heavy = "pandas, matplotlib, tensorflow_datasets, orbax, sklearn, scipy, tensorflow"
+    code = (
+        "import sys; from pathlib import Path; from fedtp_jax import simulate\n"
+        "from fedtp_jax.storage.checkpoints import Checkpoints; Checkpoints(Path(sys.argv[1]), 1).close()\n"
+        f"print([m for m in '{heavy}'.split(', ') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -100,7 +99,7 @@ def _takes(thing: Any) -> list[str]:
 
 def _try(optimizer: optax.GradientTransformation) -> None:
     """Raise unless one update of a small tree can be traced."""
-    leaves = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    leaves = {"kernel": np.ones((2, 2), np.float32), "bias": np.ones(2, np.float32)}
     jax.eval_shape(lambda w: optimizer.update(w, optimizer.init(w), w), leaves)
 
 

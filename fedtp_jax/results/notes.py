@@ -1,9 +1,12 @@
 """What the rounds of a run lost, in words."""
 
-import pandas as pd
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def participation_notes(history: pd.DataFrame) -> list[str]:
+def participation_notes(history: "pd.DataFrame") -> list[str]:
     """What the rounds lost: clients that did not return, did less, or returned what is no number."""
     total = history[["drawn", "clients", "stragglers", "void"]].sum().astype(int)
     missing, notes = total["drawn"] - total["clients"], []
@@ -21,7 +24,7 @@ def participation_notes(history: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _share(history: pd.DataFrame) -> str:
+def _share(history: "pd.DataFrame") -> str:
     """What part, on the mean over the stragglers; version 0.1.0 did not say."""
     if "share_done" not in history:
         return ""
@@ -29,7 +32,7 @@ def _share(history: pd.DataFrame) -> str:
     return f", {1 - left / history['stragglers'].sum():.0%} of them on the mean"
 
 
-def excluded_uploads(history: pd.DataFrame) -> str:
+def excluded_uploads(history: "pd.DataFrame") -> str:
     """How many uploads were left out as they were not finite, of whom and when; "" if none was."""
     uploads, rounds = int(history["excluded"].sum()), int((history["excluded"] > 0).sum())
     clients = len(set(" ".join(history["excluded_clients"]).split()))
@@ -38,8 +41,10 @@ def excluded_uploads(history: pd.DataFrame) -> str:
     return f"{_count(uploads, 'upload')} of {_count(clients, 'client')} in {_count(rounds, 'round')}"
 
 
-def untrained_note(history: pd.DataFrame) -> str:
+def untrained_note(history: "pd.DataFrame") -> str:
     """How the clients that never trained do at the last evaluation, "" where all have."""
+    import pandas as pd
+
     last = history[history["test_accuracy"].notna()].tail(1)
     if "clients_untrained" not in last or not last["clients_untrained"].any():  # version 0.1.0 did not say
         return ""

@@ -2,10 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
@@ -13,6 +12,9 @@ from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.evaluation.metrics import Accuracy, summarize
 from fedtp_jax.evaluation.novel_clients import Adaptation, Adapted, NovelClients, modes_to_run
 from fedtp_jax.learning.method import EMBEDDING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +30,17 @@ class Personalized:
       mean_of: how many clients, those that trained, the mean client is the mean of.
     """
 
-    clients: pd.DataFrame
+    clients: "pd.DataFrame"
     accuracy: Mapping[str, Accuracy]
     trained_parameters: Mapping[str, int]
     mean_of: int
     _adapted: Mapping[str, Adapted] = dataclasses.field(repr=False)
 
     @property
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """A row per mode: trained_parameters, and the statistics of accuracy over the clients."""
+        import pandas as pd
+
         return pd.DataFrame(
             [
                 {
@@ -78,6 +82,8 @@ def personalize(
             f"embedding_learning_rate: {settings.embedding_learning_rate}, but {method} has no embeddings; "
             "leave it out"
         )
+    import pandas as pd
+
     adapted = {
         mode: novel.adapt(mode, starts[mode], settings) for mode in modes_to_run(modes, starts, method)
     }

@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
-from fedtp_jax.comparison.compare import Comparison, compare
 from fedtp_jax.config import Arrays, Cifar100, SimulationConfig, name_of
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.plain import plain_values
@@ -21,15 +19,18 @@ from fedtp_jax.partitions.superclass import SUPERCLASS_OF
 from fedtp_jax.simulation.data_spec import DataSpec
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
+
+    from fedtp_jax.comparison.compare import Comparison
 
 
 class Pictures:
     """How `Result` is looked at; Matplotlib is imported when the first picture is asked for."""
 
     config: SimulationConfig
-    history: pd.DataFrame
-    clients: pd.DataFrame
+    history: "pd.DataFrame"
+    clients: "pd.DataFrame"
     state: State
     partition: Partition
     data_spec: DataSpec
@@ -39,8 +40,10 @@ class Pictures:
         self,
         *others: "Pictures",
         metric: Literal["accuracy", "client_mean", "worst_decile"] = "accuracy",
-    ) -> Comparison:
+    ) -> "Comparison":
         """This run beside others, as `fedtp_jax.compare` of all of them."""
+        from fedtp_jax.comparison.compare import compare
+
         return compare([self, *others], metric)
 
     def plot_curves(self) -> "Figure":

@@ -4,11 +4,10 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import pandas as pd
 
 from fedtp_jax.config import Natural, SimulationConfig, name_of
 from fedtp_jax.core import hosts, rng, tree
@@ -29,6 +28,9 @@ from fedtp_jax.simulation.data_spec import DataSpec, in_classes_of
 from fedtp_jax.simulation.participation import held_out_clients
 from fedtp_jax.storage.checkpoints import Saved
 from fedtp_jax.storage.stored_result import StoredResult, initial_state, read_result, write_result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Result(Pictures):
     """
 
     config: SimulationConfig
-    history: pd.DataFrame
-    clients: pd.DataFrame
+    history: "pd.DataFrame"
+    clients: "pd.DataFrame"
     state: State
     partition: Partition
     data_spec: DataSpec
@@ -270,8 +272,8 @@ class Result(Pictures):
 
 def _restored(
     config: SimulationConfig,
-    history: pd.DataFrame,
-    clients: pd.DataFrame,
+    history: "pd.DataFrame",
+    clients: "pd.DataFrame",
     saved: Saved,
     partition: Partition,
     spec: DataSpec,

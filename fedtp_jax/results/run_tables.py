@@ -1,10 +1,9 @@
 """A run's tables: the rows of metrics.csv and timing.csv, clients.csv, and the report's headline."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from fedtp_jax.config import name_of
 from fedtp_jax.config.plain import to_yaml
@@ -17,6 +16,9 @@ from fedtp_jax.simulation.round_result import RoundResult
 from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.environment import describe_environment
 from fedtp_jax.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_EMBEDDINGS = 10_000  # clients in the report's picture of embeddings
 
@@ -70,12 +72,14 @@ def clients_table(
     history: Sequence[Mapping[str, Any]],
     trained: np.ndarray,
     names: Sequence[str] = (),
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
 
     `window`: accuracies [N] of the last evaluations. `history`: the rows of metrics.csv until now.
     `trained`: rounds [N] in which each client has.
     """
+    import pandas as pd
+
     excluded = " ".join(row["excluded_clients"] for row in history).split()
     correct, loss, examples = (np.asarray(part) for part in sums)
     tested = np.where(examples > 0, examples, np.nan)
@@ -100,6 +104,8 @@ def report_run(
     folder: RunFolder, result: Result, counts: np.ndarray, class_names: Sequence[str] = ()
 ) -> None:
     """Write report.html; counts [N, classes] are the clients' training examples."""
+    import pandas as pd
+
     from fedtp_jax.results.report import write_report  # matplotlib: not before it is needed
 
     a, config = result.accuracy, result.config

@@ -8,10 +8,9 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.load import from_dict
@@ -30,6 +29,9 @@ from fedtp_jax.simulation.rounds import Simulator
 from fedtp_jax.simulation.setup import set_up
 from fedtp_jax.storage.csv_log import csv_rows, numbers_table
 from fedtp_jax.storage.run_store import RunStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +222,7 @@ class Run:
             self._save(progress.round)
             raise
 
-    def _clients(self) -> pd.DataFrame:
+    def _clients(self) -> "pd.DataFrame":
         if self.sums is None and self.clients is not None:
             return self.clients
         assert self.sums is not None

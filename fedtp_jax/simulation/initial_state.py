@@ -35,7 +35,9 @@ class InitialState:
     def __init__(self, method: Method, num_clients: int, seed: int, programs: Programs) -> None:
         self._method, self._programs, self._key = method, programs, jax.random.key(seed)
         self.num_clients = num_clients
-        one = jax.eval_shape(method.init, self._key, jax.ShapeDtypeStruct((1,), np.int32))
+        # so many as will be made at once, unless their rows are large: then JAX traces it once for both
+        some = jax.ShapeDtypeStruct((min(num_clients, CHUNK),), np.int32)
+        one = jax.eval_shape(method.init, self._key, some)
         self.server: State = one._replace(rows={})
         self.row: dict[str, Any] = {
             p: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for p, leaf in one.rows.items()

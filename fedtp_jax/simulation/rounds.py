@@ -71,6 +71,8 @@ class Simulator:
         self.initial = InitialState(method, partition.num_clients, config.seed, self.programs)
         self._shardings = server_shardings(mesh, self.initial.server)
         self._server_shapes = self.bench.abstract(self.initial.server, self._shardings)
+        # one function wherever it is asked: JAX traces it once
+        self._variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
         self.participation = Participation(config, partition)
         self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
@@ -91,13 +93,14 @@ class Simulator:
     @functools.cached_property
     def row_bytes(self) -> int:
         """Of what one client brings to the devices: its rows as they are sent, or as they are evaluated."""
-        one = self.initial.one_client
-        return max(row_bytes(self.method.send, one), row_bytes(self.method.variables, one))
+        server, row = self.initial.server, tree.rows_like(self.initial.own_row, 1)
+        sent = row_bytes(self.method.send, self.initial.one_client)
+        return max(sent, row_bytes(self._variables, server, row))
 
     def _make_evaluator(self, like: Layout | None) -> Evaluator:
         return Evaluator(
             self.bench,
-            lambda server, rows: self.method.variables(server._replace(rows=rows)),
+            self._variables,
             lambda *arguments: self.method.predict(*arguments),
             self.evaluated,
             self._server_shapes,
@@ -134,15 +137,13 @@ class Simulator:
         return Simulation(self.numbers, functools.partial(traced_with, self))
 
     def compile(self, alone: bool = True) -> None:
-        """Start to compile what the first round needs, in the order in which it does, and go on meanwhile.
-
-        Beside other simulations, not `alone`, that is only the initial state.
-        """
-        self.initial.compile(self.bench.put_alone)
+        """Start to compile the first round's programs, the longest first; not `alone`, the initial state's."""
         if not alone:
+            self.initial.compile(self.bench.put_alone)
             return
         server, rows, totals, *others = self._shapes(self.layout)
         self.programs.start("train", self._train_wave, server, rows, totals, *others, donate=(2,))
+        self.initial.compile(self.bench.put_alone)
         self.programs.start("zeros", self._zero_totals, server)
         self.programs.start("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.embeddings.compile()

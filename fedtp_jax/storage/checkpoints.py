@@ -14,11 +14,10 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import numpy as np
-import pandas as pd
 
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import UserError, in_one_line
@@ -28,6 +27,9 @@ from fedtp_jax.learning.method import State
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_folder import CLIENTS, TRAINED, WINDOW
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 PATTERN = "[]*?\\"
@@ -58,8 +60,10 @@ class Saved(NamedTuple):
         population.trained[:] = trained if len(trained) else 1
         return self.server._replace(rows=population)
 
-    def clients(self, number: int) -> tuple[pd.DataFrame | None, np.ndarray]:
+    def clients(self, number: int) -> "tuple[pd.DataFrame | None, np.ndarray]":
         """(the clients' table, their accuracies [evaluations, `number`]); nothing of version 0.1.0."""
+        import pandas as pd
+
         table, window = self.logs.get(CLIENTS), self.logs.get(WINDOW, b"")
         before = np.frombuffer(window, "<f8").reshape(-1, number)
         return (pd.DataFrame(csv_rows(table)) if table else None), before
@@ -84,21 +88,23 @@ class Checkpoints:
             except OSError as error:
                 raise UserError(f"{folder}: is no folder ({in_one_line(error)}); take it away") from None
         self._plain, self._alias = _plain_path(self._folder)
-        self._open()
+        self._opened: Any = None
 
-    def _open(self) -> None:
-        import orbax.checkpoint as ocp  # costs a quarter second, and only runs with a folder need it
-
-        self._ocp, this = ocp, hosts.index()
-        with _quiet() if self._read_only else contextlib.nullcontext():
-            options = ocp.CheckpointManagerOptions(
-                max_to_keep=self._keep,
-                create=False,
-                cleanup_tmp_directories=not self._read_only,  # a reader must not clean up after a run at work
-                read_only=self._read_only,
-                multiprocessing_options=ocp.options.MultiprocessingOptions(this, active_processes={this}),
-            )
-            self._manager = ocp.CheckpointManager(self._plain, options=options)
+    @property
+    def _manager(self) -> Any:
+        """Orbax's, opened when it is first asked for: a new run's first round need not wait for it."""
+        if self._opened is None:
+            ocp, this = _orbax(), hosts.index()
+            with _quiet() if self._read_only else contextlib.nullcontext():
+                options = ocp.CheckpointManagerOptions(
+                    max_to_keep=self._keep,
+                    create=False,
+                    cleanup_tmp_directories=not self._read_only,  # nobody cleans up after a run at work
+                    read_only=self._read_only,
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(this, active_processes={this}),
+                )
+                self._opened = ocp.CheckpointManager(self._plain, options=options)
+        return self._opened
 
     def save(self, rounds: int, state: State, logs: Mapping[str, bytes], meta: dict[str, Any]) -> None:
         """Save `state` and `logs` {name: content} after `rounds` rounds; `meta` is plain JSON values.
@@ -112,9 +118,9 @@ class Checkpoints:
         lengths = {name: len(text) for name, text in texts.items()}
         sizes = {"rounds": rounds, "rows": len(written), "logs": lengths, "bytes": len(content)}
         facts = json.dumps({**meta, **sizes, "checksum": zlib.crc32(content.data)})
-        args = self._ocp.args.Composite(
-            state=self._ocp.args.StandardSave({"leaves": content}),
-            meta=self._ocp.args.JsonSave({"facts": facts, "checksum": zlib.crc32(facts.encode())}),
+        args = _orbax().args.Composite(
+            state=_orbax().args.StandardSave({"leaves": content}),
+            meta=_orbax().args.JsonSave({"facts": facts, "checksum": zlib.crc32(facts.encode())}),
         )
         with Checkpoints._one_at_a_time:
             (Checkpoints._latest or self).settle()
@@ -123,7 +129,8 @@ class Checkpoints:
 
     def settle(self) -> None:
         """Wait until what was saved is on disk."""
-        self._attempt(self._manager.wait_until_finished)
+        if self._opened:
+            self._attempt(self._opened.wait_until_finished)
 
     def _attempt(self, act: Callable[[], Any]) -> None:
         try:
@@ -138,7 +145,7 @@ class Checkpoints:
                 self._manager.close()
             for half in self._folder.glob("*orbax-checkpoint-tmp*"):
                 shutil.rmtree(half, ignore_errors=True)  # it may be what fills the disk
-            self._open()  # an orbax manager that has failed loses count of what there is
+            self._opened = None  # an orbax manager that has failed loses count of what there is
 
     def steps(self) -> list[int]:
         """Numbers of finished rounds of which a checkpoint exists, newest first."""
@@ -147,7 +154,7 @@ class Checkpoints:
     def meta(self, rounds: int) -> dict[str, Any]:
         """What was saved beside the state. Raises ValueError, or what orbax raises, when it is damaged."""
         saved = self._manager.restore(
-            rounds, args=self._ocp.args.Composite(meta=self._ocp.args.JsonRestore())
+            rounds, args=_orbax().args.Composite(meta=_orbax().args.JsonRestore())
         ).meta
         if set(saved) != {"facts", "checksum"}:
             raise ValueError("it was written by another version of fedtp_jax")
@@ -172,7 +179,7 @@ class Checkpoints:
             )
         wanted = {"leaves": np.zeros(size, np.uint8)}
         content = self._manager.restore(
-            rounds, args=self._ocp.args.Composite(state=self._ocp.args.StandardRestore(wanted))
+            rounds, args=_orbax().args.Composite(state=_orbax().args.StandardRestore(wanted))
         ).state["leaves"]
         if zlib.crc32(content.data) != meta["checksum"]:
             raise ValueError("its checksum does not fit its contents")
@@ -214,9 +221,16 @@ class Checkpoints:
             self.settle()
             if Checkpoints._latest is self:
                 Checkpoints._latest = None
-        self._manager.close()
+        if self._opened:
+            self._opened.close()
         if self._alias:
             self._alias.cleanup()
+
+
+def _orbax() -> Any:
+    import orbax.checkpoint  # long to load, and only runs with a folder need it
+
+    return orbax.checkpoint
 
 
 def _plain_path(folder: Path) -> tuple[Path, "tempfile.TemporaryDirectory[str] | None"]:

@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXTS = ("name", "excluded_clients")  # columns that are not numbers
 
@@ -60,8 +61,10 @@ class CsvLog:
             write_atomically(self.path, content)
 
 
-def numbers_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def numbers_table(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """The table of these rows; a column in which nothing is known yet holds NaN, as one does in part."""
+    import pandas as pd
+
     table = pd.DataFrame(rows)
     unknown = [column for column in table if table[column].isna().all()]
     return table.astype(dict.fromkeys(unknown, float))
@@ -105,11 +108,11 @@ def _number(cell: str) -> int | float | None:
     return int(cell) if cell.lstrip("-").isdigit() else float(cell)
 
 
-def csv_text(table: pd.DataFrame) -> str:
+def csv_text(table: "pd.DataFrame") -> str:
     """A table with all digits of its floats."""
     return str(table.to_csv(index=False, lineterminator="\n"))
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """The file of a table."""
     write_atomically(path, csv_text(table))

@@ -5,10 +5,9 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.learning.method import State
@@ -22,6 +21,9 @@ from fedtp_jax.storage.files import go_on_without, storage_error, write_atomical
 from fedtp_jax.storage.run_folder import CLIENTS, WINDOW, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_same_run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class RunStore:
@@ -138,7 +140,7 @@ class RunStore:
         if not go_on_without(path, write):
             self._failed[path] = None
 
-    def write_clients(self, table: pd.DataFrame) -> None:
+    def write_clients(self, table: "pd.DataFrame") -> None:
         """Write clients.csv."""
         self._clients = csv_text(table)
         self._try(self.folder.clients, lambda: write_atomically(self.folder.clients, self._clients))

@@ -3,9 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.load import load_config
@@ -22,6 +20,9 @@ from fedtp_jax.storage.files import write_atomically
 from fedtp_jax.storage.run_folder import CLIENTS, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_config
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WHOLE_NUMBERS = {
     "round",
@@ -43,8 +44,8 @@ class StoredResult(NamedTuple):
     """What a folder holds of a result; `history` and `clients` are its tables."""
 
     config: SimulationConfig
-    history: pd.DataFrame
-    clients: pd.DataFrame
+    history: "pd.DataFrame"
+    clients: "pd.DataFrame"
     state: State
     partition: Partition
     spec: DataSpec
@@ -82,6 +83,8 @@ def write_result(path: Path, result: StoredResult) -> None:
 
 def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
     """What the folder holds; `own`: the parts (model, method, partition) that no file can hold."""
+    import pandas as pd
+
     run = RunFolder.open(path)
     config = load_config(run.config, values=own)
     checkpoints = Checkpoints(run.checkpoints, config.checkpoint.keep, read_only=True)
@@ -118,6 +121,8 @@ def _clients(run: RunFolder, saved: Saved) -> list[dict[str, Any]]:
 
 def _plain(column: str, value: Any) -> int | float | str | None:
     """A cell of the history as it was recorded: pandas keeps whole numbers beside gaps as floats."""
+    import pandas as pd
+
     if isinstance(value, str):
         return value
     if pd.isna(value):

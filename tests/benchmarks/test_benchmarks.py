@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import soak, torture
+from benchmarks import installed, soak, torture
 from benchmarks.flops import training_flops
 from benchmarks.plain_jax import PlainFedAvg
 from benchmarks.workloads import RepeatedRound, cohort_batches, random_images
@@ -57,6 +57,14 @@ def test_products_of_a_linear_chain_are_counted(ours):
     patches = 2 * 2 * (tokens - 1) * VIT.patch_size**2 * dim
     expected = batch * (block + patches + 3 * 2 * dim * 10)
     assert training_flops(ours.simulator.task, batch) == expected
+
+
+def test_what_is_installed_adds_up():
+    table = installed.sizes().set_index("package")["MB"]
+    assert {"jax", "jaxlib", "numpy"} < installed.needed("fedtp_jax")
+    assert "torch" not in installed.needed("fedtp_jax")  # of an extra
+    assert table["all"] == pytest.approx(table.drop("all").sum(), abs=1)
+    assert table.index[0] != "all" and table.iloc[0] == table.drop(["all", table.index[-2]]).max()
 
 
 def test_growth_is_a_slope_over_the_second_half():
