@@ -137,7 +137,7 @@ class Simulator:
         return Simulation(self.numbers, functools.partial(traced_with, self))
 
     def compile(self, alone: bool = True) -> None:
-        """Start to compile the first round's programs, the longest first; not `alone`, the initial state's."""
+        """Start to compile the first round's programs, longest first; not `alone`, the initial state's."""
         if not alone:
             self.initial.compile(self.bench.put_alone)
             return
