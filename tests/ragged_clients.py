@@ -58,6 +58,14 @@ CASES = {
     "pfedme": case(
         config.PFedMe(inner_steps=3, penalty=4.0, outer_learning_rate=0.1), schedule=config.Exponential(0.5)
     ),
+    "scaffold": case(
+        config.Scaffold(),
+        server=config.Server(0.5),
+        optimizer=config.Optimizer("sgd"),
+        schedule=config.Exponential(0.5),
+        clip_norm=0.5,
+        learning_rate=0.2,  # by which what is told of gradients is divided, rounding included
+    ),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))

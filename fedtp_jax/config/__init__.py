@@ -35,6 +35,7 @@ from fedtp_jax.config.method import (
     Local,
     PFedHN,
     PFedMe,
+    Scaffold,
     Vanilla,
 )
 from fedtp_jax.config.model import MODELS, Cnn, CnnBn, Lstm, Transformer, Vit
@@ -139,6 +140,7 @@ __all__ = [
     "ReferencePartition",
     "RoleRates",
     "Sampled",
+    "Scaffold",
     "Server",
     "Shakespeare",
     "SimulationConfig",

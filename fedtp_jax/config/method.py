@@ -104,6 +104,14 @@ class PFedMe:
 
 
 @dataclasses.dataclass(frozen=True)
+class Scaffold:
+    """FedAvg whose clients' steps are corrected by control variates, option II (Karimireddy et al., 2020).
+
+    Clients step by plain sgd, which `training.optimizer=sgd` is; eta_g is server.learning_rate.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -141,6 +149,7 @@ METHODS: dict[str, type] = {
     "fedrod": FedRod,
     "fedproto": FedProto,
     "pfedme": PFedMe,
+    "scaffold": Scaffold,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

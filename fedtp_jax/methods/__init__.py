@@ -18,6 +18,7 @@ from fedtp_jax.methods.fedtp import fedtp
 from fedtp_jax.methods.local import local
 from fedtp_jax.methods.pfedhn import pfedhn
 from fedtp_jax.methods.pfedme import pfedme
+from fedtp_jax.methods.scaffold import scaffold
 from fedtp_jax.methods.vanilla import vanilla
 
 __all__ = ["Method", "Output", "Task", "make_method", "role_method"]
@@ -32,6 +33,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedRod: fedrod,
     config.FedProto: fedproto,
     config.PFedMe: pfedme,
+    config.Scaffold: scaffold,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.FedTPPer: fedtp,
