@@ -1,7 +1,7 @@
-"""The methods whose local steps are others as plain loops: SCAFFOLD."""
+"""The methods whose local steps are others as plain loops: SCAFFOLD, APFL."""
 
 import numpy as np
-from oracle import is_parameter
+from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
 from oracle_roles import FedAvg
 
 
@@ -42,3 +42,53 @@ class Scaffold(FedAvg):
         for path, c in self.c.items():
             changes = [trained[k][self.OWN + path] - sent[k][self.OWN + path] for k in p]
             self.c[path] = c + sum(changes) / self.world.clients
+
+
+class APFL(FedAvg):
+    """A model v of the client's own, mixed into the shared w's logits (Deng et al., 2020, and their code)."""
+
+    V, ALPHA = "personal/", "mixing/alpha"
+
+    def __init__(self, world, settings):
+        super().__init__(world, settings)
+        for own in self.own.values():
+            own.update({self.V + path: w for path, w in self.w.items()})
+            if settings.adaptive:
+                own[self.ALPHA] = np.float32(settings.alpha)
+
+    def alpha(self, k):
+        return self.own[k].get(self.ALPHA, np.float32(self.settings.alpha))
+
+    def v(self, k):
+        return {path: self.own[k][self.V + path] for path in self.w}
+
+    def train(self, weights, k, round):
+        """w on its own loss, v on that of the mixture with the new w; alpha once, before the second batch."""
+        t, alpha = self.training, self.alpha(k)
+        w, v = {path: weights[path] for path in self.w}, self.v(k)
+        of_w, of_v = (Optimizer(t.optimizer, t.weight_decay, t.clip_norm) for _ in range(2))
+        own = t.role_learning_rates.personal
+        rate = self.round_rate * (t.learning_rate if own is None else own)
+        for number, step in enumerate(self.world.local_steps(k, round)):
+            w = self.local_step(w, k, step, step.key, of_w)
+            by_w, _, _ = to_numpy(self.network.forward(w, step.x, step.key))
+            by_v, features, statistics = to_numpy(self.network.forward(v, step.x, step.key))
+            mixed = alpha * by_v + (1 - alpha) * by_w
+            loss, d = cross_entropy(mixed, step.y, self.world.class_weights)
+            self.losses[-1] = (loss, len(step.y))  # the mixture's in place of w's
+            nothing = np.zeros_like(features)
+            g_v = to_numpy(self.network.backward(v, step.x, step.key, alpha * d, nothing))
+            g_w = to_numpy(self.network.backward(w, step.x, step.key, (1 - alpha) * d, nothing))
+            v = {**v, **of_v.step(v, g_v, lambda path: rate), **statistics}
+            if self.settings.adaptive and number == 0:
+                along = {path: alpha * g_v[path] + (1 - alpha) * g_w[path] for path in g_v}
+                slope = sum(((v[path] - w[path]) * along[path]).sum() for path in along)
+                alpha = np.clip(np.float32(alpha - rate * (slope + 0.02 * alpha)), 0, 1)
+        learnt = {self.ALPHA: alpha} if self.settings.adaptive else {}
+        return {**w, **{self.V + path: leaf for path, leaf in v.items()}, **learnt}
+
+    def predict(self, k, x):
+        """The mixture; neighbours are by v's features."""
+        by_w, _ = self.network.predict(self.w, x)
+        by_v, features = self.network.predict(self.v(k), x)
+        return self.alpha(k) * by_v + (1 - self.alpha(k)) * by_w, features

@@ -18,6 +18,7 @@ from fedtp_jax.config.data import (
 )
 from fedtp_jax.config.fields import Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.method import (
+    APFL,
     HEAD,
     METHODS,
     NORMS,
@@ -83,6 +84,7 @@ from fedtp_jax.config.training import (
 check_calls()
 
 __all__ = [
+    "APFL",
     "DATASETS",
     "HEAD",
     "METHODS",

@@ -112,6 +112,16 @@ class Scaffold:
 
 
 @dataclasses.dataclass(frozen=True)
+class APFL:
+    """Clients predict with a mixture of the shared model and their own, of logits (Deng et al., 2020)."""
+
+    alpha: float = option(0.5, "share of the client's own model in the mixture", ge=0, le=1)
+    adaptive: bool = option(
+        False, "whether each client's alpha, which starts from `alpha`, learns by a step in every round"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -150,6 +160,7 @@ METHODS: dict[str, type] = {
     "fedproto": FedProto,
     "pfedme": PFedMe,
     "scaffold": Scaffold,
+    "apfl": APFL,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

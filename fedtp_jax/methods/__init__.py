@@ -8,6 +8,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
+from fedtp_jax.methods.apfl import apfl
 from fedtp_jax.methods.fedavg import fedavg
 from fedtp_jax.methods.fedbn import fedbn
 from fedtp_jax.methods.fedper import fedper
@@ -34,6 +35,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedProto: fedproto,
     config.PFedMe: pfedme,
     config.Scaffold: scaffold,
+    config.APFL: apfl,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.FedTPPer: fedtp,

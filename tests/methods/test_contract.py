@@ -17,7 +17,7 @@ from fedtp_jax.learning.method import EMBEDDING, own
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    *("scaffold"),
+    *("scaffold", "apfl"),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
@@ -93,7 +93,7 @@ def bytes_that_travel(method, model_leaves):
 
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
-    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme", "scaffold")),
+    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme", "scaffold", "apfl")),
     *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper")),
 ]
 

@@ -44,6 +44,7 @@ ELSEWHERE = [
     ("fedtp", "two-devices-two-lanes"),
     ("fedproto", "waves-of-3-two-devices"),
     ("pfedme", "two-devices-two-lanes"),
+    ("apfl, adaptive", "two-devices-two-lanes"),
     ("scaffold", "waves-of-3-two-devices"),
     ("vanilla", "waves-of-3-two-devices"),
 ]
@@ -106,7 +107,7 @@ RUNS = [*((name, "one-lane") for name in CASES), *ELSEWHERE]
 SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
-    *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text")),
+    *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
     *(pair for pair in ELSEWHERE if pair not in (ELSEWHERE[2], *ELSEWHERE[-2:])),
 ]
 
@@ -151,7 +152,7 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 @pytest.mark.parametrize(
     "name",
     every_day(
-        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold"],
+        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive"],
         ["fedtp, sparse", "scaffold"],
     ),
 )
