@@ -1,7 +1,7 @@
 """The plain loops of all methods, by name."""
 
 from oracle_more_than_roles import FedProto, FedRod, FedTPRod, PFedMe
-from oracle_other_steps import APFL, Scaffold
+from oracle_other_steps import APFL, PerFedAvg, Scaffold
 from oracle_roles import FedAvg, FedBN, FedPer, FedProx, FedTP, FedTPPer, Local, PFedHN, Vanilla
 
 METHODS = {
@@ -16,6 +16,7 @@ METHODS = {
     "pfedme": PFedMe,
     "scaffold": Scaffold,
     "apfl": APFL,
+    "perfedavg": PerFedAvg,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

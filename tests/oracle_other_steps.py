@@ -1,5 +1,6 @@
-"""The methods whose local steps are others as plain loops: SCAFFOLD, APFL."""
+"""The methods whose local steps are others as plain loops: SCAFFOLD, APFL, Per-FedAvg."""
 
+import jax
 import numpy as np
 from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
 from oracle_roles import FedAvg
@@ -92,3 +93,24 @@ class APFL(FedAvg):
         by_w, _ = self.network.predict(self.w, x)
         by_v, features = self.network.predict(self.v(k), x)
         return self.alpha(k) * by_v + (1 - self.alpha(k)) * by_w, features
+
+
+class PerFedAvg(FedAvg):
+    """w <- w - beta grad F(w - alpha grad F(w; B1); B2), without second derivatives (Fallah et al., 2020)."""
+
+    def local_step(self, weights, k, step, key, optimizer):
+        """B1 and B2 are the halves of a batch; the greater one is B2."""
+        half = len(step.y) // 2
+        alpha, u = self.settings.inner_learning_rate or self.training.learning_rate, weights
+        if half:
+            _, g, _ = self.gradient(weights, step.x[:half], step.y[:half], jax.random.fold_in(key, 2))
+            u = {**weights, **{path: weights[path] - alpha * g[path] for path in g}}
+        loss, g, statistics = self.gradient(u, step.x[half:], step.y[half:], key)
+        self.losses.append((loss, len(step.y)))
+        return {**weights, **optimizer.step(weights, g, self.learning_rate), **statistics}
+
+    def gradient(self, weights, x, y, key):
+        """(loss, its gradient, running statistics after the batch)."""
+        logits, features, statistics = to_numpy(self.network.forward(weights, x, key))
+        loss, d = cross_entropy(logits, y, self.world.class_weights)
+        return loss, to_numpy(self.network.backward(weights, x, key, d, np.zeros_like(features))), statistics

@@ -74,6 +74,9 @@ CASES = {
         learning_rate=0.005,
     ),
     "apfl, adaptive": case(config.APFL(adaptive=True), evaluation=KNN, schedule=config.Step(every=1)),
+    "perfedavg": case(
+        config.PerFedAvg(inner_learning_rate=0.1), server=config.Server(0.5), schedule=config.Step(every=1)
+    ),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))

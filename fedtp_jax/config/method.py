@@ -122,6 +122,18 @@ class APFL:
 
 
 @dataclasses.dataclass(frozen=True)
+class PerFedAvg:
+    """A shared model that is good after one step at each client, first order (Fallah et al., 2020).
+
+    The outer step, beta, is that of training.optimizer at training.learning_rate.
+    """
+
+    inner_learning_rate: float | None = option(
+        None, "alpha: of the inner step, in all rounds; default: training.learning_rate", gt=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -161,6 +173,7 @@ METHODS: dict[str, type] = {
     "pfedme": PFedMe,
     "scaffold": Scaffold,
     "apfl": APFL,
+    "perfedavg": PerFedAvg,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

@@ -17,6 +17,7 @@ from fedtp_jax.methods.fedprox import fedprox
 from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
 from fedtp_jax.methods.local import local
+from fedtp_jax.methods.perfedavg import perfedavg
 from fedtp_jax.methods.pfedhn import pfedhn
 from fedtp_jax.methods.pfedme import pfedme
 from fedtp_jax.methods.scaffold import scaffold
@@ -36,6 +37,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.PFedMe: pfedme,
     config.Scaffold: scaffold,
     config.APFL: apfl,
+    config.PerFedAvg: perfedavg,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.FedTPPer: fedtp,

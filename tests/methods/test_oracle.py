@@ -45,6 +45,7 @@ ELSEWHERE = [
     ("fedproto", "waves-of-3-two-devices"),
     ("pfedme", "two-devices-two-lanes"),
     ("apfl, adaptive", "two-devices-two-lanes"),
+    ("perfedavg", "waves-of-2"),
     ("scaffold", "waves-of-3-two-devices"),
     ("vanilla", "waves-of-3-two-devices"),
 ]
@@ -152,7 +153,7 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 @pytest.mark.parametrize(
     "name",
     every_day(
-        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive"],
+        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg"],
         ["fedtp, sparse", "scaffold"],
     ),
 )
