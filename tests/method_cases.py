@@ -1,5 +1,7 @@
 """Five small clients, and simulators of any method on any model."""
 
+import dataclasses
+
 import numpy as np
 
 from fedtp_jax import config
@@ -12,6 +14,7 @@ from fedtp_jax.simulation.rounds import Simulator
 TRAIN, TEST = (5, 3, 8, 4, 6), (2, 0, 1, 3, 2)  # examples of each client
 CLIENTS, CLASSES, SEED = len(TRAIN), 3, 3
 TRAINING = config.Training(rounds=2, cohort_size=3, batch_size=4, learning_rate=0.05, weight_decay=1e-3)
+PLAIN = dataclasses.replace(TRAINING, optimizer=config.Optimizer("sgd"))  # as scaffold asks for
 HYPER = config.Hypernetwork(embedding=3, hidden=4, layers=1)
 MODELS = {
     "vit": config.Vit(patch_size=2, dim=6, depth=1, heads=2, dim_head=3, mlp_dim=4, dropout=0.1),
@@ -50,7 +53,8 @@ def simulator(method, model, data=None, noise=None, share_with=None, **settings)
     data, partition = federation(data or model)
     partition = partition._replace(noise=noise)
     method = METHODS[method] if isinstance(method, str) else method
-    settings = {"seed": SEED, "training": TRAINING, **settings}
+    training = PLAIN if isinstance(method, config.Scaffold) else TRAINING
+    settings = {"seed": SEED, "training": training, **settings}
     settings = config.SimulationConfig(model=MODELS[model], method=method, **settings)
     task, built = DataSpec.of(data, partition).build(settings)
     return Simulator(settings, task, built, data, partition, make_mesh(1), share_with)

@@ -1,6 +1,7 @@
 """The plain loops of all methods, by name."""
 
 from oracle_more_than_roles import FedProto, FedRod, FedTPRod, PFedMe
+from oracle_other_steps import APFL, PerFedAvg, Scaffold
 from oracle_roles import FedAvg, FedBN, FedPer, FedProx, FedTP, FedTPPer, Local, PFedHN, Vanilla
 
 METHODS = {
@@ -13,6 +14,9 @@ METHODS = {
     "fedrod": FedRod,
     "fedproto": FedProto,
     "pfedme": PFedMe,
+    "scaffold": Scaffold,
+    "apfl": APFL,
+    "perfedavg": PerFedAvg,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

@@ -58,6 +58,25 @@ CASES = {
     "pfedme": case(
         config.PFedMe(inner_steps=3, penalty=4.0, outer_learning_rate=0.1), schedule=config.Exponential(0.5)
     ),
+    "scaffold": case(
+        config.Scaffold(),
+        server=config.Server(0.5),
+        optimizer=config.Optimizer("sgd"),
+        schedule=config.Exponential(0.5),
+        clip_norm=0.5,
+        learning_rate=0.2,  # by which what is told of gradients is divided, rounding included
+    ),
+    "apfl": case(
+        config.APFL(alpha=0.3),
+        CNN_BN,
+        role_learning_rates=config.RoleRates(personal=0.002),
+        local_epochs=1,
+        learning_rate=0.005,
+    ),
+    "apfl, adaptive": case(config.APFL(adaptive=True), evaluation=KNN, schedule=config.Step(every=1)),
+    "perfedavg": case(
+        config.PerFedAvg(inner_learning_rate=0.1), server=config.Server(0.5), schedule=config.Step(every=1)
+    ),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))

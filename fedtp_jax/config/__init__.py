@@ -18,6 +18,7 @@ from fedtp_jax.config.data import (
 )
 from fedtp_jax.config.fields import Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.method import (
+    APFL,
     HEAD,
     METHODS,
     NORMS,
@@ -33,8 +34,10 @@ from fedtp_jax.config.method import (
     FedTPRod,
     Hypernetwork,
     Local,
+    PerFedAvg,
     PFedHN,
     PFedMe,
+    Scaffold,
     Vanilla,
 )
 from fedtp_jax.config.model import MODELS, Cnn, CnnBn, Lstm, Transformer, Vit
@@ -82,6 +85,7 @@ from fedtp_jax.config.training import (
 check_calls()
 
 __all__ = [
+    "APFL",
     "DATASETS",
     "HEAD",
     "METHODS",
@@ -135,10 +139,12 @@ __all__ = [
     "Participation",
     "PartitionFile",
     "Pathological",
+    "PerFedAvg",
     "Quantity",
     "ReferencePartition",
     "RoleRates",
     "Sampled",
+    "Scaffold",
     "Server",
     "Shakespeare",
     "SimulationConfig",

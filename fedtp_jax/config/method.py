@@ -104,6 +104,36 @@ class PFedMe:
 
 
 @dataclasses.dataclass(frozen=True)
+class Scaffold:
+    """FedAvg whose clients' steps are corrected by control variates, option II (Karimireddy et al., 2020).
+
+    Clients step by plain sgd, which `training.optimizer=sgd` is; eta_g is server.learning_rate.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class APFL:
+    """Clients predict with a mixture of the shared model and their own, of logits (Deng et al., 2020)."""
+
+    alpha: float = option(0.5, "share of the client's own model in the mixture", ge=0, le=1)
+    adaptive: bool = option(
+        False, "whether each client's alpha, which starts from `alpha`, learns by a step in every round"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PerFedAvg:
+    """A shared model that is good after one step at each client, first order (Fallah et al., 2020).
+
+    The outer step, beta, is that of training.optimizer at training.learning_rate.
+    """
+
+    inner_learning_rate: float | None = option(
+        None, "alpha: of the inner step, in all rounds; default: training.learning_rate", gt=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -141,6 +171,9 @@ METHODS: dict[str, type] = {
     "fedrod": FedRod,
     "fedproto": FedProto,
     "pfedme": PFedMe,
+    "scaffold": Scaffold,
+    "apfl": APFL,
+    "perfedavg": PerFedAvg,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

@@ -131,8 +131,8 @@ class NovelClients:
     def starts(self) -> dict[str, Start]:
         """The modes that the method has, and where they start."""
         method, task = self.method, self.task
-        mean = own(self.state.rows.mean(self.trained))
-        fixed = (self.state.shared, self.state.generator)
+        mean = method.run_by_clients(own(self.state.rows.mean(self.trained)))
+        fixed = (method.run_by_clients(self.state.shared), self.state.generator)
 
         def own_variables(fixed: Any, own: Leaves) -> tuple[Leaves, Leaves]:
             shared, phi = fixed

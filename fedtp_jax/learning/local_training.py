@@ -30,9 +30,17 @@ class Carry(NamedTuple):
 
 
 class LocalTraining(NamedTuple):
-    """The parts of which methods make their ClientWork; `step` gives the model's output as well."""
+    """The parts of which methods make their ClientWork.
+
+    gradient(shared, row, leaves, batch, key) -> (loss, output of the model, gradient in its parameters).
+    move(row, carry, batch, loss, output, gradient) -> carry: the optimizer's step along a gradient, wherever
+      it was taken.
+    step: both, at the client's own leaves; it gives the model's output as well.
+    """
 
     start: Callable[[Leaves, Row, jax.Array], Carry]
+    gradient: Callable[[Leaves, Row, Leaves, Batch, jax.Array], tuple[jax.Array, Output, Leaves]]
+    move: Callable[[Row, Carry, Batch, jax.Array, Output, Leaves], Carry]
     step: Callable[[Leaves, Row, Carry, Batch, jax.Array], tuple[Carry, Output]]
     finish: Callable[[Leaves, Row, Carry], tuple[Upload, Kept]]
 
@@ -70,19 +78,30 @@ def local_training(
         leaves = {**shared, **row.leaves}
         return Carry(leaves, optimizer.init(_parameters(leaves)), jnp.zeros(()))
 
-    def step(shared: Leaves, row: Row, carry: Carry, batch: Batch, key: jax.Array) -> tuple[Carry, Output]:
+    def gradient(
+        shared: Leaves, row: Row, leaves: Leaves, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, Output, Leaves]:
         def loss(parameters: Leaves) -> tuple[jax.Array, Output]:
-            leaves = {**carry.leaves, **parameters}
-            output = task.forward(leaves, batch.x, batch.mask, key)
-            return objective(task, output, leaves, shared, row, batch), output
+            whole = {**leaves, **parameters}
+            output = task.forward(whole, batch.x, batch.mask, key)
+            return objective(task, output, whole, shared, row, batch), output
 
+        (value, output), found = jax.value_and_grad(loss, has_aux=True)(_parameters(leaves))
+        return value, output, found
+
+    def move(
+        row: Row, carry: Carry, batch: Batch, loss: jax.Array, output: Output, gradient: Leaves
+    ) -> Carry:
         parameters = _parameters(carry.leaves)
-        (value, output), gradient = jax.value_and_grad(loss, has_aux=True)(parameters)
         updates, opt = optimizer.update(gradient, carry.opt, parameters)
         updates = scale_updates(updates, row.facts.rate, roles, training)
         beside = after(task, carry.leaves, output, row, batch) if after else {}
         leaves = {**carry.leaves, **optax.apply_updates(parameters, updates), **output.statistics, **beside}
-        return Carry(leaves, opt, carry.loss + jnp.sum(batch.mask) * value), output
+        return Carry(leaves, opt, carry.loss + jnp.sum(batch.mask) * loss)
+
+    def step(shared: Leaves, row: Row, carry: Carry, batch: Batch, key: jax.Array) -> tuple[Carry, Output]:
+        loss, output, found = gradient(shared, row, carry.leaves, batch, key)
+        return move(row, carry, batch, loss, output, found), output
 
     def finish(shared: Leaves, row: Row, carry: Carry) -> tuple[Upload, Kept]:
         good = tree.all_finite((carry.leaves, carry.loss))
@@ -99,7 +118,7 @@ def local_training(
         )
         return upload, kept
 
-    return LocalTraining(start, step, finish)
+    return LocalTraining(start, gradient, move, step, finish)
 
 
 def _scaled(training: config.Training) -> str:

@@ -1,7 +1,7 @@
 """What a method is: a record of pure functions over a state."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
@@ -10,6 +10,7 @@ from fedtp_jax.core.tree import Leaves, Role
 from fedtp_jax.engine.lanes import ClientWork
 from fedtp_jax.learning.task import Output
 
+T = TypeVar("T")
 EMBEDDING = "client/embedding"  # path of a client's embedding among its rows
 OPTIMIZER = "client/embedding_optimizer/"  # and of the leaves of that embedding's optimizer state
 
@@ -80,6 +81,7 @@ class Method(NamedTuple):
       predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
       class_counts: whether the local training asks how many examples of each class a client holds.
       hypernetwork: settings of the one that generates leaves, where one does.
+      only_training: beginnings of the paths of shared leaves and rows that the local training alone reads.
     """
 
     roles: Mapping[str, Role]
@@ -93,13 +95,19 @@ class Method(NamedTuple):
     predict: Callable[..., Output]
     class_counts: bool = False
     hypernetwork: config.Hypernetwork = config.Hypernetwork()
+    only_training: tuple[str, ...] = ()
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.
 
         The one answer to that question, for evaluation, export and new clients.
         """
-        return state.shared, self.realize(state.shared, state.generator, own(state.rows))
+        shared, rows = self.run_by_clients(state.shared), self.run_by_clients(own(state.rows))
+        return shared, self.realize(shared, state.generator, rows)
+
+    def run_by_clients(self, leaves: Mapping[str, T]) -> dict[str, T]:
+        """Of shared leaves, or of clients' own, those that do not serve the local training alone."""
+        return {path: leaf for path, leaf in leaves.items() if not path.startswith(self.only_training)}
 
 
 def own(rows: Leaves) -> Leaves:

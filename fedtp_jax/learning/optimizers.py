@@ -58,6 +58,12 @@ def make_optimizer(
     return optax.chain(*first, *decay, last)
 
 
+def is_plain_sgd(settings: config.Optimizer | config.Own) -> bool:
+    """Whether it is sgd with nothing beside its learning rate: no momentum, nor any other argument."""
+    named = isinstance(settings, config.Optimizer) and settings.name == "sgd"
+    return named and not any(settings.arguments.values())  # type: ignore[union-attr]
+
+
 def _loosely_typed(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     """Allow the promotion between dtypes on which some of optax's optimizers rely, even where it is off."""
 

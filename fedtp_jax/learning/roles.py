@@ -24,7 +24,7 @@ from fedtp_jax.core.tree import Leaves, Role
 from fedtp_jax.learning.generator import Generator
 from fedtp_jax.learning.local_training import After, Objective, local_training, plain_objective
 from fedtp_jax.learning.method import EMBEDDING, Kept, Method, Received, State, Upload, own
-from fedtp_jax.learning.optimizers import make_optimizer
+from fedtp_jax.learning.optimizers import is_plain_sgd, make_optimizer
 from fedtp_jax.learning.task import STATISTICS, Task
 
 ROLES = typing.get_args(Role)
@@ -88,6 +88,11 @@ def role_method(
     )
 
 
+def zeros(shape: tuple[int, ...]) -> Callable[[jax.Array], jax.Array]:
+    """For `extra`: a leaf that starts from zeros at every client."""
+    return lambda key: jnp.zeros(shape)
+
+
 def _key_of(path: str, keys: jax.Array) -> jax.Array:
     """Keys [K] of this leaf, made of those of its clients [K]."""
     return jax.vmap(lambda key: jax.random.fold_in(key, zlib.crc32(path.encode())))(keys)
@@ -124,13 +129,7 @@ class _Server:
     def __init__(self, settings: config.Server, shared: set[str]) -> None:
         self.optimizer: optax.GradientTransformation | None = None
         self.parameters = {path for path in shared if path.startswith("params/")}
-        chosen = settings.optimizer
-        plain = (
-            isinstance(chosen, config.Optimizer)
-            and chosen.name == "sgd"
-            and not any(chosen.arguments.values())
-        )
-        if not (plain and settings.learning_rate == 1.0):  # that one takes the mean
+        if not (is_plain_sgd(settings.optimizer) and settings.learning_rate == 1.0):  # that takes the mean
             self.optimizer = make_optimizer(settings.optimizer, "server.optimizer", settings.learning_rate)
             if not self.parameters:
                 raise UserError(

@@ -8,6 +8,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
+from fedtp_jax.methods.apfl import apfl
 from fedtp_jax.methods.fedavg import fedavg
 from fedtp_jax.methods.fedbn import fedbn
 from fedtp_jax.methods.fedper import fedper
@@ -16,8 +17,10 @@ from fedtp_jax.methods.fedprox import fedprox
 from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
 from fedtp_jax.methods.local import local
+from fedtp_jax.methods.perfedavg import perfedavg
 from fedtp_jax.methods.pfedhn import pfedhn
 from fedtp_jax.methods.pfedme import pfedme
+from fedtp_jax.methods.scaffold import scaffold
 from fedtp_jax.methods.vanilla import vanilla
 
 __all__ = ["Method", "Output", "Task", "make_method", "role_method"]
@@ -32,6 +35,9 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedRod: fedrod,
     config.FedProto: fedproto,
     config.PFedMe: pfedme,
+    config.Scaffold: scaffold,
+    config.APFL: apfl,
+    config.PerFedAvg: perfedavg,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.FedTPPer: fedtp,

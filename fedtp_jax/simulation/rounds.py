@@ -1,7 +1,7 @@
 """The rounds of a simulation: prepare on the host, train a cohort, aggregate, evaluate everybody."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ class Simulator:
             lambda *arguments: self.method.predict(*arguments),
             self.evaluated,
             self._server_shapes,
-            self.initial.own_row,
+            self.method.run_by_clients(self.initial.own_row),
             lambda: self.task.feature_size("evaluation.knn"),
             like=like,
         )
@@ -229,7 +229,7 @@ class Simulator:
             return received
 
         done, gradients, excluded, returned, loss, examples = [], [], [], [], 0.0, 0
-        take = self._rows_of(rows)
+        take = _taking(rows, self.initial.own_row)
         for prepared, (personal, gradient, losses, bad) in self.bench.over_waves(train, waves, take):
             # an excluded client is as if it had never been drawn
             returned.append(np.where(bad > 0, rows.clients, prepared.ids))
@@ -287,11 +287,13 @@ class Simulator:
 
     def evaluate(self, state: State, waves: Iterable[Prepared] | None = None) -> Sums:
         """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
-        return self.evaluator(_server(state), self._rows_of(state.rows), waves)
+        take = _taking(state.rows, self.method.run_by_clients(self.initial.own_row))
+        return self.evaluator(_server(state), take, waves)
 
-    def _rows_of(self, rows: Population) -> Callable[[np.ndarray], Rows]:
-        """ids [K] -> the rows [K, ...] that these clients bring to the devices."""
-        return functools.partial(rows.take, paths=list(self.initial.own_row))
+
+def _taking(rows: Population, row: Mapping[str, Any]) -> Callable[[np.ndarray], Rows]:
+    """ids [K] -> the leaves of `row` [K, ...] that these clients bring to the devices."""
+    return functools.partial(rows.take, paths=list(row))
 
 
 def _server(state: State) -> State:

@@ -12,6 +12,7 @@ from fedtp_jax.config import (
     Hypernetwork,
     IidLabel100,
     Optimizer,
+    PerFedAvg,
     SimulationConfig,
     Step,
     Transformer,
@@ -87,6 +88,8 @@ def _method(settings: SimulationConfig, task: Task) -> dict[str, str]:
     method, reasons = settings.method, {}
     if isinstance(method, FedBN) and not any(path.startswith(STATISTICS) for path in task.leaf_shapes()):
         reasons["method.statistics"] = "the model keeps no running statistics"
+    if isinstance(method, PerFedAvg) and settings.training.batch_size == 1:
+        reasons["method.inner_learning_rate"] = "training.batch_size is 1: none is left for it"
     hypernetwork = getattr(method, "hypernetwork", None)
     if isinstance(hypernetwork, Hypernetwork) and not hypernetwork.weight_decay:
         optimizer = hypernetwork.optimizer

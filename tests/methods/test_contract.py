@@ -15,7 +15,10 @@ from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.learning.method import EMBEDDING, own
 
-EVERYWHERE = ("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn")
+EVERYWHERE = (
+    *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
+    *("scaffold", "apfl", "perfedavg"),
+)
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
     "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto"),
@@ -70,7 +73,10 @@ def same_bits(a, b):
 
 
 def bytes_that_travel(method, model_leaves):
-    """Of one client, one way: all leaves but those that stay with it, or FedProto's prototypes and counts."""
+    """Of one client, one way: all leaves but those that stay with it, or FedProto's prototypes and counts.
+
+    SCAFFOLD's parameters have a control variate each, which travels with them.
+    """
     stays = {
         "local": ".",
         "fedper": "^params/head/",
@@ -81,12 +87,13 @@ def bytes_that_travel(method, model_leaves):
     if method == "fedproto":
         features = model_leaves["params/head/kernel"].shape[0]
         return 4 * (CLASSES * features + CLASSES)
-    return 4 * sum(leaf.size for path, leaf in model_leaves.items() if not re.search(stays, path))
+    times = {path: 1 + (method == "scaffold" and path.startswith("params/")) for path in model_leaves}
+    return 4 * sum(times[p] * leaf.size for p, leaf in model_leaves.items() if not re.search(stays, p))
 
 
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
-    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme")),
+    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme", "scaffold", "apfl")),
     *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper")),
 ]
 
@@ -230,6 +237,13 @@ def warm():
             {"server": config.Server(optimizer=config.Optimizer("adamm"))},
             "server.optimizer.name: optax has no optimizer 'adamm'.*adam",
         ),
+        (
+            "scaffold",
+            "vit",
+            {"training": TRAINING},
+            "training.optimizer: got sgd, momentum=0.9, but scaffold .*set training.optimizer=sgd",
+        ),
+        ("scaffold", "vit", {"training": clients("adam")}, "training.optimizer: got adam, but scaffold"),
         ("fedavg", "vit", {"data": "lstm"}, "model.name: vit takes images .*choose transformer, lstm"),
         ("fedavg", "lstm", {"data": "vit"}, "model.name: lstm takes text windows .*choose vit, cnn"),
         (

@@ -26,7 +26,10 @@ from fedtp_jax.simulation.rounds import Simulator
 
 GROUPS, EACH = 20, 10
 ROUNDS, CLIENTS, CLASSES, TRAIN, TEST, BROKEN = 3, 8, 4, 64, 24, 4  # the last train examples are NaN
-ON_TEXT = ("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn")
+ON_TEXT = (
+    *("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn"),
+    *("scaffold", "apfl", "perfedavg"),
+)
 GENERATING = ("fedtp", "fedtp_per", "fedtp_rod", "pfedhn")
 
 
@@ -58,7 +61,8 @@ class Group:
             if random.random() < 0.3 and not self.text
             else None
         )
-        adam = random.random() < 0.25
+        plain = self.name == "scaffold"  # takes no other optimizer
+        adam = random.random() < 0.25 and not plain
         self.training = {
             "rounds": ROUNDS,
             "batch_size": int(random.integers(2, 6)),
@@ -67,7 +71,7 @@ class Group:
             "learning_rate": 0.01 if adam else 0.04,
             "weight_decay": choose(random, 0.0, 1e-2),
             "clip_norm": choose(random, None, 0.5),
-            "optimizer": ADAM if adam else choose(random, MOMENTUM, config.Optimizer("sgd")),
+            "optimizer": ADAM if adam else choose(random, *[MOMENTUM] * (not plain), config.Optimizer("sgd")),
         }
         alone = self.name in ("local", "fedproto", "pfedhn")
         self.server = config.Server(0.5, MOMENTUM) if random.random() < 0.3 and not alone else config.Server()

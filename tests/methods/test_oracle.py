@@ -44,6 +44,9 @@ ELSEWHERE = [
     ("fedtp", "two-devices-two-lanes"),
     ("fedproto", "waves-of-3-two-devices"),
     ("pfedme", "two-devices-two-lanes"),
+    ("apfl, adaptive", "two-devices-two-lanes"),
+    ("perfedavg", "waves-of-2"),
+    ("scaffold", "waves-of-3-two-devices"),
     ("vanilla", "waves-of-3-two-devices"),
 ]
 
@@ -82,7 +85,7 @@ def run_oracle(name):
 
 def expected_leaves(oracle, clients=CLIENTS, classes=CLASSES):
     """(shared, rows, hypernetwork) as the engine's state holds them."""
-    shared, kept = oracle.w, oracle.own
+    shared, kept = {**oracle.w, **getattr(oracle, "beside", {})}, oracle.own
     if hasattr(oracle, "theta"):
         trained = oracle.theta
         kept = {
@@ -105,8 +108,8 @@ RUNS = [*((name, "one-lane") for name in CASES), *ELSEWHERE]
 SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
-    *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text")),
-    *(pair for pair in ELSEWHERE if pair not in (ELSEWHERE[2], ELSEWHERE[-1])),
+    *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
+    *(pair for pair in ELSEWHERE if pair not in (ELSEWHERE[2], *ELSEWHERE[-2:])),
 ]
 
 
@@ -148,7 +151,11 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 
 
 @pytest.mark.parametrize(
-    "name", every_day(["fedtp", "fedtp, sparse", "fedproto", "pfedme"], ["fedtp, sparse"])
+    "name",
+    every_day(
+        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg"],
+        ["fedtp, sparse", "scaffold"],
+    ),
 )
 def test_client_with_numbers_not_finite_is_left_out(name):
     cohort = sample_cohort(SEED, 0, np.arange(CLIENTS), TRAINING.cohort_size)
