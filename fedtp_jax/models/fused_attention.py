@@ -9,8 +9,12 @@ MULTIPLE, MOST = 8, 128  # of a head's width: what cuDNN takes on every GPU that
 
 
 def even(length: int) -> int:
-    """The next even number: JAX hands no others to cuDNN where there is a gradient."""
-    return length + length % 2
+    """The next even number: JAX hands no others to cuDNN where there is a gradient.
+
+    Not 64 more than a multiple of 128: of those cuDNN's notes report gradients that are NaN on an H100.
+    """
+    length += length % 2
+    return length + 2 if length % 128 == 64 else length
 
 
 def with_length(rows: jax.Array, before: int, after: int) -> jax.Array:

@@ -92,6 +92,11 @@ def test_weights_that_drop_out_have_the_plain_form(anywhere):
         assert len(anywhere) == (0 if train else settings.depth)
 
 
+def test_lengths_are_made_such_as_the_kernel_does_well():
+    lengths = {5: 6, 6: 6, 62: 62, 63: 66, 64: 66, 65: 66, 128: 128, 192: 194}
+    assert {length: fused_attention.even(length) for length in lengths} == lengths
+
+
 def mesh_of(**facts):
     device = types.SimpleNamespace(**facts)
     return types.SimpleNamespace(devices=np.array([device], object))
