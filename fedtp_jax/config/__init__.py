@@ -59,6 +59,7 @@ from fedtp_jax.config.partition import (
     Superclass,
 )
 from fedtp_jax.config.simulation import (
+    Adapt,
     Checkpoint,
     Engine,
     Evaluation,
@@ -90,6 +91,7 @@ __all__ = [
     "PARTITIONS",
     "QKV",
     "SCHEDULES",
+    "Adapt",
     "Arrays",
     "Checkpoint",
     "Cifar10",

@@ -18,6 +18,7 @@ from fedtp_jax.engine.population import Population, Rows
 from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches
 from fedtp_jax.engine.waves import Prepared, Wave
 from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
+from fedtp_jax.evaluation.adapted import AdaptedEvaluator
 from fedtp_jax.evaluation.evaluate import Evaluator, evaluated_clients
 from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import Method, State, Upload
@@ -44,6 +45,9 @@ class Simulator:
       mesh: the devices.
       share_with: a simulator of the same configuration and data but for the seed, whose programs are used.
       make_bench: makes the bench on which it works.
+
+    Attributes:
+      evaluators: what tests the clients as they are and, with evaluation.adapt, what tests them adapted.
     """
 
     def __init__(
@@ -70,7 +74,9 @@ class Simulator:
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
-        self.evaluator: Evaluator = self._make_evaluator(share_with.evaluator.layout if share_with else None)
+        self.evaluators: tuple[Evaluator, ...] = self._make_evaluators(
+            share_with.evaluators if share_with else ()
+        )
         self.embeddings = EmbeddingSteps(method, self.initial, self.bench)
         self.traffic = traffic(method, self.initial.one_client, task)
 
@@ -88,18 +94,24 @@ class Simulator:
         one = self.initial.one_client
         return max(row_bytes(self.method.send, one), row_bytes(self.method.variables, one))
 
-    def _make_evaluator(self, like: Layout | None) -> Evaluator:
+    def _make_evaluators(self, like: Sequence[Evaluator]) -> tuple[Evaluator, ...]:
         method = self.method
-        return Evaluator(
-            self.bench,
-            lambda server, rows: method.variables(server._replace(rows=rows)),
-            method.predict,
-            self.evaluated,
-            self.initial.server,
-            self.initial.own_row,
-            lambda: self.task.feature_size("evaluation.knn"),
-            like=like,
-        )
+
+        def variables(server: State, rows: Leaves) -> tuple[Leaves, Leaves]:
+            return method.variables(server._replace(rows=rows))
+
+        about = self.bench, self.task, variables, method.predict
+        clients = self.evaluated, self.initial.server, self.initial.own_row
+        layouts: list[Any] = [evaluator.layout for evaluator in like] or [None, None]
+        plain = Evaluator(*about, *clients, like=layouts[0])
+        if not self.config.evaluation.adapt.asked_for:
+            return (plain,)
+        return plain, AdaptedEvaluator(method.roles, *about, *clients, like=layouts[1])
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """What tests the clients as they are."""
+        return self.evaluators[0]
 
     def _bytes(self, layout: Layout) -> int:
         return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(2,))
@@ -254,9 +266,14 @@ class Simulator:
 
     # ---------------------------------------------------------------------------------------- evaluation
 
-    def evaluate(self, state: State, waves: Iterable[Prepared] | None = None) -> Sums:
-        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
-        return self.evaluator(_server(state), self._rows_of(state.rows), waves)
+    def evaluate(
+        self, state: State, waves: Iterable[Prepared] | None = None, evaluator: Evaluator | None = None
+    ) -> Sums:
+        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated).
+
+        By one of `evaluators`, default: `evaluator`.
+        """
+        return (evaluator or self.evaluator)(_server(state), self._rows_of(state.rows), waves)
 
     def _rows_of(self, rows: Population) -> Callable[[np.ndarray], Rows]:
         """ids [K] -> the rows [K, ...] that these clients bring to the devices."""

@@ -58,7 +58,7 @@ class Saved(NamedTuple):
         return self.server._replace(rows=population)
 
     def clients(self, number: int) -> tuple[pd.DataFrame | None, np.ndarray]:
-        """(the clients' table, their accuracies [evaluations, `number`]); nothing of version 0.1.0."""
+        """(the clients' table, `number` accuracies of each evaluation); nothing of version 0.1.0."""
         table, window = self.logs.get(CLIENTS), self.logs.get(WINDOW, b"")
         before = np.frombuffer(window, "<f8").reshape(-1, number)
         return (pd.DataFrame(csv_rows(table)) if table else None), before
