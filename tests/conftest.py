@@ -110,7 +110,7 @@ def _what_programs_know(config):
 
     host = ("rounds", "participation", "held_out", "on_nonfinite", "schedule")
     training = {name: value for name, value in vars(config.training).items() if name not in host}
-    measured = config.evaluation.batch_size, config.evaluation.knn
+    measured = config.evaluation.batch_size, config.evaluation.knn, config.evaluation.adapt
     noisy = isinstance(config.partition, FeatureNoise | PartitionFile) and config.partition
     return config.model, config.method, training, config.server, measured, config.engine, config.compat, noisy
 

@@ -149,8 +149,9 @@ def federation_of(name):
     return data, partition._replace(noise=noise)
 
 
-def make_simulator(name, data=None, devices=1, seed=SEED, **layout):
+def make_simulator(name, data=None, devices=1, seed=SEED, evaluation=None, **layout):
     settings = dataclasses.replace(CASES[name], seed=seed, engine=config.Engine(**layout))
+    settings = dataclasses.replace(settings, evaluation=evaluation or settings.evaluation)
     own, partition = federation_of(name)
     data = data or own
     task, method = DataSpec.of(data, partition).build(settings)

@@ -16,10 +16,10 @@ from fedtp_jax.partitions.files import save_partition
 from fedtp_jax.partitions.make import make_partition
 
 
-def lists(content):
+def lists(content, overrides=""):
     """A partition as JSON, for digits."""
     text = content if isinstance(content, str | bytes) else json.dumps(content)
-    return given("'partition={name: file, file: own.json}'", {"own.json": text})
+    return given(f"'partition={{name: file, file: own.json}}' {overrides}", {"own.json": text})
 
 
 def npz(change):
@@ -70,6 +70,13 @@ KINDS = {
         "nobody has train examples": lists({"train": {"0": []}, "test": {"0": [1]}}),
         "nobody has test examples": lists(
             {s: {"0": p, "1": p, "2": p} for s, p in (("train", [1]), ("test", []))}
+        ),
+        "a client that is to adapt to nothing": lists(
+            {
+                "train": {"0": [1], "1": [2], "2": [3], "3": []},
+                "test": {"0": [1], "1": [], "2": [], "3": [4]},
+            },
+            "evaluation.adapt.epochs=1",
         ),
         "an empty client in a cohort of all": lists(
             {"train": {"0": [1], "1": [2], "2": []}, "test": {"0": [1], "1": [], "2": []}}

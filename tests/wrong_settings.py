@@ -103,6 +103,11 @@ training.participation.dropout=1
 server.learning_rate=0
 evaluation.knn=0.5
 evaluation.knn.weight=2
+evaluation.adapt=5
+evaluation.adapt.epochs=0
+evaluation.adapt.epoch=5
+evaluation.adapt.learning_rate=0
+evaluation.adapt.leaves=3
 engine.devices=0
 engine.devices=64
 engine.lanes=many
@@ -135,6 +140,11 @@ method=scaffold training.optimizer=sgd training.role_learning_rates.shared=0.1
 method=fedavg training.role_learning_rates.personal=0.5
 method=local server.optimizer=adam
 evaluation.clients=7
+evaluation.adapt.epochs=2 evaluation.adapt.steps=5
+evaluation.adapt.steps=5 evaluation.knn.weight=0.5
+evaluation.adapt.steps=5 evaluation.adapt.leaves='[haed/]'
+evaluation.adapt.steps=5 evaluation.adapt.leaves='["("]'
+evaluation.adapt.steps=5 evaluation.adapt.leaves='[]'
 'partition={name: dirichlet, clients: 400}'
 'partition={name: pathological, classes_per_client: 11}'
 'partition={name: iid, clients: 1439}'

@@ -26,8 +26,18 @@ def compare(
     ] = None,
     picture: Annotated[Path | None, arg(metavar="FILE.png", help="PNG file for the learning curves")] = None,
     metric: Annotated[
-        Literal["accuracy", "client_mean", "worst_decile"],
-        arg(help="accuracy: of all test examples, mean over the last evaluations; others: last evaluation"),
+        Literal[
+            "accuracy",
+            "client_mean",
+            "worst_decile",
+            "adapted_accuracy",
+            "adapted_client_mean",
+            "adapted_worst_decile",
+        ],
+        arg(
+            help="accuracy: of all test examples, mean over the last evaluations; client_mean, worst_decile: "
+            "of the last one; adapted_...: the same with evaluation.adapt"
+        ),
     ] = "accuracy",
 ) -> int:
     """Compare runs in a table, mean ± std over seeds, and as learning curves."""

@@ -84,10 +84,13 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("devices", f"{plan.devices} x {plan.platform}")
     table.add_row("a round", _work(train, plan.devices))
     table.add_row("an evaluation", _work(test, plan.devices))
+    if plan.adaptation:
+        table.add_row("adapted", _work(plan.adaptation, plan.devices))
+    tests = max(part.program_bytes for part in (test, plan.adaptation) if part)
     table.add_row(
         "on each device",
         f"data set {in_bytes(plan.data_bytes)}; beside it training {in_bytes(train.program_bytes)} or "
-        f"evaluation {in_bytes(test.program_bytes)}",
+        f"evaluation {in_bytes(tests)}",
     )
     table.add_row(
         "on the host",
@@ -99,7 +102,7 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("programs", f"{plan.programs}, compiled in {duration(plan.compile_seconds)} here")
     table.add_row(
         "estimated time",
-        f"a round {duration(train.seconds)}, an evaluation {duration(test.seconds)}; "
+        f"a round {duration(train.seconds)}, an evaluation {duration(plan.evaluation_seconds)}; "
         f"{count_of(plan.rounds, 'round')} and {count_of(plan.evaluations, 'evaluation')} about "
         f"{duration(plan.seconds)}",
     )

@@ -28,6 +28,8 @@ def target_table(plan: TargetPlan) -> Table:
     several = f" of {plan.simulations} runs" if plan.simulations > 1 else ""
     for what, work in ((f"a round{several}", plan.training), ("an evaluation", plan.evaluation)):
         table.add_row(what, "its program does not compile" if work is None else _work(work))
+    if plan.adaptation:
+        table.add_row("adapted", _work(plan.adaptation))
     table.add_row("not faster than", _bound(plan))
     if plan.training is not None:
         table.add_row("because", _reason(target, plan.training, plan.precision))
@@ -46,9 +48,10 @@ def _work(work: Bound) -> str:
 def _bound(plan: TargetPlan) -> str:
     if plan.training is None or plan.evaluation is None or plan.seconds is None:
         return "nothing can be said before all programs compile"
+    evaluation = plan.evaluation.seconds + (plan.adaptation.seconds if plan.adaptation else 0.0)
     return (
         f"a tick {brief(plan.training.tick_seconds)}, a round {brief(plan.training.seconds)}, an evaluation "
-        f"{brief(plan.evaluation.seconds)}, {_runs(plan)} {brief(plan.seconds)}"
+        f"{brief(evaluation)}, {_runs(plan)} {brief(plan.seconds)}"
     )
 
 

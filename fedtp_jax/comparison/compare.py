@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fedtp_jax.comparison.compared_run import ComparedRun, Finished, run_folders
+from fedtp_jax.comparison.compared_run import ComparedRun, Finished, column_of, is_mean, run_folders
 from fedtp_jax.comparison.crosstab import CrossTab, Place
 from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
@@ -17,11 +17,12 @@ from fedtp_jax.core.identity import UNKNOWN
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRICS = {
-    "accuracy": ("Test accuracy", "test_accuracy"),
-    "client_mean": ("Mean of the clients' test accuracies", "test_client_mean"),
-    "worst_decile": ("Mean test accuracy of the worst tenth of clients", "test_worst_decile"),
+METRICS = {  # what they are called
+    "accuracy": "Test accuracy",
+    "client_mean": "Mean of the clients' test accuracies",
+    "worst_decile": "Mean test accuracy of the worst tenth of clients",
 }
+METRICS |= {f"adapted_{name}": f"{title}, adapted" for name, title in METRICS.items()}
 Runs = Finished | ComparedRun | str | Path | Iterable["Runs"]
 
 
@@ -30,7 +31,7 @@ class Comparison:
     """Runs beside each other; print it, or ask for a format.
 
     Attributes:
-      metric: "accuracy", "client_mean" or "worst_decile".
+      metric: a key of METRICS, such as "accuracy".
       sheet: the table: rows, columns, {(row, column): Cell}, notes.
       table: the same in long form, a row per cell: the fields that differ, mean and sample std over seeds as
         fractions, seeds, best, p_value (NaN: no test), tied (not significantly worse than the best).
@@ -66,7 +67,7 @@ class Comparison:
         """Learning curves: a panel per column, a colour per row, mean and a band of one std over seeds."""
         from fedtp_jax.plots.curves import compared_curves  # matplotlib: not before it is needed
 
-        title, column = METRICS[self.metric]
+        title, column = METRICS[self.metric], column_of(self.metric)
         panels: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in self.sheet.columns}
         for (row, panel), compared in self.outcomes.items():
             every = pd.concat([run.evaluated[["round", column]] for run in compared])
@@ -85,10 +86,11 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
       runs: results, folders (of a run, of some seeds, of a sweep), or lists of these; or {name: of these},
         where the names are the rows.
       metric: "accuracy": of all test examples, mean over the last evaluations; "client_mean" or
-        "worst_decile" of the last evaluation. Never of the best round.
+        "worst_decile" of the last evaluation. "adapted_accuracy" and so on: after the clients have adapted
+        (evaluation.adapt). Never of the best round.
 
     Raises:
-      UserError: there is no finished run, or something else is given.
+      UserError: there is no finished run, clients of one do not adapt, or something else is given.
     """
     if metric not in METRICS:
         raise UserError(f"metric: got {metric!r}; choose one of {', '.join(METRICS)}")
@@ -97,6 +99,12 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
     if not found:
         raise UserError("runs: got none; give results, or folders of runs")
     finished, unfinished = _finished(found)
+    for _, run in finished:
+        if column_of(metric) not in run.evaluated:
+            raise UserError(
+                f"metric: {metric!r}, but the clients of {run.where} did not adapt; run it with "
+                "evaluation.adapt.epochs, leave it out, or choose accuracy, client_mean or worst_decile"
+            )
     layout = CrossTab(finished, metric.replace("_", " "))
     cells: dict[Place, Cell] = {}
     untested: dict[str, list[str]] = {}
@@ -116,7 +124,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
     numbers = {place: dataclasses.asdict(cell) for place, cell in cells.items()}
     sheet = Sheet(
-        f"{METRICS[metric][0]} in percent.",
+        f"{METRICS[metric]} in percent.",
         layout.corner,
         layout.rows,
         layout.columns,
@@ -174,7 +182,7 @@ def _facts(layout: CrossTab, cells: Mapping[Place, Cell], metric: str) -> list[s
     spread = "Mean" if all(cell.seeds == 1 for cell in cells.values()) else "Mean ± sample std"
     clients = _range([int(o.evaluated["clients_tested"].iloc[-1]) for o in compared], "client")
     window = _range([run.window for run in compared], "evaluation")
-    of = f"each run's mean over its last {window}" if metric == "accuracy" else "each run's last evaluation"
+    of = f"each run's mean over its last {window}" if is_mean(metric) else "each run's last evaluation"
     return [f"{spread} over {seeds} of {of}, never of its best round; {clients}."]
 
 
@@ -209,7 +217,7 @@ def _test_notes(
     """What the marks mean, and which cells could not be tested."""
     notes = []
     if any(cell.p_value is not None for cell in cells.values()):
-        several = metric == "accuracy" and all(run.has_means(metric) for run in runs)
+        several = is_mean(metric) and all(run.has_means(metric) for run in runs)
         when = "in the same evaluations" if several else "at the last evaluation"
         notes.append(
             f"Bold: the best of its column. {TIED}: not significantly worse than the best, by a paired "

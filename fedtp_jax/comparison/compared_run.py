@@ -21,7 +21,11 @@ from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested", "excluded")
-CLIENTS, MEAN = ("client", "test_accuracy"), "test_accuracy_mean"  # version 0.1.0 had no mean
+CLIENTS = "client", "test_accuracy"
+SOME = (  # version 0.1.0 had no mean, and not in every run clients adapt
+    *("test_accuracy_mean", "adapted_accuracy_mean"),
+    *("adapted_accuracy", "adapted_client_mean", "adapted_worst_decile"),
+)
 
 
 @runtime_checkable
@@ -132,27 +136,40 @@ class ComparedRun:
         return f"{uploads:,} in {rounds:,} round{'s' * (rounds != 1)}" if uploads else ""
 
     def measure(self, metric: str) -> float:
-        """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile."""
-        if metric == "accuracy":
-            return float(self.evaluated["test_accuracy"].tail(self.window).mean())
-        return float(self.evaluated[f"test_{metric}"].iloc[-1])
+        """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile.
+
+        Of adapted_accuracy and so on what Result.adapted has.
+        """
+        column = self.evaluated[column_of(metric)]
+        return float(column.tail(self.window).mean() if is_mean(metric) else column.iloc[-1])
 
     def has_means(self, metric: str) -> bool:
         """Whether it says what its clients reach in the evaluations that `measure` is of."""
-        return metric != "accuracy" or self.window == 1 or MEAN in self.clients
+        return not is_mean(metric) or self.window == 1 or f"{column_of(metric)}_mean" in self.clients
 
     def client_accuracies(self, metric: str) -> pd.Series:
         """[N] by client, in the evaluations that `measure` is of, NaN for one that was not tested.
 
         Those of the last evaluation where the run says no more.
         """
-        several = metric == "accuracy" and self.window > 1 and self.has_means(metric)
-        return self.clients.set_index("client")[MEAN if several else "test_accuracy"]
+        several = is_mean(metric) and self.window > 1 and self.has_means(metric)
+        accuracy = f"{column_of(metric).partition('_')[0]}_accuracy"
+        return self.clients.set_index("client")[f"{accuracy}_mean" if several else accuracy]
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """That of the partition."""
         return self.find_fingerprint()
+
+
+def column_of(metric: str) -> str:
+    """The column of a run's history that a metric is of."""
+    return metric if metric.startswith("adapted_") else f"test_{metric}"
+
+
+def is_mean(metric: str) -> bool:
+    """Whether a metric is a mean over the last evaluations, and not of the last one alone."""
+    return metric.endswith("accuracy")
 
 
 def run_folders(path: Path) -> list[Path]:
@@ -196,5 +213,5 @@ def _below(path: Path) -> list[Path]:
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """These columns of a run's table, every float to the last bit; empty if there is none yet."""
     rows = csv_rows(path.read_bytes()) if path.is_file() else []
-    columns = [*columns, *([MEAN] if rows and MEAN in rows[0] else [])]
+    columns = [*columns, *(name for name in SOME if rows and name in rows[0])]
     return pd.DataFrame({name: np.array([row[name] for row in rows], np.float64) for name in columns})

@@ -8,7 +8,7 @@ from fedtp_jax.comparison.differing_fields import IDENTITY, MACHINE, NAME, SEED,
 
 METHOD, ROUNDS = "method.name", "training.rounds"
 # sections that say what is solved, and how it is measured
-KNN = "evaluation.knn."  # of a method, rather than of how it is measured
+OF_METHODS = "evaluation.knn.", "evaluation.adapt."  # rather than of how these are measured
 TASK = ("data", "partition", "evaluation", "compat")
 NAMED = "name"
 Place = tuple[str, str]
@@ -125,7 +125,7 @@ class CrossTab:
 
 def is_task(field: str) -> bool:
     """Whether runs that differ in `field` solve different tasks, or are measured in another way."""
-    return field == ROUNDS or (field.split(".")[0] in TASK and not field.startswith(KNN))
+    return field == ROUNDS or (field.split(".")[0] in TASK and not field.startswith(OF_METHODS))
 
 
 def _leading(fields: Sequence[str]) -> list[str]:

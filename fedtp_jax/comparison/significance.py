@@ -9,7 +9,7 @@ from fedtp_jax.comparison.compared_run import ComparedRun
 from fedtp_jax.comparison.sheet import Cell
 
 LEVEL = 0.05
-LAST = "client_mean"  # a metric of the last evaluation
+LAST = {"accuracy": "client_mean", "adapted_accuracy": "adapted_client_mean"}  # of the last evaluation
 
 
 def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[str, Cell], dict[str, str]]:
@@ -58,7 +58,7 @@ def paired_differences(
     of_partition: dict[str, list[pd.Series]] = {}
     for seed in (seed for seed in seeds if a[seed].fingerprint == b[seed].fingerprint):
         # runs of version 0.1.0 have the last evaluation alone: both sides are of the same evaluations
-        basis = metric if a[seed].has_means(metric) and b[seed].has_means(metric) else LAST
+        basis = metric if a[seed].has_means(metric) and b[seed].has_means(metric) else LAST[metric]
         difference = a[seed].client_accuracies(basis) - b[seed].client_accuracies(basis)
         of_partition.setdefault(a[seed].fingerprint, []).append(difference)
     if not of_partition:

@@ -62,6 +62,7 @@ from fedtp_jax.config.partition import (
     Superclass,
 )
 from fedtp_jax.config.simulation import (
+    Adapt,
     Checkpoint,
     Engine,
     Evaluation,
@@ -94,6 +95,7 @@ __all__ = [
     "PARTITIONS",
     "QKV",
     "SCHEDULES",
+    "Adapt",
     "Arrays",
     "Checkpoint",
     "Cifar10",

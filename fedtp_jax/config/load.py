@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedtp_jax.config import Optimizer, Own, SimulationConfig, name_of
+from fedtp_jax.config import Evaluation, Optimizer, Own, SimulationConfig, name_of
 from fedtp_jax.config.convert import NAMED, build, show
 from fedtp_jax.config.overrides import set_fields
 from fedtp_jax.config.plain import flat, plain_values
@@ -140,6 +140,7 @@ def _check(settings: SimulationConfig) -> None:
             f"training.local_steps: {training.local_steps}, but training.local_epochs is "
             f"{training.local_epochs} too; give one of them"
         )
+    _check_adaptation(settings.evaluation)
     for section, field in (("data", "file"), ("partition", "file")):
         part = getattr(settings, section)
         if hasattr(part, field) and getattr(part, field) is None:
@@ -152,6 +153,20 @@ def _check(settings: SimulationConfig) -> None:
         raise UserError(
             f"method.personal: {sorted(overlap)[0]!r} is in method.generated too; "
             "a leaf has one role, name it once"
+        )
+
+
+def _check_adaptation(evaluation: Evaluation) -> None:
+    adapt, neighbors = evaluation.adapt, evaluation.knn.weight
+    if adapt.epochs is not None and adapt.steps is not None:
+        raise UserError(
+            f"evaluation.adapt.steps: {adapt.steps}, but evaluation.adapt.epochs is {adapt.epochs} too; give "
+            "one of them"
+        )
+    if adapt.asked_for and neighbors:
+        raise UserError(
+            f"evaluation.knn.weight: {neighbors}, but clients that adapt (evaluation.adapt) predict by their "
+            "model alone; leave one of the two out"
         )
 
 

@@ -25,6 +25,29 @@ class Knn:
 
 
 @dataclasses.dataclass(frozen=True)
+class Adapt:
+    """A second test of every evaluated client, with a copy of its variables that it trains first and forgets.
+
+    It trains on its own train shard, by training.optimizer on the cross-entropy of its own predictions.
+    FedAvg with it is the baseline that is known as FedAvg-FT.
+    """
+
+    epochs: int | None = option(
+        None, "passes over its train shard; without epochs or steps none adapts", ge=1
+    )
+    steps: int | None = option(None, "local steps, in place of epochs", ge=1)
+    learning_rate: float | None = option(
+        None, "of all leaves that train; default: training.learning_rate", gt=0
+    )
+    leaves: tuple[str, ...] = option((".",), "regular expressions on paths of the leaves that train")
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether clients adapt at all."""
+        return self.epochs is not None or self.steps is not None
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """Every client, or a sample, is evaluated on its own whole test shard with the variables it would run."""
 
@@ -35,6 +58,7 @@ class Evaluation:
         None, "evaluate so many clients, drawn once among those with test examples; default: all", ge=1
     )
     knn: Knn = section(Knn, "nearest neighbours at prediction time")
+    adapt: Adapt = section(Adapt, "a second test, after training on the own shard")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,12 +21,13 @@ class Purpose(enum.IntEnum):
     COHORT = 3
     BATCHES = 4
     CLIENT = 5  # dropout and other noise inside a client's local steps
-    EVALUATION = 6  # noise on the inputs of an evaluation
+    EVALUATION = 6  # noise on the inputs of an evaluation, dropout in the training of clients that adapt
     NEIGHBORS = 7  # which examples a client keeps for its nearest neighbours
     HELD_OUT = 8  # which clients never train
     NOVEL = 9  # batches and noise of the clients met after training
     EVALUATED = 10  # which clients are evaluated
     PARTICIPATION = 11  # who drops out of a round, and who is slow in it
+    ADAPTATION = 12  # batches of the clients that adapt before a test
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

@@ -36,30 +36,38 @@ def assign_roles(paths: Sequence[str], rules: Sequence[tuple[Role, Sequence[str]
     Raises UserError for a leaf that no rule matches, an expression that matches no leaf, or one that is
     not a regular expression.
     """
-    for role, patterns in rules:
-        for pattern in patterns:
-            try:
-                found = any(re.search(pattern, path) for path in paths)
-            except re.error as error:
-                raise UserError(
-                    f"method.{role}: {pattern!r} is not a regular expression ({error}); "
-                    "write one that matches leaf paths such as 'params/head/kernel'"
-                ) from None
-            if not found:
-                words = {word for path in paths for word in path.split("/")}
-                raise UserError(
-                    f"method.{role}: {pattern!r} matches no leaf of the model{nearest(pattern, words)}; "
-                    f"the leaves are {', '.join(_in_short(paths))}"
-                )
+    found = [(role, matching(paths, patterns, f"method.{role}")) for role, patterns in rules]
     roles: dict[str, Role] = {}
     for path in paths:
-        for role, patterns in rules:
-            if any(re.search(pattern, path) for pattern in patterns):
-                roles[path] = role
-                break
-        else:
+        role = next((role for role, matched in found if path in matched), None)
+        if role is None:
             raise UserError(f"method: no rule gives leaf {path!r} a role; add a rule that matches it")
+        roles[path] = role
     return roles
+
+
+def matching(paths: Sequence[str], patterns: Sequence[str], field: str) -> set[str]:
+    """The paths in which one of these regular expressions is found.
+
+    Raises UserError, which names the setting `field`, for an expression that is found in none, or is none.
+    """
+    matched: set[str] = set()
+    for pattern in patterns:
+        try:
+            found = {path for path in paths if re.search(pattern, path)}
+        except re.error as error:
+            raise UserError(
+                f"{field}: {pattern!r} is not a regular expression ({error}); "
+                "write one that matches leaf paths such as 'params/head/kernel'"
+            ) from None
+        if not found:
+            words = {word for path in paths for word in path.split("/")}
+            raise UserError(
+                f"{field}: {pattern!r} matches no leaf of the model{nearest(pattern, words)}; "
+                f"the leaves are {', '.join(_in_short(paths))}"
+            )
+        matched |= found
+    return matched
 
 
 def _in_short(paths: Sequence[str]) -> list[str]:

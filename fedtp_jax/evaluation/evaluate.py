@@ -16,7 +16,7 @@ from fedtp_jax.engine.waves import Prefetch, Prepared, Wave
 from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
 from fedtp_jax.evaluation.knn import REFERENCE_SCALE, neighbor_work
 from fedtp_jax.evaluation.metrics import Score, Sums
-from fedtp_jax.learning.task import Output
+from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.partitions.partition import Partition
 
 KEPT_LIMIT = 2**26  # bytes of schedules that stay on the devices from one evaluation to the next
@@ -64,12 +64,12 @@ class Evaluator:
 
     Args:
       bench: the devices and the examples.
+      task: the model and how it is trained.
       variables: (server, rows [K, ...]) -> (shared, rows): what clients run.
       predict: (leaves, inputs) -> Output.
       clients: [K] ids of those to evaluate; those without test examples are left out.
       server: what `variables` takes first, or its shapes and placement.
       row: {path: shape and dtype} of one client's row.
-      feature_size: F, asked only where nearest neighbours take part.
       program: name of the compiled program; what has the same name and shapes must do the same.
       like: layout of an evaluator with which to share the program.
     """
@@ -77,36 +77,37 @@ class Evaluator:
     def __init__(
         self,
         bench: Workbench,
+        task: Task,
         variables: Variables,
         predict: Predict,
         clients: np.ndarray,
         server: Any,
         row: Mapping[str, Any],
-        feature_size: Callable[[], int],
         program: str = "evaluate",
         like: Layout | None = None,
     ) -> None:
-        self.bench, self.variables, self.program = bench, variables, program
+        self.bench, self.task, self.variables, self.program = bench, task, variables, program
         self.settings = bench.config.evaluation
         self.clients = clients[bench.partition.test.sizes[clients] > 0]
         self._server, self._row = server, row
         self._row_bytes = row_bytes(variables, server, tree.rows_like(row, 1))
         self._kept_waves: list[Prepared] | None = None
-        self.work = evaluation_work(predict)
-        if self.settings.knn.weight:
-            self._add_neighbors(predict, feature_size())
+        self.work = self._make_work(predict)
         self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
         batch = self._batch_size()
         steps = self._steps(batch)
         self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._bytes, like)
 
-    def _add_neighbors(self, predict: Predict, size: int) -> None:
-        """Let nearest neighbours take part: a client keeps its train features [kept, size]."""
+    def _make_work(self, predict: Predict) -> ClientWork:
+        """What one client does; where nearest neighbours take part it keeps train features [kept, size]."""
+        if not self.settings.knn.weight:
+            return evaluation_work(predict)
+        size = self.task.feature_size("evaluation.knn")
         kept = int(self._kept(self.bench.partition.train.sizes[self.clients]).max())
         scale = REFERENCE_SCALE if self.bench.config.compat == "reference" else None
         self.program = f"{self.program} beside {kept} neighbours"
-        self.work = neighbor_work(predict, self.settings.knn, max(kept, 1), size, scale)
         self._row_bytes += 4 * kept * size
+        return neighbor_work(predict, self.settings.knn, max(kept, 1), size, scale)
 
     def _batch_size(self) -> int:
         """Examples in a step: as many as configured, or as make passes over these shards quickest."""

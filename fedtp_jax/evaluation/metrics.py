@@ -61,6 +61,7 @@ class Accuracy:
         examples; clients that are held out, or not in the sample, are in neither.
       clients_untrained: how many of those that counted have never trained.
       trained, untrained: right predictions / test examples of those that have, and of the others, or NaN.
+      adapted: the same of the same clients after they have adapted; None without evaluation.adapt.
     """
 
     pooled: float
@@ -73,6 +74,7 @@ class Accuracy:
     clients_untrained: int
     trained: float
     untrained: float
+    adapted: "Accuracy | None" = None
 
 
 def accuracies(sums: Sums) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from fedtp_jax.config import Hypernetwork, SimulationConfig
@@ -24,11 +23,11 @@ from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches, steps_of
 from fedtp_jax.engine.waves import Prepared
 from fedtp_jax.engine.workbench import Workbench, make_facts
+from fedtp_jax.evaluation.adaptation import Adapting, adaptation
 from fedtp_jax.evaluation.evaluate import Evaluator, Predict
 from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import EMBEDDING, Method, State, own
-from fedtp_jax.learning.optimizers import make_optimizer
-from fedtp_jax.learning.task import STATISTICS, Task, masked_mean
+from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.partitions.partition import Partition
 
 MODES = {
@@ -166,12 +165,12 @@ class NovelClients:
         fixed = self.bench.replicate(start.fixed)
         evaluate = Evaluator(
             self.bench,
+            self.task,
             start.variables,
             start.predict,
             self.clients,
             fixed,
             start.row,
-            lambda: self.task.feature_size("evaluation.knn"),
             program=f"evaluate {start.kind}",
         )
 
@@ -235,49 +234,30 @@ class NovelClients:
 
 
 def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settings: Adaptation) -> ClientWork:
-    """Optimizer steps of one novel client on what is trained, by the cross-entropy of its own predictions.
+    """The adaptation of one novel client, whose embedding has a learning rate of its own.
 
-    One learning rate for all leaves, and one for the embedding; training.role_learning_rates do not count.
-
-    Examples to which it gives no probability (FedProto: of classes without a prototype) do not count. Numbers
-    that are not finite leave the client with what it started from.
+    Numbers that are not finite leave the client with what it started from.
     """
-    training = task.training
-    rate = settings.learning_rate or training.learning_rate
-    of_embedding = settings.embedding_learning_rate or hypernetwork.learning_rate or training.learning_rate
+    rate = settings.learning_rate or task.training.learning_rate
+    of_embedding = (
+        settings.embedding_learning_rate or hypernetwork.learning_rate or task.training.learning_rate
+    )
     scale = of_embedding / rate if EMBEDDING in start.trained else 1.0
-    scaled = "embedding_learning_rate" * (scale != 1)
-    how = rate, training.weight_decay, training.clip_norm
-    optimizer = make_optimizer(training.optimizer, "training.optimizer", *how, scaled=scaled)
 
-    def parameters(leaves: Leaves) -> Leaves:
-        return {path: leaf for path, leaf in leaves.items() if not path.startswith(STATISTICS)}
+    def rescale(updates: Leaves) -> Leaves:
+        return {**updates, EMBEDDING: updates[EMBEDDING] * scale} if EMBEDDING in updates else updates
 
-    def begin(fixed: Any, row: Row, key: jax.Array) -> tuple[Leaves, Any]:
-        return row.leaves, optimizer.init(parameters(row.leaves))
+    steps = adaptation(task, start.predict, rate, rescale, "embedding_learning_rate" * (scale != 1))
 
-    def step(
-        fixed: Any, row: Row, carry: tuple[Leaves, Any], batch: Batch, key: jax.Array
-    ) -> tuple[Leaves, Any]:
-        own, opt = carry
+    def begin(fixed: Any, row: Row, key: jax.Array) -> Adapting:
+        return steps.start(row.leaves)
 
-        def loss(trained: Leaves) -> tuple[jax.Array, Leaves]:
-            leaves = start.leaves(fixed, {**own, **trained})
-            output = start.predict(leaves, batch.x, batch.mask, key)
-            losses = task.losses(output.logits, batch)
-            return masked_mean(jnp.where(jnp.isinf(losses), 0.0, losses), batch.mask), output.statistics
+    def step(fixed: Any, row: Row, carry: Adapting, batch: Batch, key: jax.Array) -> Adapting:
+        return steps.step(functools.partial(start.leaves, fixed), carry, batch, key)
 
-        trained = parameters(own)
-        gradient, statistics = jax.grad(loss, has_aux=True)(trained)
-        updates, opt = optimizer.update(gradient, opt, trained)
-        if EMBEDDING in updates:
-            updates = {**updates, EMBEDDING: updates[EMBEDDING] * scale}
-        statistics = {path: leaf for path, leaf in statistics.items() if path in own}
-        return {**own, **optax.apply_updates(trained, updates), **statistics}, opt
-
-    def finish(fixed: Any, row: Row, carry: tuple[Leaves, Any]) -> tuple[None, Leaves]:
-        good = tree.all_finite(carry[0])
-        return None, {path: jnp.where(good, leaf, row.leaves[path]) for path, leaf in carry[0].items()}
+    def finish(fixed: Any, row: Row, carry: Adapting) -> tuple[None, Leaves]:
+        good = tree.all_finite(carry.own)
+        return None, {path: jnp.where(good, leaf, row.leaves[path]) for path, leaf in carry.own.items()}
 
     return ClientWork(begin, step, finish)
 

@@ -33,7 +33,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     """Accuracy (left) and loss (right) over the rounds.
 
     Args:
-      history: a row per round; the test_* columns are fractions, NaN in rounds without evaluation.
+      history: a row per round; test_* and adapted_* columns are fractions, NaN in rounds without evaluation.
     """
     figure = Picture(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -54,7 +54,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
 
 
 def _draw_accuracies(axes: Axes, evaluated: pd.DataFrame) -> None:
-    """Accuracy over all examples, mean of the clients +- one standard deviation, and the worst decile."""
+    """Accuracy over all examples (also adapted), mean of the clients +- one std, and the worst decile."""
     rounds = evaluated["round"]
     mean, std = 100 * evaluated["test_client_mean"], 100 * evaluated["test_client_std"]
     low, high = (mean - std).clip(0, 100), (mean + std).clip(0, 100)
@@ -67,7 +67,10 @@ def _draw_accuracies(axes: Axes, evaluated: pd.DataFrame) -> None:
         ("test_accuracy", "all examples", BLUE, "o"),
         ("test_client_mean", "mean of clients ± std", ORANGE, "s"),
         ("test_worst_decile", "worst tenth of clients", VERMILION, "v"),
+        ("adapted_accuracy", "all examples, adapted", GREEN, "^"),
     ):
+        if column not in evaluated:  # nobody adapts
+            continue
         values = 100 * evaluated[column]
         label = f"{name}: {values.iloc[-1]:.1f} %"
         axes.plot(rounds, values, marker=marker if few else "", color=colour, label=label, **CURVE)

@@ -39,7 +39,7 @@ class Pictures:
     def compare(
         self,
         *others: "Pictures",
-        metric: Literal["accuracy", "client_mean", "worst_decile"] = "accuracy",
+        metric: str = "accuracy",
     ) -> "Comparison":
         """This run beside others, as `fedtp_jax.compare` of all of them."""
         from fedtp_jax.comparison.compare import compare

@@ -22,6 +22,7 @@ from fedtp_jax.storage.files import write_atomically
 EVALUATIONS, WORST = 5, 10  # rows of the two tables
 FRACTIONS = {"share_done", "test_accuracy", "test_accuracy_mean"}  # shown in percent
 FRACTIONS |= {"test_client_mean", "test_client_std", "test_worst_decile"}
+FRACTIONS |= {name.replace("test_", "adapted_") for name in FRACTIONS}
 
 CURVES = (
     "Every client is tested on its own test examples. All examples: right answers over the examples of all "

@@ -44,12 +44,13 @@ class Result(Pictures):
         many returned what is not finite) and excluded_clients (their ids), examples, bytes_down and bytes_up
         (of all clients), train_loss, and for evaluated rounds test_accuracy (pooled over examples),
         test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
-        clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained. Accuracies are
-        fractions.
+        clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained; with
+        evaluation.adapt adapted_accuracy and so on, as the test_ columns. Accuracies are fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
         last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),
-        trained_rounds, excluded_rounds (whose upload was not finite).
+        trained_rounds, excluded_rounds (whose upload was not finite); with evaluation.adapt adapted_accuracy,
+        adapted_accuracy_mean, adapted_loss.
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       data_spec: shapes and fingerprints of the data.
@@ -74,21 +75,29 @@ class Result(Pictures):
 
         Never the best round: choosing it on test data would flatter every method.
         """
+        return self._reached("test")
+
+    @property
+    def adapted(self) -> dict[str, float] | None:
+        """As `accuracy`, of the clients after they have adapted; None without evaluation.adapt."""
+        return self._reached("adapted") if self.config.evaluation.adapt.asked_for else None
+
+    def _reached(self, test: str) -> dict[str, float]:
         evaluated = self.history.dropna(subset="test_accuracy")
         if evaluated.empty:
             raise UserError("result: no round was evaluated yet; let the run get further (evaluation.every)")
-        window = evaluated["test_accuracy"].tail(self.config.evaluation.last)
+        window = evaluated[f"{test}_accuracy"].tail(self.config.evaluation.last)
         last = evaluated.iloc[-1]
         return {
             "round": int(last["round"]),
-            "last": float(last["test_accuracy"]),
+            "last": float(last[f"{test}_accuracy"]),
             "mean": float(window.mean()),
             "std": float(window.std(ddof=0)),
             "evaluations": len(window),
-            "client_mean": float(last["test_client_mean"]),
-            "client_std": float(last["test_client_std"]),
-            "worst_decile": float(last["test_worst_decile"]),
-            "loss": float(last["test_loss"]),
+            **{
+                name: float(last[f"{test}_{name}"])
+                for name in ("client_mean", "client_std", "worst_decile", "loss")
+            },
         }
 
     @functools.cached_property
@@ -259,14 +268,15 @@ class Result(Pictures):
         return _restored, (self.config, *tables, self.partition, self.data_spec, *told)
 
     def __repr__(self) -> str:
-        a = self.accuracy
+        a, b = self.accuracy, self.adapted
         several = f" mean of the last {a['evaluations']} evaluations {a['mean']:.3f} ± {a['std']:.3f},"
         lost = excluded_uploads(self.history)
+        adapted = f", adapted {b['last']:.3f}" if b else ""
         return (
             f"Result({name_of(self.config.method)}, {a['round']} rounds, "
             f"{self.data_spec.num_clients} clients: "
             f"test accuracy {a['last']:.3f},{several * (a['evaluations'] > 1)} "
-            f"worst decile {a['worst_decile']:.3f}{lost and f'; {lost} not finite, left out'})"
+            f"worst decile {a['worst_decile']:.3f}{adapted}{lost and f'; {lost} not finite, left out'})"
         )
 
 

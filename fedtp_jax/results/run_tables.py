@@ -7,7 +7,7 @@ import numpy as np
 
 from fedtp_jax.config import name_of
 from fedtp_jax.config.plain import to_yaml
-from fedtp_jax.evaluation.metrics import Accuracy, Sums
+from fedtp_jax.evaluation.metrics import Accuracy, Sums, accuracies
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.results.notes import participation_notes, untrained_note
 from fedtp_jax.results.pictures import embedding_figure
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 MOST_EMBEDDINGS = 10_000  # clients in the report's picture of embeddings
 
 
-def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
-    """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files."""
+def history_row(
+    round: int, result: RoundResult, accuracy: Accuracy | None, adapts: bool = False
+) -> dict[str, Any]:
+    """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files.
+
+    `adapts`: whether clients adapt before a second test, with columns of its own.
+    """
     a = accuracy
     return {
         "round": round,
@@ -39,16 +44,24 @@ def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> d
         "bytes_down": result.bytes_down,
         "bytes_up": result.bytes_up,
         "train_loss": None if result.void else result.train_loss,
-        "test_accuracy": a and a.pooled,
-        "test_client_mean": a and a.client_mean,
-        "test_client_std": a and a.client_std,
-        "test_worst_decile": a and a.worst_decile,
-        "test_loss": a and a.loss,
+        **_reached("test", a),
         "clients_tested": a and a.clients,
         "clients_without_test": a and a.clients_without_test,
         "clients_untrained": a and a.clients_untrained,
         "test_accuracy_trained": a and a.trained,
         "test_accuracy_untrained": a.untrained if a and a.clients_untrained else None,
+        **(_reached("adapted", a and a.adapted) if adapts else {}),
+    }
+
+
+def _reached(test: str, a: Accuracy | None) -> dict[str, Any]:
+    """The columns of one test."""
+    return {
+        f"{test}_accuracy": a and a.pooled,
+        f"{test}_client_mean": a and a.client_mean,
+        f"{test}_client_std": a and a.client_std,
+        f"{test}_worst_decile": a and a.worst_decile,
+        f"{test}_loss": a and a.loss,
     }
 
 
@@ -72,18 +85,21 @@ def clients_table(
     history: Sequence[Mapping[str, Any]],
     trained: np.ndarray,
     names: Sequence[str] = (),
+    adapted: Sums | None = None,
 ) -> "pd.DataFrame":
     """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
 
-    `window`: accuracies [N] of the last evaluations. `history`: the rows of metrics.csv until now.
-    `trained`: rounds [N] in which each client has.
+    `window`: accuracies [N] of the last evaluations, [2 N] with those of adapted clients.
+    `history`: the rows of metrics.csv until now. `trained`: rounds [N] in which each client has.
+    `adapted`: sums after the clients have adapted.
     """
     import pandas as pd
 
     excluded = " ".join(row["excluded_clients"] for row in history).split()
     correct, loss, examples = (np.asarray(part) for part in sums)
     tested = np.where(examples > 0, examples, np.nan)
-    return pd.DataFrame(
+    means = np.mean(window, axis=0).reshape(-1, partition.num_clients)
+    table = pd.DataFrame(
         {
             "client": np.arange(partition.num_clients),
             **({"name": list(names)} if names else {}),
@@ -92,11 +108,18 @@ def clients_table(
             # a window of text is right in part
             "test_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
             "test_accuracy": correct / tested,
-            "test_accuracy_mean": np.mean(window, axis=0),
+            "test_accuracy_mean": means[0],
             "test_loss": loss / tested,
             "trained_rounds": trained.astype(np.int64),
             "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
         }
+    )
+    if adapted is None:
+        return table
+    return table.assign(
+        adapted_accuracy=accuracies(adapted),
+        adapted_accuracy_mean=means[1],
+        adapted_loss=adapted.loss / tested,
     )
 
 
@@ -119,6 +142,13 @@ def report_run(
         ("Worst decile of clients", f"{a['worst_decile']:.2%}"),
         ("Partition fingerprint", result.data_spec.partition),
     ]
+    if b := result.adapted:
+        headline[6:6] = [
+            ("Adapted, last evaluation", f"{b['last']:.2%}"),
+            (f"Adapted, last {b['evaluations']} evaluations", f"{b['mean']:.2%} ± {b['std']:.2%}"),
+            ("Adapted, client mean ± std", f"{b['client_mean']:.2%} ± {b['client_std']:.2%}"),
+            ("Adapted, worst decile of clients", f"{b['worst_decile']:.2%}"),
+        ]
     if len(timing):
         headline += [
             ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),

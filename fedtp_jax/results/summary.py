@@ -1,7 +1,7 @@
 """A result as `fedtp run` prints it, in words or as JSON."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,42 @@ from fedtp_jax.results.result import Result
 
 
 def result_in_words(result: Result) -> str:
-    """Two lines: accuracy by example, and over clients; a third where some have never trained."""
-    a = result.accuracy
-    untrained = untrained_note(result.history)
-    several = f"; {a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
-    return (
-        f"test accuracy {a['last']:.4f} after round {a['round']}{several * (a['evaluations'] > 1)}\n"
-        f"clients: mean {a['client_mean']:.4f} ± {a['client_std']:.4f}, worst decile {a['worst_decile']:.4f}"
-        f"{chr(10) * bool(untrained)}{untrained}"
-    )
+    """Two lines: accuracy by example, and over clients; two of the adapted; one where some never trained."""
+    a, b = result.accuracy, result.adapted
+    lines = [f"test accuracy {a['last']:.4f} after round {a['round']}{_several(a)}", _over_clients(a)]
+    if b:
+        lines += [f"adapted: test accuracy {b['last']:.4f}{_several(b)}", f"adapted {_over_clients(b)}"]
+    return "\n".join([*lines, *filter(None, [untrained_note(result.history)])])
+
+
+def _several(a: Mapping[str, float]) -> str:
+    words = f"; {a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
+    return words if a["evaluations"] > 1 else ""
+
+
+def _over_clients(a: Mapping[str, float]) -> str:
+    spread = f"mean {a['client_mean']:.4f} ± {a['client_std']:.4f}"
+    return f"clients: {spread}, worst decile {a['worst_decile']:.4f}"
 
 
 def several_in_words(results: Sequence[Result]) -> str:
     """A line for each seed, and mean ± std over the seeds (sample std, none for a single seed)."""
-    lines = [
-        f"seed {result.config.seed}: test accuracy {a['mean']:.4f} over the last "
-        f"{a['evaluations']} evaluation{'s' * (a['evaluations'] > 1)}, worst decile {a['worst_decile']:.4f}"
-        for result in results
-        for a in [result.accuracy]
-    ]
-    means = np.array([result.accuracy["mean"] for result in results])
-    spread = f" ± {means.std(ddof=1):.4f}" if len(means) > 1 else ""
-    return "\n".join([*lines, f"test accuracy {means.mean():.4f}{spread} over {len(means)} seeds"])
+    lines, adapted = [], [b for result in results if (b := result.adapted)]
+    for result in results:
+        a, b = result.accuracy, result.adapted
+        lines.append(
+            f"seed {result.config.seed}: test accuracy {a['mean']:.4f} over the last {a['evaluations']} "
+            f"evaluation{'s' * (a['evaluations'] > 1)}, worst decile {a['worst_decile']:.4f}"
+            + (f"; adapted {b['mean']:.4f}, {b['worst_decile']:.4f}" if b else "")
+        )
+    whole = f"test accuracy {_over_seeds([result.accuracy for result in results])}"
+    then = f"; adapted {_over_seeds(adapted)}" if adapted else ""
+    return "\n".join([*lines, f"{whole}{then} over {len(results)} seeds"])
+
+
+def _over_seeds(reached: Sequence[Mapping[str, float]]) -> str:
+    means = np.array([a["mean"] for a in reached])
+    return f"{means.mean():.4f}" + (f" ± {means.std(ddof=1):.4f}" if len(means) > 1 else "")
 
 
 def missing_in_words(results: Sequence[Result], folder: Path, seeds: bool) -> str:
@@ -52,12 +66,14 @@ def missing_in_words(results: Sequence[Result], folder: Path, seeds: bool) -> st
 def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
     """Plain JSON values; None for what is not finite."""
     accuracy = {f"test_{name}" if name != "round" else name: v for name, v in result.accuracy.items()}
+    adapted = {f"adapted_{name}": v for name, v in (result.adapted or {}).items() if name != "round"}
     summary = {
         "folder": str(folder),
         "method": name_of(result.config.method),
         "data": name_of(result.config.data),
         "seed": result.config.seed,
         **accuracy,
+        **adapted,
         "excluded_uploads": int(result.history["excluded"].sum()),
         **{f"compiled_{name}": value for name, value in result.compiled.items()},
         "missing": list(result.missing),

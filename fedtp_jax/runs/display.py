@@ -48,8 +48,9 @@ class Display:
     def on_round(self, progress: RoundProgress, of: str = "") -> None:
         """Show a finished round, of the run of this name if there are others."""
         result, accuracy = progress.result, progress.accuracy
+        adapted = f"adapted {accuracy.adapted.pooled:.4f}  " if accuracy and accuracy.adapted else ""
         status = (
-            f"accuracy {'-' if accuracy is None else f'{accuracy.pooled:.4f}'}  "
+            f"accuracy {'-' if accuracy is None else f'{accuracy.pooled:.4f}'}  {adapted}"
             f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s"
         )
         if self._wide:

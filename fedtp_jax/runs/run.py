@@ -80,10 +80,10 @@ class Run:
         self._class_names = data.class_names
         self.done, self.ended = 0, False  # rounds, and whether somebody asked to end with the last of them
         self.rows: list[dict[str, Any]] = []
-        self.sums: Sums | None = None
+        self.sums: list[Sums] = []  # of the last evaluation: of clients as they are and, if they do, adapted
         self._trained = np.zeros(0, np.int32)  # [N] rounds of each client until that evaluation
         self.clients: pd.DataFrame | None = None  # of the evaluation before, in a run that was taken up
-        # [N] accuracies of the clients, of as many last evaluations as the headline is a mean of
+        # accuracies of the clients, [N] by each evaluator, of as many last evaluations as the headline is of
         self.window: deque[np.ndarray] = deque(maxlen=config.evaluation.last)
         self.store: RunStore | None = None  # of the first process alone, and only with a folder
 
@@ -118,7 +118,8 @@ class Run:
                 self.state = self.simulator.init(self._rows_folder)
             else:
                 self.rows = csv_rows(saved.logs["metrics"])
-                self.clients, before = saved.clients(self.partition.num_clients)
+                tests = len(self.simulator.evaluators)
+                self.clients, before = saved.clients(tests * self.partition.num_clients)
                 self.window.extend(before)
                 population = initial.population(self.config.engine.rows, self._rows_folder)
                 self.state = self.simulator.place(saved.state(population))
@@ -178,14 +179,16 @@ class Run:
         return round % every == 0 or round == self.config.training.rounds
 
     def _evaluate(self) -> Accuracy:
-        self.sums = self.simulator.evaluate(self.state)
-        self.window.append(accuracies(self.sums))
+        simulator = self.simulator
+        self.sums = [simulator.evaluate(self.state, evaluator=one) for one in simulator.evaluators]
+        self.window.append(np.concatenate([accuracies(sums) for sums in self.sums]))
         self._trained = self.state.rows.trained.copy()
-        return summarize(self.sums, self.simulator.evaluated, self._trained > 0)
+        before, *after = (summarize(sums, simulator.evaluated, self._trained > 0) for sums in self.sums)
+        return dataclasses.replace(before, adapted=after[0]) if after else before
 
     def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
         """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
-        row = history_row(round, result, accuracy)
+        row = history_row(round, result, accuracy, self.config.evaluation.adapt.asked_for)
         self.rows.append(row)
         if self.store:
             self.store.append_metrics(row)
@@ -223,14 +226,15 @@ class Run:
             raise
 
     def _clients(self) -> "pd.DataFrame":
-        if self.sums is None and self.clients is not None:
+        if not self.sums and self.clients is not None:
             return self.clients
-        assert self.sums is not None
-        return clients_table(self.sums, self.window, self.partition, self.rows, self._trained, self._names)
+        tested, *adapted = self.sums
+        about = self.window, self.partition, self.rows, self._trained, self._names
+        return clients_table(tested, *about, *adapted)
 
     def finish(self) -> Result:
         """The result, and the report of it."""
-        if self.sums is None and self.clients is None:  # taken up after the last round of version 0.1.0
+        if not self.sums and self.clients is None:  # taken up after the last round of version 0.1.0
             self._evaluate()
             if self.store:
                 self.store.write_clients(self._clients())

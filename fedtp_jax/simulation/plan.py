@@ -17,6 +17,7 @@ from fedtp_jax.core import tree
 from fedtp_jax.data.sources import load
 from fedtp_jax.engine.schedule import Layout, stays
 from fedtp_jax.engine.waves import Prepared
+from fedtp_jax.evaluation.evaluate import Evaluator
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.rounds import Simulator
 from fedtp_jax.simulation.setup import set_up
@@ -92,6 +93,7 @@ class Plan:
       num_clients: N, who have such a row at most.
       bytes_down, bytes_up: sent by the server to a round's whole cohort, and back.
       programs, compile_seconds: how many were compiled, and how long that took here.
+      adaptation: the work of an evaluation's second test, before which clients adapt; None without.
     """
 
     platform: str
@@ -109,18 +111,25 @@ class Plan:
     bytes_up: int
     programs: int
     compile_seconds: float
+    adaptation: Load | None = None
 
     @property
     def seconds(self) -> float:
         """Estimated, of all rounds and evaluations; beside it only compiling, checkpoints and files."""
-        return self.rounds * self.training.seconds + self.evaluations * self.evaluation.seconds
+        return self.rounds * self.training.seconds + self.evaluations * self.evaluation_seconds
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """Estimated, of an evaluation with all of its tests."""
+        return self.evaluation.seconds + (self.adaptation.seconds if self.adaptation else 0.0)
 
     def figures(self) -> dict[str, Any]:
-        """Every number by name, those of training and evaluation in a dictionary each."""
+        """Every number by name, those of training, evaluation and adaptation in a dictionary each."""
         figures = dataclasses.asdict(self) | {"seconds": self.seconds}
-        for name, part in (("training", self.training), ("evaluation", self.evaluation)):
-            del figures[name]["stays"]
-            figures[name] |= {"occupancy": part.occupancy, "limit": part.limit, "seconds": part.seconds}
+        for name in ("training", "evaluation", "adaptation"):
+            if (part := getattr(self, name)) is not None:
+                del figures[name]["stays"]
+                figures[name] |= {"occupancy": part.occupancy, "limit": part.limit, "seconds": part.seconds}
         return figures
 
 
@@ -133,7 +142,7 @@ def plan_run(config: SimulationConfig) -> Plan:
     data = load(config.data)
     _, simulator = set_up(config, data)
     simulator.compile()
-    training, evaluation = _loads(simulator)
+    training, evaluation, *adaptation = _loads(simulator)
     bench, programs = simulator.bench, simulator.programs
     rounds, every = config.training.rounds, config.evaluation.every
     down, up = simulator.traffic
@@ -153,11 +162,12 @@ def plan_run(config: SimulationConfig) -> Plan:
         bytes_up=training.clients * up,
         programs=programs.count,
         compile_seconds=programs.seconds,
+        adaptation=adaptation[0] if adaptation else None,
     )
 
 
-def _loads(simulator: Simulator) -> tuple[Load, Load]:
-    """(a round of training, an evaluation)."""
+def _loads(simulator: Simulator) -> list[Load]:
+    """A round of training, and an evaluation's tests: of clients as they are and, if they do, adapted."""
     state = simulator.init()
 
     def train(waves: Sequence[Prepared]) -> None:
@@ -165,13 +175,16 @@ def _loads(simulator: Simulator) -> tuple[Load, Load]:
         state, _ = simulator.round(state, 0, waves)
         jax.block_until_ready(state._replace(rows=None))
 
-    def evaluate(waves: Sequence[Prepared]) -> None:
-        simulator.evaluate(state, waves)
+    def test_by(evaluator: Evaluator) -> Run:
+        def test(waves: Sequence[Prepared]) -> None:
+            simulator.evaluate(state, waves, evaluator)
 
-    training, evaluator = simulator.config.training, simulator.evaluator
+        return test
+
+    training = simulator.config.training
     rounds = map(simulator.prepare, range(min(training.rounds, ROUNDS)))
     data = tree.num_bytes(simulator.bench.examples)
-    return (
+    return [
         _load(
             train,
             itertools.chain.from_iterable(rounds),
@@ -179,14 +192,17 @@ def _loads(simulator: Simulator) -> tuple[Load, Load]:
             simulator.layout,
             simulator.program_bytes - data,
         ),
-        _load(
-            evaluate,
-            evaluator.prepare(),
-            len(evaluator.clients),
-            evaluator.layout,
-            evaluator.program_bytes - data,
+        *(
+            _load(
+                test_by(evaluator),
+                evaluator.prepare(),
+                len(evaluator.clients),
+                evaluator.layout,
+                evaluator.program_bytes - data,
+            )
+            for evaluator in simulator.evaluators
         ),
-    )
+    ]
 
 
 def _load(run: Run, prepared: Iterable[Prepared], clients: int, layout: Layout, program_bytes: int) -> Load:

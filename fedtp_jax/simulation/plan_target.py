@@ -85,6 +85,7 @@ class TargetPlan:
       training, evaluation: of a round, of all these simulations, and of an evaluation of one; None where the
         program did not compile.
       rounds, evaluations: of the whole run.
+      adaptation: of an evaluation's second test, before which clients adapt; None also without.
     """
 
     target: str
@@ -98,6 +99,7 @@ class TargetPlan:
     evaluation: Bound | None
     rounds: int
     evaluations: int
+    adaptation: Bound | None = None
 
     @property
     def works(self) -> bool:
@@ -109,14 +111,17 @@ class TargetPlan:
         """Not faster than that, of all rounds and evaluations; None where one did not compile."""
         if self.training is None or self.evaluation is None:
             return None
-        evaluations = self.simulations * self.evaluations
-        return self.rounds * self.training.seconds + evaluations * self.evaluation.seconds
+        if any(program.program_bytes is None for program in self.programs):
+            return None
+        adaptation = self.adaptation.seconds if self.adaptation else 0.0
+        evaluation = self.simulations * (self.evaluation.seconds + adaptation)
+        return self.rounds * self.training.seconds + self.evaluations * evaluation
 
     def figures(self) -> dict[str, Any]:
-        """Every number by name, those of training and evaluation in a dictionary each."""
+        """Every number by name, those of training, evaluation and adaptation in a dictionary each."""
         figures = dataclasses.asdict(self) | {"works": self.works, "not_faster_than_seconds": self.seconds}
-        for name, part in (("training", self.training), ("evaluation", self.evaluation)):
-            if part is not None:
+        for name in ("training", "evaluation", "adaptation"):
+            if (part := getattr(self, name)) is not None:
                 figures[name]["seconds"] = part.seconds
         return figures
 
@@ -139,7 +144,8 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
             f"--target {name}: a program does not compile ({in_one_line(error)}); {OTHERWISE}"
         ) from None
     simulator.compile()
-    simulator.evaluator.compile()
+    for evaluator in simulator.evaluators:
+        evaluator.compile()
     bench, train = simulator.bench, "train"
     simulations = 1 if config.engine.simulations == "auto" else config.engine.simulations
     if simulations > 1:
@@ -147,9 +153,19 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
         bench.programs.start(train, function, *args, donate=(2,))
     assert isinstance(bench.programs, KeptPrograms), "as DescribedBench makes them"
     programs, limit = bench.programs.by_name, bench.memory()
-    training, evaluator = config.training, simulator.evaluator
+    training = config.training
     rounds = map(simulator.prepare, range(min(training.rounds, ROUNDS)))
     waves = itertools.chain.from_iterable(rounds)
+    tests = [
+        _bound(
+            programs[evaluator.program],
+            evaluator.layout,
+            _ticks(evaluator.prepare(), len(evaluator.clients), evaluator.layout),
+            target,
+            config.engine.precision,
+        )
+        for evaluator in simulator.evaluators
+    ]
     return TargetPlan(
         target=name,
         devices=mesh.size,
@@ -165,15 +181,10 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
             target,
             config.engine.precision,
         ),
-        evaluation=_bound(
-            programs[evaluator.program],
-            evaluator.layout,
-            _ticks(evaluator.prepare(), len(evaluator.clients), evaluator.layout),
-            target,
-            config.engine.precision,
-        ),
+        evaluation=tests[0],
         rounds=training.rounds,
         evaluations=math.ceil(training.rounds / config.evaluation.every),
+        adaptation=tests[1] if len(tests) > 1 else None,
     )
 
 

@@ -1,7 +1,7 @@
 """The rounds of a simulation: prepare on the host, train a cohort, aggregate, evaluate everybody."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from fedtp_jax.core import rng, tree
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.meeting import Simulation, beside
-from fedtp_jax.engine.population import Population, Rows
 from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches
 from fedtp_jax.engine.waves import Prepared, Wave
 from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
@@ -28,6 +27,7 @@ from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
+from fedtp_jax.simulation.evaluators import make_evaluators
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.simulation.numbers import traced_with
 from fedtp_jax.simulation.participation import Participation
@@ -47,6 +47,9 @@ class Simulator:
       mesh: the devices.
       share_with: a simulator of the same configuration and data but for the seed, whose programs are used.
       make_bench: makes the bench on which it works.
+
+    Attributes:
+      evaluators: what tests the clients as they are and, with evaluation.adapt, what tests them adapted.
     """
 
     def __init__(
@@ -72,13 +75,14 @@ class Simulator:
         self._shardings = server_shardings(mesh, self.initial.server)
         self._server_shapes = self.bench.abstract(self.initial.server, self._shardings)
         # one function wherever it is asked: JAX traces it once
-        self._variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
+        self.variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
         self.participation = Participation(config, partition)
         self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
-        self.evaluator: Evaluator = self._make_evaluator(share_with.evaluator.layout if share_with else None)
+        like = share_with.evaluators if share_with else ()
+        self.evaluators = make_evaluators(self, self._server_shapes, like)
         self.embeddings = EmbeddingSteps(lambda: self.method, self.initial, self.bench)
         self.traffic = traffic(method, self.initial.one_client, task)
 
@@ -95,19 +99,12 @@ class Simulator:
         """Of what one client brings to the devices: its rows as they are sent, or as they are evaluated."""
         server, row = self.initial.server, tree.rows_like(self.initial.own_row, 1)
         sent = row_bytes(self.method.send, self.initial.one_client)
-        return max(sent, row_bytes(self._variables, server, row))
+        return max(sent, row_bytes(self.variables, server, row))
 
-    def _make_evaluator(self, like: Layout | None) -> Evaluator:
-        return Evaluator(
-            self.bench,
-            self._variables,
-            lambda *arguments: self.method.predict(*arguments),
-            self.evaluated,
-            self._server_shapes,
-            self.method.run_by_clients(self.initial.own_row),
-            lambda: self.task.feature_size("evaluation.knn"),
-            like=like,
-        )
+    @property
+    def evaluator(self) -> Evaluator:
+        """What tests the clients as they are."""
+        return self.evaluators[0]
 
     def _bytes(self, layout: Layout) -> int:
         return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(2,))
@@ -229,7 +226,7 @@ class Simulator:
             return received
 
         done, gradients, excluded, returned, loss, examples = [], [], [], [], 0.0, 0
-        take = _taking(rows, self.initial.own_row)
+        take = functools.partial(rows.take, paths=list(self.initial.own_row))
         for prepared, (personal, gradient, losses, bad) in self.bench.over_waves(train, waves, take):
             # an excluded client is as if it had never been drawn
             returned.append(np.where(bad > 0, rows.clients, prepared.ids))
@@ -285,15 +282,16 @@ class Simulator:
 
     # ---------------------------------------------------------------------------------------- evaluation
 
-    def evaluate(self, state: State, waves: Iterable[Prepared] | None = None) -> Sums:
-        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
-        take = _taking(state.rows, self.method.run_by_clients(self.initial.own_row))
-        return self.evaluator(_server(state), take, waves)
+    def evaluate(
+        self, state: State, waves: Iterable[Prepared] | None = None, evaluator: Evaluator | None = None
+    ) -> Sums:
+        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated).
 
-
-def _taking(rows: Population, row: Mapping[str, Any]) -> Callable[[np.ndarray], Rows]:
-    """ids [K] -> the leaves of `row` [K, ...] that these clients bring to the devices."""
-    return functools.partial(rows.take, paths=list(row))
+        By one of `evaluators`, default: `evaluator`.
+        """
+        paths = list(self.method.run_by_clients(self.initial.own_row))
+        take = functools.partial(state.rows.take, paths=paths)
+        return (evaluator or self.evaluator)(_server(state), take, waves)
 
 
 def _server(state: State) -> State:

@@ -88,7 +88,7 @@ def share_programs(simulators: Sequence[Simulator]) -> None:
     Those of one size of batches: another one would change the last bits, so that a seed were not what it is
     alone.
     """
-    for parts in (simulators, [simulator.evaluator for simulator in simulators]):
+    for parts in (simulators, *zip(*(simulator.evaluators for simulator in simulators), strict=True)):
         for batch in {part.layout.batch for part in parts}:
             alike = [part for part in parts if part.layout.batch == batch]
             layout = common_layout([part.layout for part in alike])

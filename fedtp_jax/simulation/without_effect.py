@@ -49,6 +49,9 @@ def _evaluation(settings: SimulationConfig, tested: int, noisy: bool) -> dict[st
     if not evaluation.knn.weight:
         no_neighbors = "evaluation.knn.weight is 0"
         reasons |= {"evaluation.knn.neighbors": no_neighbors, "evaluation.knn.capacity": no_neighbors}
+    if not evaluation.adapt.asked_for:
+        nobody = "evaluation.adapt has neither epochs nor steps"
+        reasons |= {"evaluation.adapt.learning_rate": nobody, "evaluation.adapt.leaves": nobody}
     if (evaluation.clients or 0) >= tested:
         reasons["evaluation.clients"] = f"there are {tested} clients to evaluate, which all are"
     if not isinstance(settings.model, Transformer) and not noisy and not evaluation.knn.weight:

@@ -61,7 +61,7 @@ class Saved(NamedTuple):
         return self.server._replace(rows=population)
 
     def clients(self, number: int) -> "tuple[pd.DataFrame | None, np.ndarray]":
-        """(the clients' table, their accuracies [evaluations, `number`]); nothing of version 0.1.0."""
+        """(the clients' table, `number` accuracies of each evaluation); nothing of version 0.1.0."""
         import pandas as pd
 
         table, window = self.logs.get(CLIENTS), self.logs.get(WINDOW, b"")
