@@ -32,14 +32,25 @@ def to_yaml(settings: SimulationConfig) -> str:
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ."""
-    left, right = flat(a), flat(b)
+    """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ.
+
+    A field that every configuration has, and one of an earlier version lacks, has its default there.
+    """
+    always, left, right = _fields_of_all(), flat(a), flat(b)
+    left, right = ({f: always[f] for f in always if f in left | right} | side for side in (left, right))
     missing = object()
     return [
         f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
         for field in sorted(left | right)
         if left.get(field, missing) != right.get(field, missing)
     ]
+
+
+def _fields_of_all() -> dict[str, Any]:
+    """{dotted field: default} of the fields that are there whatever is chosen by name."""
+    fields = flat(to_dict(SimulationConfig()))
+    chosen = tuple(field.removesuffix("name") for field in fields if field.endswith(".name"))
+    return {field: value for field, value in fields.items() if not field.startswith(chosen)}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
