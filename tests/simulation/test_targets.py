@@ -181,7 +181,7 @@ def test_the_table_names_the_bound_a_bound():
 def test_several_runs_side_by_side_are_named():
     said = words(dataclasses.replace(PLAN, simulations=4))
     assert "a round of 4 runs" in said
-    assert "an evaluation 10 ms, all 4 runs 2.08 s" in said
+    assert "an evaluation 10 ms, all 4 runs 2.1 s" in said
 
 
 def test_a_program_that_fails_is_named():
