@@ -17,7 +17,6 @@ from fedtp_jax.storage.run_folder import RunFolder, read_inputs
 
 BITS = ("jax_default_matmul_precision", XLA_FLAGS)
 DEVICES = "engine.devices"
-NEW = {"engine.attention": "auto", "engine.simulations": "auto"}  # what version 0.1.0 did not have
 OF, IDENTITY = ".of", ".identity"
 WORDS = {
     "identity": "data set (its groups, normalisation or names of classes differ)",
@@ -71,7 +70,7 @@ def check_config(meta: Mapping[str, Any], config: SimulationConfig, path: Path) 
 
     Files may lie elsewhere now: what is in them is told by their fingerprints.
     """
-    there, here = NEW | flat(meta["config"]), flat(to_dict(config))
+    there, here = flat(meta["config"]), flat(to_dict(config))
     parts = [field.removesuffix(OF) for field in here if field.endswith(OF) and field in there]
     found = [*_settings_changed(there, here, parts), *_parts_changed(there, here, parts, path)]
     if found:

@@ -151,6 +151,7 @@ def test_more_devices_than_are_described(monkeypatch):
 PLAN = TargetPlan(
     target="h200",
     devices=1,
+    simulations=1,
     precision="bfloat16",
     memory=9e10,
     data_bytes=10**8,
@@ -175,6 +176,12 @@ def test_the_table_names_the_bound_a_bound():
     assert "a bound and no estimate" in said
     assert "worth trying" not in said
     assert "engine.precision=bfloat16" in words(dataclasses.replace(PLAN, precision="float32"))
+
+
+def test_several_runs_side_by_side_are_named():
+    said = words(dataclasses.replace(PLAN, simulations=4))
+    assert "a round of 4 runs" in said
+    assert "an evaluation 10 ms, all 4 runs 2.1 s" in said
 
 
 def test_a_program_that_fails_is_named():
