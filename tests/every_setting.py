@@ -53,6 +53,8 @@ OTHER = {  # values for which no rule below would do
     "evaluation.every": 1,
     "method.personal": ("head/kernel",),
     "method.generated": ("query/kernel",),
+    "method.shared": ("head/kernel",),
+    "method.fixed": ("head/kernel",),
 }
 BESIDE = {  # what else a field takes to have something to do
     "training.participation": {"training.participation": {"dropout": 0.4, "stragglers": 0.5}},

@@ -1,7 +1,17 @@
 """The plain loops of all methods, by name."""
 
 from oracle_more_than_roles import FedProto, FedRod, FedTPRod, PFedMe
-from oracle_roles import FedAvg, FedBN, FedPer, FedProx, FedTP, FedTPPer, Local, PFedHN, Vanilla
+from oracle_roles import (
+    FedAvg,
+    FedBN,
+    FedPer,
+    FedProx,
+    FedTP,
+    FedTPPer,
+    Local,
+    PFedHN,
+    Vanilla,
+)
 
 METHODS = {
     "fedavg": FedAvg,

@@ -83,10 +83,14 @@ class FedAvg:
         loss, d_logits, d_features = self.loss(k, logits, features, step.y)
         gradient = to_numpy(self.network.backward(weights, step.x, key, d_logits, d_features))
         penalty, pull = self.penalty(weights)
-        gradient = {path: g + pull.get(path, 0.0) for path, g in gradient.items()}
+        gradient = {path: g + pull.get(path, 0.0) for path, g in gradient.items() if self.trains(path)}
         self.losses.append((loss + penalty, len(step.y)))
         new = optimizer.step(weights, gradient, self.learning_rate)
         return {**weights, **new, **statistics}
+
+    def trains(self, path):
+        """Whether the step at hand trains a leaf."""
+        return True
 
     def loss(self, k, logits, features, y):
         """(loss of a batch, its derivatives in logits and in features)."""

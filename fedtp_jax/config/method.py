@@ -12,6 +12,11 @@ HEAD = (r"(^|/)head/",)
 NORMS = (r"norm[^/]*/",)
 
 
+def _fixed(default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The field of the rule for fixed leaves, which comes before the others."""
+    return option(default, "regular expressions on leaf paths that keep their initial values, alike for all")
+
+
 @dataclasses.dataclass(frozen=True)
 class Hypernetwork:
     """The server's hypernetwork: client embedding -> generated leaves, with its own optimizer."""
@@ -53,6 +58,7 @@ class FedPer:
     """Clients keep their own classifier head, the rest is averaged (Arivazhagan et al., 2019)."""
 
     personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
+    fixed: tuple[str, ...] = _fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +68,9 @@ class FedBN:
     personal: tuple[str, ...] = option(NORMS, "regular expressions on leaf paths that stay with the client")
     statistics: Literal["local", "aggregate"] = option(
         "local",
-        "batch norm's running statistics, whatever `personal` is; the authors of FedTP aggregate them",
+        "batch norm's running statistics, whatever `personal` and `fixed` are; FedTP's authors average them",
     )
+    fixed: tuple[str, ...] = _fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +78,7 @@ class Vanilla:
     """Clients keep their own query, key and value projections (FedTP's "vanilla personalization")."""
 
     personal: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that stay with the client")
+    fixed: tuple[str, ...] = _fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +124,7 @@ class FedTP:
 
     generated: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that are generated")
     personal: tuple[str, ...] = option((), "regular expressions on leaf paths that stay with the client")
+    fixed: tuple[str, ...] = _fixed()
     hypernetwork: Hypernetwork = section(Hypernetwork, "the server's hypernetwork")
 
 

@@ -40,12 +40,14 @@ class Facts(NamedTuple):
     """What the host tells of each client, beside its batches; leading axis [K] outside the work.
 
     weight: p_k, its share in the cohort's mean; last_pass: first of the last local steps, as many as a pass
-    over its examples takes; rate: the round's factor on the learning rate; noise: standard deviation of the
-    noise on its inputs; class_counts [C]: examples it holds of each class (C = 0 where nobody asks).
+    over its examples takes; steps: how many local steps the client does; rate: the round's factor on the
+    learning rate; noise: standard deviation of the noise on its inputs; class_counts [C]: examples it holds
+    of each class (C = 0 where nobody asks).
     """
 
     weight: jax.Array
     last_pass: jax.Array
+    steps: jax.Array
     rate: jax.Array
     noise: jax.Array
     class_counts: jax.Array

@@ -18,7 +18,7 @@ class State(NamedTuple):
     """Everything the server and the clients keep between rounds.
 
     Attributes:
-      shared: {path: leaf} one copy.
+      shared: {path: leaf} one copy, fixed leaves included.
       rows: what there is of every client: its personal leaves, its embedding and that one's optimizer state.
         Between rounds those of the whole population (`Population`); inside a method's functions
         {path: [K, ...]} of K clients.
@@ -100,6 +100,10 @@ class Method(NamedTuple):
         The one answer to that question, for evaluation, export and new clients.
         """
         return state.shared, self.realize(state.shared, state.generator, own(state.rows))
+
+    def travelling(self, shared: Leaves) -> Leaves:
+        """Those of the shared leaves that travel in every round: all but the fixed ones."""
+        return {path: leaf for path, leaf in shared.items() if self.roles.get(path) != "fixed"}
 
 
 def own(rows: Leaves) -> Leaves:

@@ -249,7 +249,8 @@ class Simulator:
         return totals, (received.rows, received.embeddings, kept.loss, kept.excluded)
 
     def _zero_totals(self, server: State) -> tuple[Upload, Any]:
-        upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), jnp.zeros(()))
+        shared = self.method.travelling(server.shared)
+        upload = Upload(jax.tree.map(jnp.zeros_like, shared), jnp.zeros(()))
         return upload, jax.tree.map(jnp.zeros_like, server.generator)
 
     # ---------------------------------------------------------------------------------------- evaluation

@@ -10,12 +10,12 @@ from marks import every_day
 from method_cases import CLASSES, CLIENTS, SEED, TEST, TRAIN, TRAINING, simulator
 
 from fedtp_jax import UserError, config
-from fedtp_jax.core.tree import rows_like
+from fedtp_jax.core.tree import rows_like, select
 from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.learning.method import EMBEDDING, own
 
-EVERYWHERE = ("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn")
+EVERYWHERE = (*("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),)
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
     "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto"),
@@ -70,7 +70,7 @@ def same_bits(a, b):
 
 
 def bytes_that_travel(method, model_leaves):
-    """Of one client, one way: all leaves but those that stay with it, or FedProto's prototypes and counts."""
+    """Of one client, one way: all leaves but those that stay, or FedProto's prototypes and counts."""
     stays = {
         "local": ".",
         "fedper": "^params/head/",
@@ -114,6 +114,9 @@ def test_method_keeps_its_contract(model, method):
             np.testing.assert_array_equal(rows[absent], start.rows[path][absent], err_msg=path)
         moved = [not np.array_equal(rows[k], start.rows[path][k]) for k in cohort]
         assert any(moved), path  # not all: a ReLU may be dead at one client
+
+    for path in select(first.shared, sim.method.roles, "fixed"):
+        np.testing.assert_array_equal(first.shared[path], start.shared[path], err_msg=path)
 
     assert sim.evaluate(state).examples.tolist() == list(TEST)
     compiled.clear()
@@ -212,6 +215,12 @@ def warm():
             (method, "vit", {"server": MOMENTUM}, "server.optimizer: this method shares no parameters")
             for method in ("local", "pfedhn", "fedproto")
         ],
+        (
+            config.FedPer(fixed=("head",)),
+            "vit",
+            {},
+            r"method.personal: .*head/' matches only leaves that are fixed already; a leaf has one role",
+        ),
         (
             "fedavg",
             "vit",

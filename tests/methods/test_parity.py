@@ -111,7 +111,7 @@ def test_parity_balanced_softmax():
     npz, _ = load("models_forward")
     logits, y = npz["balanced_softmax/logits"], jnp.asarray(npz["balanced_softmax/y"])
     task = Task(None, None, 10, 1, config.Training())
-    facts = Facts(*[jnp.zeros(())] * 4, jnp.asarray(npz["balanced_softmax/frequency"]))
+    facts = Facts(*[jnp.zeros(())] * 5, jnp.asarray(npz["balanced_softmax/frequency"]))
     batch = Batch(jnp.asarray(logits), y, jnp.ones(len(y)), jnp.zeros((), int), jnp.arange(len(y)))
     loss = balanced_objective(task, Output(jnp.asarray(logits), None, {}), {}, {}, Row({}, facts), batch)
     np.testing.assert_allclose(loss, npz["balanced_softmax/loss"], atol=LOSSES, rtol=0)
