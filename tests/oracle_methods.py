@@ -3,6 +3,7 @@
 from oracle_more_than_roles import FedProto, FedRod, FedTPRod, PFedMe
 from oracle_roles import (
     FedAvg,
+    FedBABU,
     FedBN,
     FedPer,
     FedProx,
@@ -18,6 +19,7 @@ METHODS = {
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "fedbabu": FedBABU,
     "fedbn": FedBN,
     "vanilla": Vanilla,
     "fedrod": FedRod,

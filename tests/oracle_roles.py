@@ -140,6 +140,13 @@ class FedPer(FedAvg):
         return is_head(path)
 
 
+class FedBABU(FedAvg):
+    """Nobody ever trains the classifier (Oh et al., 2022)."""
+
+    def trains(self, path):
+        return not is_head(path)
+
+
 class FedBN(FedAvg):
     """Normalisation layers stay with the client (Li et al., 2021), running statistics as configured."""
 

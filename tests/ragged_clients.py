@@ -46,6 +46,13 @@ CASES = {
     "local": case(config.Local()),
     # several batches of a client: its examples keep their noise wherever they are
     "fedper, noise": case(config.FedPer(), evaluation=dataclasses.replace(KNN, batch_size=2)),
+    "fedbabu": case(
+        config.FedBABU(),
+        server=config.Server(0.5, MOMENTUM),
+        clip_norm=0.5,
+        weight_decay=0.05,
+        optimizer=MOMENTUM,
+    ),
     "vanilla": case(config.Vanilla(), evaluation=KNN),
     "fedrod": case(
         config.FedRod(),

@@ -128,6 +128,7 @@ model.patch_size=3
 model=cnn
 model=lstm method=fedavg
 method=pfedme training.role_learning_rates.shared=0.1
+method=fedbabu method.fixed='[.]'
 method=fedper method.fixed='[head]'
 method.fixed='["(^|/)(query|key|value)/kernel$"]'
 method=fedavg training.role_learning_rates.personal=0.5

@@ -62,6 +62,13 @@ class FedPer:
 
 
 @dataclasses.dataclass(frozen=True)
+class FedBABU:
+    """The head stays as it was initialised, the body is trained and averaged (Oh et al., 2022)."""
+
+    fixed: tuple[str, ...] = _fixed(HEAD)
+
+
+@dataclasses.dataclass(frozen=True)
 class FedBN:
     """Clients keep their own normalisation layers, the rest is averaged (Li et al., 2021)."""
 
@@ -145,6 +152,7 @@ METHODS: dict[str, type] = {
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "fedbabu": FedBABU,
     "fedbn": FedBN,
     "vanilla": Vanilla,
     "fedrod": FedRod,

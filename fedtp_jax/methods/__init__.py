@@ -9,6 +9,7 @@ from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.fedavg import fedavg
+from fedtp_jax.methods.fedbabu import fedbabu
 from fedtp_jax.methods.fedbn import fedbn
 from fedtp_jax.methods.fedper import fedper
 from fedtp_jax.methods.fedproto import fedproto
@@ -27,6 +28,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedProx: fedprox,
     config.Local: local,
     config.FedPer: fedper,
+    config.FedBABU: fedbabu,
     config.FedBN: fedbn,
     config.Vanilla: vanilla,
     config.FedRod: fedrod,

@@ -15,7 +15,10 @@ from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.learning.method import EMBEDDING, own
 
-EVERYWHERE = (*("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),)
+EVERYWHERE = (
+    *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
+    "fedbabu",
+)
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
     "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto"),
@@ -74,6 +77,7 @@ def bytes_that_travel(method, model_leaves):
     stays = {
         "local": ".",
         "fedper": "^params/head/",
+        "fedbabu": "^params/head/",
         "fedtp_per": "^params/head/",
         "fedbn": "norm",
         "vanilla": "(query|key|value)/kernel$",
@@ -87,7 +91,7 @@ def bytes_that_travel(method, model_leaves):
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
     *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme")),
-    *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper")),
+    *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper"), ("cnn_bn", "fedbabu")),
 ]
 
 
@@ -214,6 +218,15 @@ def warm():
         *[
             (method, "vit", {"server": MOMENTUM}, "server.optimizer: this method shares no parameters")
             for method in ("local", "pfedhn", "fedproto")
+        ],
+        *[
+            (
+                config.FedBABU(fixed=everything),
+                "vit",
+                {},
+                "method.fixed: matches every parameter of the model",
+            )
+            for everything in (("params/",), (".",))
         ],
         (
             config.FedPer(fixed=("head",)),

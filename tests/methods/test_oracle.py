@@ -45,6 +45,7 @@ ELSEWHERE = [
     ("fedproto", "waves-of-3-two-devices"),
     ("pfedme", "two-devices-two-lanes"),
     ("vanilla", "waves-of-3-two-devices"),
+    ("fedbabu", "two-devices-two-lanes"),
 ]
 
 
@@ -106,7 +107,8 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text")),
-    *(pair for pair in ELSEWHERE if pair[0] not in ("vanilla") and pair != ELSEWHERE[2]),
+    *((name, "one-lane") for name in ("fedbabu",)),
+    *(pair for pair in ELSEWHERE if pair[0] not in ("vanilla", "fedbabu") and pair != ELSEWHERE[2]),
 ]
 
 
