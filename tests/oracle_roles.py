@@ -140,6 +140,13 @@ class FedPer(FedAvg):
         return is_head(path)
 
 
+class LGFedAvg(FedAvg):
+    """All but the classifier stays with the client (Liang et al., 2020)."""
+
+    def stays(self, path):
+        return not is_head(path)
+
+
 class FedBABU(FedAvg):
     """Nobody ever trains the classifier (Oh et al., 2022)."""
 

@@ -46,6 +46,7 @@ CASES = {
     "local": case(config.Local()),
     # several batches of a client: its examples keep their noise wherever they are
     "fedper, noise": case(config.FedPer(), evaluation=dataclasses.replace(KNN, batch_size=2)),
+    "lg_fedavg": case(config.LGFedAvg()),
     "fedbabu": case(
         config.FedBABU(),
         server=config.Server(0.5, MOMENTUM),

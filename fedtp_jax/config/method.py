@@ -62,6 +62,14 @@ class FedPer:
 
 
 @dataclasses.dataclass(frozen=True)
+class LGFedAvg:
+    """Clients keep their own body, the classifier head is averaged (Liang et al., 2020)."""
+
+    shared: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that are averaged")
+    fixed: tuple[str, ...] = _fixed()
+
+
+@dataclasses.dataclass(frozen=True)
 class FedBABU:
     """The head stays as it was initialised, the body is trained and averaged (Oh et al., 2022)."""
 
@@ -152,6 +160,7 @@ METHODS: dict[str, type] = {
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "lg_fedavg": LGFedAvg,
     "fedbabu": FedBABU,
     "fedbn": FedBN,
     "vanilla": Vanilla,

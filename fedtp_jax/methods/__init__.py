@@ -16,6 +16,7 @@ from fedtp_jax.methods.fedproto import fedproto
 from fedtp_jax.methods.fedprox import fedprox
 from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
+from fedtp_jax.methods.lg_fedavg import lg_fedavg
 from fedtp_jax.methods.local import local
 from fedtp_jax.methods.pfedhn import pfedhn
 from fedtp_jax.methods.pfedme import pfedme
@@ -28,6 +29,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedProx: fedprox,
     config.Local: local,
     config.FedPer: fedper,
+    config.LGFedAvg: lg_fedavg,
     config.FedBABU: fedbabu,
     config.FedBN: fedbn,
     config.Vanilla: vanilla,

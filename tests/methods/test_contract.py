@@ -17,7 +17,7 @@ from fedtp_jax.learning.method import EMBEDDING, own
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    "fedbabu",
+    *("lg_fedavg", "fedbabu"),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
@@ -78,6 +78,7 @@ def bytes_that_travel(method, model_leaves):
         "local": ".",
         "fedper": "^params/head/",
         "fedbabu": "^params/head/",
+        "lg_fedavg": "^(?!params/head/)",
         "fedtp_per": "^params/head/",
         "fedbn": "norm",
         "vanilla": "(query|key|value)/kernel$",
