@@ -153,6 +153,8 @@ def outcome(kind, field):
         given["training.schedule.name"] = SCHEDULE_OF[field.rsplit(".", 1)[1]]
     if section == "model":
         given["method"] = "fedavg"
+    if kind == "fedrep":
+        given["training.local_epochs"] = 4
     before = from_dict(plain(BASE), given)
     assert _compare(section, kind, field, before, before) == "nothing", "and no message without the field"
     found = flat(to_dict(before))

@@ -1,5 +1,7 @@
 """Five small clients, and simulators of any method on any model."""
 
+import dataclasses
+
 import numpy as np
 
 from fedtp_jax import config
@@ -50,7 +52,9 @@ def simulator(method, model, data=None, noise=None, share_with=None, **settings)
     data, partition = federation(data or model)
     partition = partition._replace(noise=noise)
     method = METHODS[method] if isinstance(method, str) else method
-    settings = {"seed": SEED, "training": TRAINING, **settings}
+    passes = 2 if isinstance(method, config.FedRep) else 1  # it has one for the head, one for the body
+    training = dataclasses.replace(TRAINING, local_epochs=passes)
+    settings = {"seed": SEED, "training": training, **settings}
     settings = config.SimulationConfig(model=MODELS[model], method=method, **settings)
     task, built = DataSpec.of(data, partition).build(settings)
     return Simulator(settings, task, built, data, partition, make_mesh(1), share_with)

@@ -3,6 +3,8 @@
 FedAvg is the frame; every other method says what it does differently.
 """
 
+import math
+
 import numpy as np
 from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
 
@@ -145,6 +147,22 @@ class LGFedAvg(FedAvg):
 
     def stays(self, path):
         return not is_head(path)
+
+
+class FedRep(FedPer):
+    """All passes but the last train the client's own head, those the shared body (Collins et al., 2021)."""
+
+    def train(self, weights, k, round):
+        t = self.training
+        head, body = (Optimizer(t.optimizer, t.weight_decay, t.clip_norm) for _ in range(2))
+        batches = math.ceil(self.world.size(k) / t.batch_size)
+        for number, step in enumerate(self.world.local_steps(k, round)):
+            self.at_head = number // batches < t.local_epochs - self.settings.body_epochs
+            weights = self.local_step(weights, k, step, step.key, head if self.at_head else body)
+        return weights
+
+    def trains(self, path):
+        return is_head(path) == self.at_head
 
 
 class FedBABU(FedAvg):

@@ -47,6 +47,9 @@ CASES = {
     # several batches of a client: its examples keep their noise wherever they are
     "fedper, noise": case(config.FedPer(), evaluation=dataclasses.replace(KNN, batch_size=2)),
     "lg_fedavg": case(config.LGFedAvg()),
+    # three passes: the optimizer that rests while the other one works has a state
+    "fedrep": case(config.FedRep(body_epochs=2), local_epochs=3, clip_norm=0.5, optimizer=MOMENTUM),
+    "fedrep, adam": case(config.FedRep(), local_epochs=3, learning_rate=0.01, optimizer=ADAM),
     "fedbabu": case(
         config.FedBABU(),
         server=config.Server(0.5, MOMENTUM),

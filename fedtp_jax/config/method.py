@@ -70,6 +70,17 @@ class LGFedAvg:
 
 
 @dataclasses.dataclass(frozen=True)
+class FedRep:
+    """Clients train their own head, then the body on it, which is averaged (Collins et al., 2021)."""
+
+    personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
+    fixed: tuple[str, ...] = _fixed()
+    body_epochs: int = option(
+        1, "last passes of training.local_epochs, which train the body; those before train the head", ge=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class FedBABU:
     """The head stays as it was initialised, the body is trained and averaged (Oh et al., 2022)."""
 
@@ -161,6 +172,7 @@ METHODS: dict[str, type] = {
     "local": Local,
     "fedper": FedPer,
     "lg_fedavg": LGFedAvg,
+    "fedrep": FedRep,
     "fedbabu": FedBABU,
     "fedbn": FedBN,
     "vanilla": Vanilla,

@@ -14,6 +14,7 @@ from fedtp_jax.methods.fedbn import fedbn
 from fedtp_jax.methods.fedper import fedper
 from fedtp_jax.methods.fedproto import fedproto
 from fedtp_jax.methods.fedprox import fedprox
+from fedtp_jax.methods.fedrep import fedrep
 from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
 from fedtp_jax.methods.lg_fedavg import lg_fedavg
@@ -30,6 +31,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.Local: local,
     config.FedPer: fedper,
     config.LGFedAvg: lg_fedavg,
+    config.FedRep: fedrep,
     config.FedBABU: fedbabu,
     config.FedBN: fedbn,
     config.Vanilla: vanilla,

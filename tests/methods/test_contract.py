@@ -17,7 +17,7 @@ from fedtp_jax.learning.method import EMBEDDING, own
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    *("lg_fedavg", "fedbabu"),
+    *("lg_fedavg", "fedrep", "fedbabu"),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
@@ -77,6 +77,7 @@ def bytes_that_travel(method, model_leaves):
     stays = {
         "local": ".",
         "fedper": "^params/head/",
+        "fedrep": "^params/head/",
         "fedbabu": "^params/head/",
         "lg_fedavg": "^(?!params/head/)",
         "fedtp_per": "^params/head/",
@@ -91,7 +92,7 @@ def bytes_that_travel(method, model_leaves):
 
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
-    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme")),
+    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme", "fedrep")),
     *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper"), ("cnn_bn", "fedbabu")),
 ]
 
@@ -220,6 +221,18 @@ def warm():
             (method, "vit", {"server": MOMENTUM}, "server.optimizer: this method shares no parameters")
             for method in ("local", "pfedhn", "fedproto")
         ],
+        (
+            "fedrep",
+            "vit",
+            {"training": TRAINING},
+            "method.body_epochs: 1, but training.local_epochs is 1, so no pass would train the head",
+        ),
+        (
+            "fedrep",
+            "vit",
+            {"training": dataclasses.replace(TRAINING, local_steps=3)},
+            "training.local_steps: 3, but fedrep parts a round by passes; give training.local_epochs",
+        ),
         *[
             (
                 config.FedBABU(fixed=everything),

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from method_cases import HYPER, TRAINING, simulator
+from method_cases import CLIENTS, HYPER, TRAINING, simulator
 
 from fedtp_jax import config
 from fedtp_jax.config import Own
@@ -68,3 +68,20 @@ def test_a_rule_may_still_train_what_others_fix():
         [("personal", ("a/",)), ("fixed", ("kernel",)), ("shared", (".",))],
     )
     assert roles == {"params/a/kernel": "personal", "params/b/kernel": "fixed"}
+
+
+def test_who_stops_before_the_last_pass_leaves_the_body_of_fedrep_alone():
+    training = dataclasses.replace(TRAINING, local_epochs=3)
+    moved = []
+    for passes in (2, 3):
+        sim = simulator(config.FedRep(), "vit", training=training)
+        cohort = sim.participation.participants(0).ids
+        in_pass = -(-sim.partition.train.sizes[cohort] // training.batch_size)
+        batches = [sim._batches(0, int(k), int(passes * n)) for k, n in zip(cohort, in_pass, strict=True)]
+        state = sim.init()
+        before = jax.device_get(state.shared), state.rows.take(np.arange(CLIENTS))
+        state, _ = sim.round(state, 0, [sim.prepare_wave(cohort, batches, cohort)])
+        after = state.rows.take(cohort)
+        assert all(not np.array_equal(before[1][path][cohort], after[path]) for path in after)
+        moved.append(max(float(np.abs(before[0][path] - leaf).max()) for path, leaf in state.shared.items()))
+    assert moved[0] < 1e-6 < 1e-4 < moved[1]  # the mean of equal leaves is rounded

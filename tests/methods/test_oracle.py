@@ -45,6 +45,7 @@ ELSEWHERE = [
     ("fedproto", "waves-of-3-two-devices"),
     ("pfedme", "two-devices-two-lanes"),
     ("vanilla", "waves-of-3-two-devices"),
+    ("fedrep", "three-lanes"),
     ("fedbabu", "two-devices-two-lanes"),
 ]
 
@@ -107,7 +108,7 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text")),
-    *((name, "one-lane") for name in ("lg_fedavg", "fedbabu")),
+    *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu")),
     *(pair for pair in ELSEWHERE if pair[0] not in ("vanilla", "fedbabu") and pair != ELSEWHERE[2]),
 ]
 
