@@ -1,6 +1,6 @@
 """The plain loops of all methods, by name."""
 
-from oracle_more_than_roles import FedProto, FedRod, FedTPRod, PFedMe
+from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPRod, PFedMe
 from oracle_roles import (
     FedAvg,
     FedBABU,
@@ -29,6 +29,7 @@ METHODS = {
     "fedrod": FedRod,
     "fedproto": FedProto,
     "pfedme": PFedMe,
+    "ditto": Ditto,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

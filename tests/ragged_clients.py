@@ -69,6 +69,7 @@ CASES = {
     "pfedme": case(
         config.PFedMe(inner_steps=3, penalty=4.0, outer_learning_rate=0.1), schedule=config.Exponential(0.5)
     ),
+    "ditto": case(config.Ditto(penalty=2.0), schedule=config.Exponential(0.5), optimizer=MOMENTUM),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))

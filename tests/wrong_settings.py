@@ -128,6 +128,7 @@ model.patch_size=3
 model=cnn
 model=lstm method=fedavg
 method=pfedme training.role_learning_rates.shared=0.1
+method=ditto training.role_learning_rates.shared=0.1
 method=fedrep
 method=fedrep training.local_steps=5
 method=fedbabu method.fixed='[.]'

@@ -138,6 +138,13 @@ class PFedMe:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ditto:
+    """A personal model held near FedAvg's, both trained on the same batches (Li et al., 2021)."""
+
+    penalty: float = option(1.0, "lambda: how strongly it is held near the shared one as it was sent", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -179,6 +186,7 @@ METHODS: dict[str, type] = {
     "fedrod": FedRod,
     "fedproto": FedProto,
     "pfedme": PFedMe,
+    "ditto": Ditto,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

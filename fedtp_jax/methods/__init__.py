@@ -8,6 +8,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
+from fedtp_jax.methods.ditto import ditto
 from fedtp_jax.methods.fedavg import fedavg
 from fedtp_jax.methods.fedbabu import fedbabu
 from fedtp_jax.methods.fedbn import fedbn
@@ -38,6 +39,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedRod: fedrod,
     config.FedProto: fedproto,
     config.PFedMe: pfedme,
+    config.Ditto: ditto,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.FedTPPer: fedtp,

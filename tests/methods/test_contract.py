@@ -17,7 +17,7 @@ from fedtp_jax.learning.method import EMBEDDING, own
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    *("lg_fedavg", "fedrep", "fedbabu"),
+    *("lg_fedavg", "fedrep", "fedbabu", "ditto"),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
@@ -92,7 +92,7 @@ def bytes_that_travel(method, model_leaves):
 
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
-    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme", "fedrep")),
+    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme", "ditto", "fedrep")),
     *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper"), ("cnn_bn", "fedbabu")),
 ]
 
@@ -232,6 +232,12 @@ def warm():
             "vit",
             {"training": dataclasses.replace(TRAINING, local_steps=3)},
             "training.local_steps: 3, but fedrep parts a round by passes; give training.local_epochs",
+        ),
+        (
+            "ditto",
+            "vit",
+            {"training": dataclasses.replace(TRAINING, role_learning_rates=config.RoleRates(shared=0.1))},
+            "training.role_learning_rates: ditto has two models",
         ),
         *[
             (

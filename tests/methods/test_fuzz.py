@@ -26,7 +26,7 @@ from fedtp_jax.simulation.rounds import Simulator
 
 GROUPS, EACH = 24, 10
 ROUNDS, CLIENTS, CLASSES, TRAIN, TEST, BROKEN = 3, 8, 4, 64, 24, 4  # the last train examples are NaN
-ON_TEXT = ("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn", "fedrep")
+ON_TEXT = ("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn", "ditto", "fedrep")
 GENERATING = ("fedtp", "fedtp_per", "fedtp_rod", "pfedhn")
 
 

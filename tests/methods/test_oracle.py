@@ -47,6 +47,7 @@ ELSEWHERE = [
     ("vanilla", "waves-of-3-two-devices"),
     ("fedrep", "three-lanes"),
     ("fedbabu", "two-devices-two-lanes"),
+    ("ditto", "waves-of-3-two-devices"),
 ]
 
 
@@ -108,8 +109,8 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text")),
-    *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu")),
-    *(pair for pair in ELSEWHERE if pair[0] not in ("vanilla", "fedbabu") and pair != ELSEWHERE[2]),
+    *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto")),
+    *(pair for pair in ELSEWHERE if pair[0] not in ("vanilla", "fedbabu", "ditto") and pair != ELSEWHERE[2]),
 ]
 
 
@@ -151,7 +152,7 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 
 
 @pytest.mark.parametrize(
-    "name", every_day(["fedtp", "fedtp, sparse", "fedproto", "pfedme"], ["fedtp, sparse"])
+    "name", every_day(["fedtp", "fedtp, sparse", "fedproto", "pfedme", "ditto"], ["fedtp, sparse", "ditto"])
 )
 def test_client_with_numbers_not_finite_is_left_out(name):
     cohort = sample_cohort(SEED, 0, np.arange(CLIENTS), TRAINING.cohort_size)
