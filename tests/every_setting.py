@@ -56,6 +56,8 @@ OTHER = {  # values for which no rule below would do
     "evaluation.every": 1,
     "method.personal": ("head/kernel",),
     "method.generated": ("query/kernel",),
+    "method.shared": ("head/kernel",),
+    "method.fixed": ("head/kernel",),
 }
 BESIDE = {  # what else a field takes to have something to do
     "training.participation": {"training.participation": {"dropout": 0.4, "stragglers": 0.5}},
@@ -156,6 +158,8 @@ def outcome(kind, field):
         given["training.schedule.name"] = SCHEDULE_OF[field.rsplit(".", 1)[1]]
     if section == "model":
         given["method"] = "fedavg"
+    if kind == "fedrep":
+        given["training.local_epochs"] = 4
     before = from_dict(plain(BASE), given)
     assert _compare(section, kind, field, before, before) == "nothing", "and no message without the field"
     found = flat(to_dict(before))

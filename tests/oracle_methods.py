@@ -1,14 +1,30 @@
 """The plain loops of all methods, by name."""
 
-from oracle_more_than_roles import FedProto, FedRod, FedTPRod, PFedMe
+from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPRod, PFedMe
 from oracle_other_steps import APFL, PerFedAvg, Scaffold
-from oracle_roles import FedAvg, FedBN, FedPer, FedProx, FedTP, FedTPPer, Local, PFedHN, Vanilla
+from oracle_roles import (
+    FedAvg,
+    FedBABU,
+    FedBN,
+    FedPer,
+    FedProx,
+    FedRep,
+    FedTP,
+    FedTPPer,
+    LGFedAvg,
+    Local,
+    PFedHN,
+    Vanilla,
+)
 
 METHODS = {
     "fedavg": FedAvg,
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "lg_fedavg": LGFedAvg,
+    "fedrep": FedRep,
+    "fedbabu": FedBABU,
     "fedbn": FedBN,
     "vanilla": Vanilla,
     "fedrod": FedRod,
@@ -17,6 +33,7 @@ METHODS = {
     "scaffold": Scaffold,
     "apfl": APFL,
     "perfedavg": PerFedAvg,
+    "ditto": Ditto,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

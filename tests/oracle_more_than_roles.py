@@ -1,4 +1,4 @@
-"""The methods that are more than roles as plain loops: FedRod, FedProto, pFedMe."""
+"""The methods that are more than roles as plain loops: FedRod, FedProto, pFedMe, Ditto."""
 
 import jax
 import numpy as np
@@ -131,3 +131,41 @@ class PFedMe(FedAvg):
 
     def predict(self, k, x):
         return self.network.predict(self.theta.get(k, self.w), x)
+
+
+class Ditto(FedAvg):
+    """FedAvg's w, and a personal v near it, each stepped on every batch (Li et al., 2021)."""
+
+    def __init__(self, world, settings):
+        super().__init__(world, settings)
+        self.v = dict.fromkeys(range(world.clients), self.w)
+
+    def round(self, cohort, round):
+        self.sent, self.stepped = self.w, {}
+        super().round(cohort, round)
+
+    def train(self, weights, k, round):
+        """v <- v - eta (g(v) + lambda (v - w as sent)); w <- w - eta g(w)."""
+        t = self.training
+        of_w, of_v = (Optimizer(t.optimizer, t.weight_decay, t.clip_norm) for _ in range(2))
+        w, v = weights, self.v[k]
+        for step in self.world.local_steps(k, round):
+            self.lam = self.settings.penalty
+            v = self.local_step(v, k, step, step.key, of_v)
+            self.lam, reported = 0.0, list(self.losses)  # those of v
+            w = self.local_step(w, k, step, step.key, of_w)
+            self.losses = reported
+        self.stepped[k] = v
+        finite = all(np.isfinite(leaf).all() for leaf in v.values())
+        return w if finite else v  # who has one model that is not finite is out with both
+
+    def penalty(self, weights):
+        """The gradient of lambda/2 |v - w|^2; the training loss that is reported is the model's alone."""
+        return 0.0, {p: self.lam * (weights[p] - w) for p, w in self.sent.items() if is_parameter(p)}
+
+    def aggregate(self, p, sent, trained):
+        super().aggregate(p, sent, trained)
+        self.v |= {k: self.stepped[k] for k in p}
+
+    def predict(self, k, x):
+        return self.network.predict(self.v[k], x)

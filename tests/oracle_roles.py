@@ -3,6 +3,8 @@
 FedAvg is the frame; every other method says what it does differently.
 """
 
+import math
+
 import numpy as np
 from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
 
@@ -83,10 +85,14 @@ class FedAvg:
         loss, d_logits, d_features = self.loss(k, logits, features, step.y)
         gradient = to_numpy(self.network.backward(weights, step.x, key, d_logits, d_features))
         penalty, pull = self.penalty(weights)
-        gradient = {path: g + pull.get(path, 0.0) for path, g in gradient.items()}
+        gradient = {path: g + pull.get(path, 0.0) for path, g in gradient.items() if self.trains(path)}
         self.losses.append((loss + penalty, len(step.y)))
         new = optimizer.step(weights, gradient, self.learning_rate)
         return {**weights, **new, **statistics}
+
+    def trains(self, path):
+        """Whether the step at hand trains a leaf."""
+        return True
 
     def loss(self, k, logits, features, y):
         """(loss of a batch, its derivatives in logits and in features)."""
@@ -134,6 +140,36 @@ class FedPer(FedAvg):
 
     def stays(self, path):
         return is_head(path)
+
+
+class LGFedAvg(FedAvg):
+    """All but the classifier stays with the client (Liang et al., 2020)."""
+
+    def stays(self, path):
+        return not is_head(path)
+
+
+class FedRep(FedPer):
+    """All passes but the last train the client's own head, those the shared body (Collins et al., 2021)."""
+
+    def train(self, weights, k, round):
+        t = self.training
+        head, body = (Optimizer(t.optimizer, t.weight_decay, t.clip_norm) for _ in range(2))
+        batches = math.ceil(self.world.size(k) / t.batch_size)
+        for number, step in enumerate(self.world.local_steps(k, round)):
+            self.at_head = number // batches < t.local_epochs - self.settings.body_epochs
+            weights = self.local_step(weights, k, step, step.key, head if self.at_head else body)
+        return weights
+
+    def trains(self, path):
+        return is_head(path) == self.at_head
+
+
+class FedBABU(FedAvg):
+    """Nobody ever trains the classifier (Oh et al., 2022)."""
+
+    def trains(self, path):
+        return not is_head(path)
 
 
 class FedBN(FedAvg):

@@ -46,6 +46,17 @@ CASES = {
     "local": case(config.Local()),
     # several batches of a client: its examples keep their noise wherever they are
     "fedper, noise": case(config.FedPer(), evaluation=dataclasses.replace(KNN, batch_size=2)),
+    "lg_fedavg": case(config.LGFedAvg()),
+    # three passes: the optimizer that rests while the other one works has a state
+    "fedrep": case(config.FedRep(body_epochs=2), local_epochs=3, clip_norm=0.5, optimizer=MOMENTUM),
+    "fedrep, adam": case(config.FedRep(), local_epochs=3, learning_rate=0.01, optimizer=ADAM),
+    "fedbabu": case(
+        config.FedBABU(),
+        server=config.Server(0.5, MOMENTUM),
+        clip_norm=0.5,
+        weight_decay=0.05,
+        optimizer=MOMENTUM,
+    ),
     "vanilla": case(config.Vanilla(), evaluation=KNN),
     "fedrod": case(
         config.FedRod(),
@@ -77,6 +88,7 @@ CASES = {
     "perfedavg": case(
         config.PerFedAvg(inner_learning_rate=0.1), server=config.Server(0.5), schedule=config.Step(every=1)
     ),
+    "ditto": case(config.Ditto(penalty=2.0), schedule=config.Exponential(0.5), optimizer=MOMENTUM),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))

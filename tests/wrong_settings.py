@@ -137,6 +137,12 @@ model=lstm method=fedavg
 method=pfedme training.role_learning_rates.shared=0.1
 method=scaffold
 method=scaffold training.optimizer=sgd training.role_learning_rates.shared=0.1
+method=ditto training.role_learning_rates.shared=0.1
+method=fedrep
+method=fedrep training.local_steps=5
+method=fedbabu method.fixed='[.]'
+method=fedper method.fixed='[head]'
+method.fixed='["(^|/)(query|key|value)/kernel$"]'
 method=fedavg training.role_learning_rates.personal=0.5
 method=local server.optimizer=adam
 evaluation.clients=7

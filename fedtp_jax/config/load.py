@@ -148,12 +148,18 @@ def _check(settings: SimulationConfig) -> None:
             raise UserError(
                 f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.npz"
             )
-    overlap = set(getattr(settings.method, "generated", ())) & set(getattr(settings.method, "personal", ()))
-    if overlap:
-        raise UserError(
-            f"method.personal: {sorted(overlap)[0]!r} is in method.generated too; "
-            "a leaf has one role, name it once"
-        )
+    _check_rules(settings.method)
+
+
+def _check_rules(method: Any) -> None:
+    """Raise UserError for an expression that gives leaves two roles."""
+    role_of: dict[str, str] = {}
+    for role in ("generated", "personal", "shared", "fixed"):
+        for pattern in getattr(method, role, ()):
+            if (other := role_of.setdefault(pattern, role)) != role:
+                raise UserError(
+                    f"method.{role}: {pattern!r} is in method.{other} too; a leaf has one role, name it once"
+                )
 
 
 def _check_adaptation(evaluation: Evaluation) -> None:

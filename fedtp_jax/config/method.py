@@ -12,6 +12,11 @@ HEAD = (r"(^|/)head/",)
 NORMS = (r"norm[^/]*/",)
 
 
+def _fixed(default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The field of the rule for fixed leaves, which comes before the others."""
+    return option(default, "regular expressions on leaf paths that keep their initial values, alike for all")
+
+
 @dataclasses.dataclass(frozen=True)
 class Hypernetwork:
     """The server's hypernetwork: client embedding -> generated leaves, with its own optimizer."""
@@ -53,6 +58,33 @@ class FedPer:
     """Clients keep their own classifier head, the rest is averaged (Arivazhagan et al., 2019)."""
 
     personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
+    fixed: tuple[str, ...] = _fixed()
+
+
+@dataclasses.dataclass(frozen=True)
+class LGFedAvg:
+    """Clients keep their own body, the classifier head is averaged (Liang et al., 2020)."""
+
+    shared: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that are averaged")
+    fixed: tuple[str, ...] = _fixed()
+
+
+@dataclasses.dataclass(frozen=True)
+class FedRep:
+    """Clients train their own head, then the body on it, which is averaged (Collins et al., 2021)."""
+
+    personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
+    fixed: tuple[str, ...] = _fixed()
+    body_epochs: int = option(
+        1, "last passes of training.local_epochs, which train the body; those before train the head", ge=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FedBABU:
+    """The head stays as it was initialised, the body is trained and averaged (Oh et al., 2022)."""
+
+    fixed: tuple[str, ...] = _fixed(HEAD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +94,9 @@ class FedBN:
     personal: tuple[str, ...] = option(NORMS, "regular expressions on leaf paths that stay with the client")
     statistics: Literal["local", "aggregate"] = option(
         "local",
-        "batch norm's running statistics, whatever `personal` is; the authors of FedTP aggregate them",
+        "batch norm's running statistics, whatever `personal` and `fixed` are; FedTP's authors average them",
     )
+    fixed: tuple[str, ...] = _fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +104,7 @@ class Vanilla:
     """Clients keep their own query, key and value projections (FedTP's "vanilla personalization")."""
 
     personal: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that stay with the client")
+    fixed: tuple[str, ...] = _fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +168,13 @@ class PerFedAvg:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ditto:
+    """A personal model held near FedAvg's, both trained on the same batches (Li et al., 2021)."""
+
+    penalty: float = option(1.0, "lambda: how strongly it is held near the shared one as it was sent", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -146,6 +187,7 @@ class FedTP:
 
     generated: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that are generated")
     personal: tuple[str, ...] = option((), "regular expressions on leaf paths that stay with the client")
+    fixed: tuple[str, ...] = _fixed()
     hypernetwork: Hypernetwork = section(Hypernetwork, "the server's hypernetwork")
 
 
@@ -166,6 +208,9 @@ METHODS: dict[str, type] = {
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "lg_fedavg": LGFedAvg,
+    "fedrep": FedRep,
+    "fedbabu": FedBABU,
     "fedbn": FedBN,
     "vanilla": Vanilla,
     "fedrod": FedRod,
@@ -174,6 +219,7 @@ METHODS: dict[str, type] = {
     "scaffold": Scaffold,
     "apfl": APFL,
     "perfedavg": PerFedAvg,
+    "ditto": Ditto,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fedtp_jax.core.errors import UserError, nearest
 
-Role = Literal["shared", "personal", "generated"]
+Role = Literal["shared", "personal", "generated", "fixed"]
 Leaves = dict[str, jax.Array]
 
 
@@ -33,8 +33,8 @@ def unflatten(leaves: Leaves) -> dict[str, Any]:
 def assign_roles(paths: Sequence[str], rules: Sequence[tuple[Role, Sequence[str]]]) -> dict[str, Role]:
     """The role of each leaf path: that of the first rule with a regular expression found in the path.
 
-    Raises UserError for a leaf that no rule matches, an expression that matches no leaf, or one that is
-    not a regular expression.
+    Raises UserError for a leaf that no rule matches, an expression that matches no leaf or (but in the last
+    rule, for the rest) only leaves of other roles, or one that is not a regular expression.
     """
     found = [(role, matching(paths, patterns, f"method.{role}")) for role, patterns in rules]
     roles: dict[str, Role] = {}
@@ -43,6 +43,14 @@ def assign_roles(paths: Sequence[str], rules: Sequence[tuple[Role, Sequence[str]
         if role is None:
             raise UserError(f"method: no rule gives leaf {path!r} a role; add a rule that matches it")
         roles[path] = role
+    for role, patterns in rules[:-1]:
+        for pattern in patterns:
+            taken = {roles[path] for path in paths if re.search(pattern, path)}
+            if role not in taken:
+                raise UserError(
+                    f"method.{role}: {pattern!r} matches only leaves that are {' or '.join(sorted(taken))} "
+                    "already; a leaf has one role, leave it out or write another expression"
+                )
     return roles
 
 
@@ -97,8 +105,8 @@ def _any_of(numbers: Sequence[int]) -> str:
 
 
 def select(leaves: Mapping[str, Any], roles: Mapping[str, Role], *wanted: Role) -> dict[str, Any]:
-    """The leaves whose role is among `wanted`."""
-    return {path: leaf for path, leaf in leaves.items() if roles[path] in wanted}
+    """The leaves whose role is among `wanted`; what a method has beside the model may have none."""
+    return {path: leaf for path, leaf in leaves.items() if roles.get(path) in wanted}
 
 
 def rows_like(row: Mapping[str, Any], count: int) -> dict[str, Any]:

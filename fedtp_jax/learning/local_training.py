@@ -1,5 +1,6 @@
 """What nearly every method does at the client: optimizer steps on its leaves, batch by batch."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,10 +20,15 @@ from fedtp_jax.learning.task import STATISTICS, Output, Task
 Objective = Callable[[Task, Output, Leaves, Leaves, Row, Batch], jax.Array]
 # (task, leaves before the step, output of the model, row, batch) -> leaves that the step changes as well
 After = Callable[[Task, Leaves, Output, Row, Batch], Leaves]
+# (row, batch) -> {role: whether this step trains its leaves}, for all roles that are trained
+Phase = Callable[[Row, Batch], Mapping[Role, jax.Array]]
 
 
 class Carry(NamedTuple):
-    """A client between two local steps; `loss` sums those of the examples of its steps until now."""
+    """A client between two local steps; `loss` sums those of the examples of its steps until now.
+
+    Fixed leaves are not among its `leaves`: all clients read them where the server's copy lies.
+    """
 
     leaves: Leaves
     opt: Any
@@ -33,14 +39,14 @@ class LocalTraining(NamedTuple):
     """The parts of which methods make their ClientWork.
 
     gradient(shared, row, leaves, batch, key) -> (loss, output of the model, gradient in its parameters).
-    move(row, carry, batch, loss, output, gradient) -> carry: the optimizer's step along a gradient, wherever
-      it was taken.
+    move(shared, row, carry, batch, loss, output, gradient) -> carry: the optimizer's step along a gradient,
+      wherever it was taken.
     step: both, at the client's own leaves; it gives the model's output as well.
     """
 
     start: Callable[[Leaves, Row, jax.Array], Carry]
     gradient: Callable[[Leaves, Row, Leaves, Batch, jax.Array], tuple[jax.Array, Output, Leaves]]
-    move: Callable[[Row, Carry, Batch, jax.Array, Output, Leaves], Carry]
+    move: Callable[[Leaves, Row, Carry, Batch, jax.Array, Output, Leaves], Carry]
     step: Callable[[Leaves, Row, Carry, Batch, jax.Array], tuple[Carry, Output]]
     finish: Callable[[Leaves, Row, Carry], tuple[Upload, Kept]]
 
@@ -57,12 +63,34 @@ def plain_objective(
     return task.cross_entropy(output.logits, batch)
 
 
+def held_near_shared(penalty: float) -> Objective:
+    """Cross-entropy + penalty / 2 * |w - shared|^2, of which the gradient counts and the value does not.
+
+    So the training loss stays that of the model.
+    """
+
+    def objective(
+        task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
+    ) -> jax.Array:
+        parameters = [path for path in shared if path.startswith("params/")]
+        distance = sum(jnp.sum((leaves[p] - shared[p]) ** 2) for p in parameters)
+        pull = penalty / 2 * distance
+        return task.cross_entropy(output.logits, batch) + pull - jax.lax.stop_gradient(pull)
+
+    return objective
+
+
 def local_training(
-    task: Task, roles: Mapping[str, Role], objective: Objective = plain_objective, after: After | None = None
+    task: Task,
+    roles: Mapping[str, Role],
+    objective: Objective = plain_objective,
+    after: After | None = None,
+    phase: Phase | None = None,
 ) -> LocalTraining:
     """Steps of the clients' optimizer on `objective` from (shared, row), with a fresh optimizer.
 
-    Running statistics are what the forward pass leaves; what `after` gives is what those leaves become.
+    Running statistics are what the forward pass leaves; what `after` gives is what those leaves become. With
+    a `phase` every role has an optimizer of its own, which rests, as its leaves do, while others are trained.
     """
     training = task.training
     optimizer = make_optimizer(
@@ -74,15 +102,23 @@ def local_training(
         scaled=_scaled(training),
     )
 
+    def begin(parameters: Leaves) -> Any:
+        if not phase:
+            return optimizer.init(parameters)
+        trained = {roles[path] for path in parameters}
+        return {role: optimizer.init(tree.select(parameters, roles, role)) for role in trained}
+
     def start(shared: Leaves, row: Row, key: jax.Array) -> Carry:
-        leaves = {**shared, **row.leaves}
-        return Carry(leaves, optimizer.init(_parameters(leaves)), jnp.zeros(()))
+        leaves = {p: leaf for p, leaf in {**shared, **row.leaves}.items() if roles.get(p) != "fixed"}
+        return Carry(leaves, begin(_parameters(leaves)), jnp.zeros(()))
 
     def gradient(
         shared: Leaves, row: Row, leaves: Leaves, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, Output, Leaves]:
+        before = {**tree.select(shared, roles, "fixed"), **leaves}
+
         def loss(parameters: Leaves) -> tuple[jax.Array, Output]:
-            whole = {**leaves, **parameters}
+            whole = {**before, **parameters}
             output = task.forward(whole, batch.x, batch.mask, key)
             return objective(task, output, whole, shared, row, batch), output
 
@@ -90,18 +126,30 @@ def local_training(
         return value, output, found
 
     def move(
-        row: Row, carry: Carry, batch: Batch, loss: jax.Array, output: Output, gradient: Leaves
+        shared: Leaves,
+        row: Row,
+        carry: Carry,
+        batch: Batch,
+        loss: jax.Array,
+        output: Output,
+        gradient: Leaves,
     ) -> Carry:
         parameters = _parameters(carry.leaves)
-        updates, opt = optimizer.update(gradient, carry.opt, parameters)
+        if phase:
+            now = phase(row, batch)
+            updates, opt = _update_in_phases(optimizer, gradient, carry.opt, parameters, roles, now)
+        else:
+            updates, opt = optimizer.update(gradient, carry.opt, parameters)
         updates = scale_updates(updates, row.facts.rate, roles, training)
-        beside = after(task, carry.leaves, output, row, batch) if after else {}
-        leaves = {**carry.leaves, **optax.apply_updates(parameters, updates), **output.statistics, **beside}
+        statistics = {path: new for path, new in output.statistics.items() if path in carry.leaves}
+        before = {**tree.select(shared, roles, "fixed"), **carry.leaves}
+        beside = after(task, before, output, row, batch) if after else {}
+        leaves = {**carry.leaves, **optax.apply_updates(parameters, updates), **statistics, **beside}
         return Carry(leaves, opt, carry.loss + jnp.sum(batch.mask) * loss)
 
     def step(shared: Leaves, row: Row, carry: Carry, batch: Batch, key: jax.Array) -> tuple[Carry, Output]:
         loss, output, found = gradient(shared, row, carry.leaves, batch, key)
-        return move(row, carry, batch, loss, output, found), output
+        return move(shared, row, carry, batch, loss, output, found), output
 
     def finish(shared: Leaves, row: Row, carry: Carry) -> tuple[Upload, Kept]:
         good = tree.all_finite((carry.leaves, carry.loss))
@@ -119,6 +167,25 @@ def local_training(
         return upload, kept
 
     return LocalTraining(start, gradient, move, step, finish)
+
+
+def _update_in_phases(
+    optimizer: optax.GradientTransformation,
+    gradient: Leaves,
+    opt: Mapping[Role, Any],
+    parameters: Leaves,
+    roles: Mapping[str, Role],
+    now: Mapping[Role, jax.Array],
+) -> tuple[Leaves, dict[Role, Any]]:
+    """Updates and state of each role's own optimizer: 0, and what it was, where `now` does not train it."""
+    updates: Leaves = {}
+    states: dict[Role, Any] = {}
+    for role, state in opt.items():
+        of_role = tree.select(gradient, roles, role), state, tree.select(parameters, roles, role)
+        update, new = optimizer.update(*of_role)
+        updates |= {path: jnp.where(now[role], value, 0.0) for path, value in update.items()}
+        states[role] = jax.tree.map(functools.partial(jnp.where, now[role]), new, state)
+    return updates, states
 
 
 def _scaled(training: config.Training) -> str:

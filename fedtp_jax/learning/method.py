@@ -19,7 +19,7 @@ class State(NamedTuple):
     """Everything the server and the clients keep between rounds.
 
     Attributes:
-      shared: {path: leaf} one copy.
+      shared: {path: leaf} one copy, fixed leaves included.
       rows: what there is of every client: its personal leaves, its embedding and that one's optimizer state.
         Between rounds those of the whole population (`Population`); inside a method's functions
         {path: [K, ...]} of K clients.
@@ -108,6 +108,10 @@ class Method(NamedTuple):
     def run_by_clients(self, leaves: Mapping[str, T]) -> dict[str, T]:
         """Of shared leaves, or of clients' own, those that do not serve the local training alone."""
         return {path: leaf for path, leaf in leaves.items() if not path.startswith(self.only_training)}
+
+    def travelling(self, shared: Leaves) -> Leaves:
+        """Those of the shared leaves that travel in every round: all but the fixed ones."""
+        return {path: leaf for path, leaf in shared.items() if self.roles.get(path) != "fixed"}
 
 
 def own(rows: Leaves) -> Leaves:

@@ -1,12 +1,14 @@
-"""How a method is built from the roles of the model's leaves (shared, personal, generated).
+"""How a method is built from the roles of the model's leaves (shared, personal, generated, fixed).
 
 | role | who stores it | what the server does with it |
 |---|---|---|
 | shared | one copy on the server | weighted mean over the cohort, or a server optimizer's step towards it |
 | personal | N rows, one per client, never uploaded | the cohort's rows are put back |
 | generated | nobody: hypernetwork(client's embedding) | one vjp with cotangents p_k * (sent_k - returned_k) |
+| fixed | one copy, the same at every client from the start | nothing: neither trained nor sent |
 """
 
+import dataclasses
 import typing
 import zlib
 from collections.abc import Callable, Mapping
@@ -22,7 +24,7 @@ from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.core.rng import Purpose
 from fedtp_jax.core.tree import Leaves, Role
 from fedtp_jax.learning.generator import Generator
-from fedtp_jax.learning.local_training import After, Objective, local_training, plain_objective
+from fedtp_jax.learning.local_training import After, Objective, Phase, local_training, plain_objective
 from fedtp_jax.learning.method import EMBEDDING, Kept, Method, Received, State, Upload, own
 from fedtp_jax.learning.optimizers import is_plain_sgd, make_optimizer
 from fedtp_jax.learning.task import STATISTICS, Task
@@ -38,12 +40,13 @@ def role_method(
     objective: Objective = plain_objective,
     after: After | None = None,
     extra: Mapping[str, Callable[[jax.Array], jax.Array]] | None = None,
+    phase: Phase | None = None,
 ) -> Method:
     """The method that `rules` describe (first match wins).
 
-    `objective` and `after` are local_training's; `extra` maps paths of personal leaves beside the model's to
-    how one client's is initialised from a key of its own. They train by the objective, unless `after` gives
-    what becomes of them.
+    `objective`, `after` and `phase` are local_training's; `extra` maps paths of personal leaves beside the
+    model's to how one client's is initialised from a key of its own. They train by the objective, unless
+    `after` gives what becomes of them.
     """
     _check_names(rules)
     shapes, extra = task.leaf_shapes(), extra or {}
@@ -58,7 +61,7 @@ def role_method(
         rows = {path: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for path, leaf in personal.items()}
         keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(ids)
         rows |= {path: jax.vmap(make)(_key_of(path, keys)) for path, make in extra.items()}
-        shared = tree.select(leaves, roles, "shared")
+        shared = tree.select(leaves, roles, "shared", "fixed")
         generator_key = jax.random.fold_in(key, Purpose.HYPERNETWORK)
         phi = generator.init(generator_key)
         rows |= generator.init_rows(generator_key, ids)
@@ -78,10 +81,11 @@ def role_method(
         whole = 1.0 / upload.weight  # 1 up to rounding, unless clients were excluded
         phi, phi_opt = generator.step(state.generator, state.generator_opt, tree.scale(gradient, whole))
         shared, opt = server.step(state.shared, state.server_opt, tree.scale(upload.shared, whole))
+        shared = {**state.shared, **shared}  # fixed leaves stay what they are
         return state._replace(shared=shared, server_opt=opt, generator=phi, generator_opt=phi_opt)
 
     roles = {**roles, **dict.fromkeys(extra, "personal")}
-    work = local_training(task, roles, objective, after).work
+    work = local_training(task, roles, objective, after, phase).work
     step = generator.step_embeddings
     return Method(
         roles, init, realize, send, work, receive, aggregate, step, task.forward, hypernetwork=hypernetwork
@@ -113,11 +117,16 @@ def _roles_of(task: Task, paths: list[str], rules: list[Rule], extra: Mapping[st
                 f"method.generated: matches {path!r}, a running statistic, which cannot be generated; "
                 "write an expression that starts with ^params/"
             )
-    for role in ROLES:
-        rate = getattr(task.training.role_learning_rates, role)
-        if rate is not None and role not in {*roles.values(), *("personal" for _ in extra)}:
+    trained = {roles[path] for path in paths if not path.startswith(STATISTICS)} - {"fixed"}
+    if not trained and not extra:
+        raise UserError(
+            "method.fixed: matches every parameter of the model, so nothing would be trained; leave some to "
+            "another role"
+        )
+    for name, rate in dataclasses.asdict(task.training.role_learning_rates).items():
+        if rate is not None and name not in {*roles.values(), *("personal" for _ in extra)}:
             raise UserError(
-                f"training.role_learning_rates.{role}: {rate}, but this method has no {role} leaves; leave "
+                f"training.role_learning_rates.{name}: {rate}, but this method has no {name} leaves; leave "
                 "it out, or choose a method that has"
             )
     return roles

@@ -9,13 +9,17 @@ from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.apfl import apfl
+from fedtp_jax.methods.ditto import ditto
 from fedtp_jax.methods.fedavg import fedavg
+from fedtp_jax.methods.fedbabu import fedbabu
 from fedtp_jax.methods.fedbn import fedbn
 from fedtp_jax.methods.fedper import fedper
 from fedtp_jax.methods.fedproto import fedproto
 from fedtp_jax.methods.fedprox import fedprox
+from fedtp_jax.methods.fedrep import fedrep
 from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
+from fedtp_jax.methods.lg_fedavg import lg_fedavg
 from fedtp_jax.methods.local import local
 from fedtp_jax.methods.perfedavg import perfedavg
 from fedtp_jax.methods.pfedhn import pfedhn
@@ -30,6 +34,9 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedProx: fedprox,
     config.Local: local,
     config.FedPer: fedper,
+    config.LGFedAvg: lg_fedavg,
+    config.FedRep: fedrep,
+    config.FedBABU: fedbabu,
     config.FedBN: fedbn,
     config.Vanilla: vanilla,
     config.FedRod: fedrod,
@@ -38,6 +45,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.Scaffold: scaffold,
     config.APFL: apfl,
     config.PerFedAvg: perfedavg,
+    config.Ditto: ditto,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.FedTPPer: fedtp,

@@ -97,7 +97,7 @@ def _mixing_work(settings: config.APFL, task: Task, method: Method) -> ClientWor
         logits = task.forward(w.leaves, batch.x, batch.mask, key).logits
         told = {SHARE: carry.alpha, OTHER: logits}
         loss, output, of_v = mixing.gradient(told, row, carry.v.leaves, batch, key)
-        v, alpha = mixing.move(row, carry.v, batch, loss, output, of_v), carry.alpha
+        v, alpha = mixing.move(told, row, carry.v, batch, loss, output, of_v), carry.alpha
         if settings.adaptive:
             told = {SHARE: 1.0 - alpha, OTHER: output.logits}
             _, _, of_w = mixing.gradient(told, row, w.leaves, batch, key)

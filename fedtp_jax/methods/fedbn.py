@@ -16,4 +16,5 @@ def fedbn(settings: config.FedBN, task: Task) -> Method:
     role: Role = "personal" if settings.statistics == "local" else "shared"
     has_statistics = any(path.startswith(STATISTICS) for path in task.leaf_shapes())
     policy: list[Rule] = [(role, (f"^{STATISTICS}",))] if has_statistics else []
-    return role_method(task, [*policy, ("personal", settings.personal), ("shared", (".",))])
+    rules: list[Rule] = [("fixed", settings.fixed), ("personal", settings.personal), ("shared", (".",))]
+    return role_method(task, [*policy, *rules])

@@ -20,10 +20,15 @@ def fedtp(settings: config.FedTP, task: Task) -> Method:
 
 
 def fedtp_rules(settings: config.FedTP) -> list[Rule]:
-    """Generated leaves, personal ones, and the rest shared."""
+    """Fixed leaves, generated and personal ones, and the rest shared."""
     if not settings.generated:
         raise UserError(
             "method.generated: empty, so there is nothing for the hypernetwork to do; name some leaves, or "
             "choose fedavg or fedper"
         )
-    return [("generated", settings.generated), ("personal", settings.personal), ("shared", (".",))]
+    return [
+        ("fixed", settings.fixed),
+        ("generated", settings.generated),
+        ("personal", settings.personal),
+        ("shared", (".",)),
+    ]

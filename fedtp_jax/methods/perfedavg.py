@@ -36,9 +36,8 @@ def perfedavg(settings: config.PerFedAvg, task: Task) -> Method:
         there = jax.random.fold_in(key, INNER)
         _, _, gradient = local.gradient(shared, row, carry.leaves, inner, there)
         moved = {path: carry.leaves[path] - alpha * g for path, g in gradient.items()}
-        return local.move(
-            row, carry, batch, *local.gradient(shared, row, {**carry.leaves, **moved}, outer, key)
-        )
+        found = local.gradient(shared, row, {**carry.leaves, **moved}, outer, key)
+        return local.move(shared, row, carry, batch, *found)
 
     return method._replace(work=ClientWork(local.start, step, local.finish))
 

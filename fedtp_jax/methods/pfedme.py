@@ -15,10 +15,10 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.engine.population import HAS_TRAINED
-from fedtp_jax.learning.local_training import Carry, local_training
+from fedtp_jax.learning.local_training import Carry, held_near_shared, local_training
 from fedtp_jax.learning.method import Kept, Method, State, Upload
 from fedtp_jax.learning.roles import role_method
-from fedtp_jax.learning.task import STATISTICS, Output, Task
+from fedtp_jax.learning.task import STATISTICS, Task
 
 
 class _Carry(NamedTuple):
@@ -61,16 +61,7 @@ def _envelope_work(settings: config.PFedMe, task: Task, method: Method) -> Clien
     outer = settings.outer_learning_rate
     eta = task.training.learning_rate if outer is None else outer
 
-    def objective(
-        task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
-    ) -> jax.Array:
-        parameters = [path for path in shared if path.startswith("params/")]
-        distance = sum(jnp.sum((leaves[p] - shared[p]) ** 2) for p in parameters)
-        pull = settings.penalty / 2 * distance
-        # its gradient counts, its value does not: the training loss stays that of the model
-        return task.cross_entropy(output.logits, batch) + pull - jax.lax.stop_gradient(pull)
-
-    steps = local_training(task, method.roles, objective)
+    steps = local_training(task, method.roles, held_near_shared(settings.penalty))
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> _Carry:
         return _Carry(steps.start(shared, row, key), shared)

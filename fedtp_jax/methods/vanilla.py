@@ -11,4 +11,4 @@ from fedtp_jax.learning.task import Task
 
 def vanilla(settings: config.Vanilla, task: Task) -> Method:
     """The leaves of `settings.personal` stay with the client, the rest is averaged."""
-    return role_method(task, [("personal", settings.personal), ("shared", (".",))])
+    return role_method(task, [("fixed", settings.fixed), ("personal", settings.personal), ("shared", (".",))])

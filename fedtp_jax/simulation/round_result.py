@@ -73,9 +73,10 @@ def check_excluded(
 
 
 def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
-    """Bytes that one client of a cohort receives, and that it sends: personal leaves stay with it.
+    """Bytes that one client of a cohort receives, and that it sends in a round.
 
-    `one`: shapes of a state with the rows of one client.
+    Personal leaves stay with it; fixed ones came once, before the first round. `one`: shapes of a state with
+    the rows of one client.
     """
     shared, rows = jax.eval_shape(method.send, one)
     row = Row(rows, make_facts(np.zeros(1), [], classes=task.num_classes))
@@ -85,5 +86,5 @@ def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
         return method.work.finish(shared, row, method.work.start(shared, row, jax.random.key(0)))
 
     upload, kept = jax.eval_shape(a_round, shared, row)
-    down = (shared, tree.select(rows, method.roles, "generated"))
+    down = (method.travelling(shared), tree.select(rows, method.roles, "generated"))
     return tree.num_bytes(down), tree.num_bytes((upload.shared, kept.cotangent))

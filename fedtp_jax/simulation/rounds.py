@@ -276,7 +276,8 @@ class Simulator:
         return self.method.aggregate(server, upload, gradient)
 
     def _zero_totals(self, server: State) -> tuple[Upload, Any]:
-        upload = Upload(jax.tree.map(jnp.zeros_like, server.shared), jnp.zeros(()))
+        shared = self.method.travelling(server.shared)
+        upload = Upload(jax.tree.map(jnp.zeros_like, shared), jnp.zeros(()))
         generator = jax.tree.map(jnp.zeros_like, server.generator)
         return upload, jax.lax.with_sharding_constraint(generator, self._shardings.generator)
 

@@ -10,14 +10,14 @@ from marks import every_day
 from method_cases import CLASSES, CLIENTS, SEED, TEST, TRAIN, TRAINING, simulator
 
 from fedtp_jax import UserError, config
-from fedtp_jax.core.tree import rows_like
+from fedtp_jax.core.tree import rows_like, select
 from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.learning.method import EMBEDDING, own
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    *("scaffold", "apfl", "perfedavg"),
+    *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto"),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
@@ -73,13 +73,16 @@ def same_bits(a, b):
 
 
 def bytes_that_travel(method, model_leaves):
-    """Of one client, one way: all leaves but those that stay with it, or FedProto's prototypes and counts.
+    """Of one client, one way: all leaves but those that stay, or FedProto's prototypes and counts.
 
     SCAFFOLD's parameters have a control variate each, which travels with them.
     """
     stays = {
         "local": ".",
         "fedper": "^params/head/",
+        "fedrep": "^params/head/",
+        "fedbabu": "^params/head/",
+        "lg_fedavg": "^(?!params/head/)",
         "fedtp_per": "^params/head/",
         "fedbn": "norm",
         "vanilla": "(query|key|value)/kernel$",
@@ -93,8 +96,11 @@ def bytes_that_travel(method, model_leaves):
 
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
-    *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme", "scaffold", "apfl")),
-    *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper")),
+    *(
+        ("vit", name)
+        for name in ("local", "fedtp", "fedproto", "pfedme", "scaffold", "apfl", "ditto", "fedrep")
+    ),
+    *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper"), ("cnn_bn", "fedbabu")),
 ]
 
 
@@ -121,6 +127,9 @@ def test_method_keeps_its_contract(model, method):
             np.testing.assert_array_equal(rows[absent], start.rows[path][absent], err_msg=path)
         moved = [not np.array_equal(rows[k], start.rows[path][k]) for k in cohort]
         assert any(moved), path  # not all: a ReLU may be dead at one client
+
+    for path in select(first.shared, sim.method.roles, "fixed"):
+        np.testing.assert_array_equal(first.shared[path], start.shared[path], err_msg=path)
 
     assert sim.evaluate(state).examples.tolist() == list(TEST)
     compiled.clear()
@@ -219,6 +228,39 @@ def warm():
             (method, "vit", {"server": MOMENTUM}, "server.optimizer: this method shares no parameters")
             for method in ("local", "pfedhn", "fedproto")
         ],
+        (
+            "fedrep",
+            "vit",
+            {"training": TRAINING},
+            "method.body_epochs: 1, but training.local_epochs is 1, so no pass would train the head",
+        ),
+        (
+            "fedrep",
+            "vit",
+            {"training": dataclasses.replace(TRAINING, local_steps=3)},
+            "training.local_steps: 3, but fedrep parts a round by passes; give training.local_epochs",
+        ),
+        (
+            "ditto",
+            "vit",
+            {"training": dataclasses.replace(TRAINING, role_learning_rates=config.RoleRates(shared=0.1))},
+            "training.role_learning_rates: ditto has two models",
+        ),
+        *[
+            (
+                config.FedBABU(fixed=everything),
+                "vit",
+                {},
+                "method.fixed: matches every parameter of the model",
+            )
+            for everything in (("params/",), (".",))
+        ],
+        (
+            config.FedPer(fixed=("head",)),
+            "vit",
+            {},
+            r"method.personal: .*head/' matches only leaves that are fixed already; a leaf has one role",
+        ),
         (
             "fedavg",
             "vit",

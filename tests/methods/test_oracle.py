@@ -48,6 +48,9 @@ ELSEWHERE = [
     ("perfedavg", "waves-of-2"),
     ("scaffold", "waves-of-3-two-devices"),
     ("vanilla", "waves-of-3-two-devices"),
+    ("fedrep", "three-lanes"),
+    ("fedbabu", "two-devices-two-lanes"),
+    ("ditto", "waves-of-3-two-devices"),
 ]
 
 
@@ -85,7 +88,7 @@ def run_oracle(name):
 
 def expected_leaves(oracle, clients=CLIENTS, classes=CLASSES):
     """(shared, rows, hypernetwork) as the engine's state holds them."""
-    shared, kept = {**oracle.w, **getattr(oracle, "beside", {})}, oracle.own
+    shared, kept = {**oracle.w, **getattr(oracle, "beside", {})}, getattr(oracle, "v", oracle.own)
     if hasattr(oracle, "theta"):
         trained = oracle.theta
         kept = {
@@ -109,7 +112,12 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
-    *(pair for pair in ELSEWHERE if pair not in (ELSEWHERE[2], *ELSEWHERE[-2:])),
+    *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto")),
+    *(
+        pair
+        for pair in ELSEWHERE
+        if pair[0] not in ("scaffold", "vanilla", "fedbabu", "ditto") and pair != ELSEWHERE[2]
+    ),
 ]
 
 
@@ -153,8 +161,8 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 @pytest.mark.parametrize(
     "name",
     every_day(
-        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg"],
-        ["fedtp, sparse", "scaffold"],
+        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg", "ditto"],
+        ["fedtp, sparse", "scaffold", "ditto"],
     ),
 )
 def test_client_with_numbers_not_finite_is_left_out(name):

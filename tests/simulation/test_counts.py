@@ -20,7 +20,9 @@ def test_a_wave_knows_how_many_examples_each_client_trains_on():
     batches = [Batches(np.zeros((n, 1), np.int32), np.full(n, MANY, np.int32)) for n in steps]
     cohort, nothing = np.array([5, 6, 7]), np.zeros(3, np.float32)
     layout = plan_layout(np.array(sorted(steps)), devices=2, lanes=1, batch=1)
-    wave = prepare_wave(cohort, batches, Facts(*[nothing] * 6), layout, num_clients=9, put=lambda wave: wave)
+    wave = prepare_wave(
+        cohort, batches, Facts(*[nothing] * len(Facts._fields)), layout, num_clients=9, put=lambda wave: wave
+    )
     found = {k: n for k, n in zip(wave.ids.tolist(), wave.examples.tolist(), strict=True) if k < 9}
     assert found == {5: MANY, 6: 3 * MANY, 7: 2 * MANY}
     assert wave.examples.sum() == 6 * MANY
