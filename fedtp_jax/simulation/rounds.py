@@ -82,7 +82,7 @@ class Simulator:
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
         like = share_with.evaluators if share_with else ()
-        self.evaluators = make_evaluators(self, self._server_shapes, like)
+        self.evaluators: tuple[Evaluator, ...] = make_evaluators(self, self._server_shapes, like)
         self.embeddings = EmbeddingSteps(lambda: self.method, self.initial, self.bench)
         self.traffic = traffic(method, self.initial.one_client, task)
 
