@@ -43,6 +43,7 @@ class Programs:
         self.count = 0
         self.seconds = 0.0
         self._compiled: dict[Any, Future[Any]] = {}
+        self._shared = 0  # how many of them other processes may read
         self._pool = ThreadPoolExecutor(os.cpu_count(), "fedtp-compile")
         self._meeting: Meeting | None = None
 
@@ -97,8 +98,10 @@ class Programs:
             begin = time.perf_counter()
             program.exception()  # waits
             self.seconds += time.perf_counter() - begin
-            if all(other.done() for other in self._compiled.values()):
-                share_programs()
+        # whoever comes first after the last of them, which nobody may have had to wait for
+        if self._shared < self.count and all(other.done() for other in self._compiled.values()):
+            self._shared = self.count
+            share_programs()
         return program.result()
 
 

@@ -1,5 +1,7 @@
 """Which of XLA's options programs are compiled with."""
 
+from concurrent.futures import wait
+
 import jax
 import numpy as np
 import pytest
@@ -30,3 +32,12 @@ def test_a_cpu_has_options_of_its_own_where_the_user_set_none(monkeypatch, optio
 def test_an_accelerator_has_none(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert programs.default_options() == {}
+
+
+def test_others_may_read_programs_that_nobody_had_to_wait_for(monkeypatch):
+    shared, made, x = [], programs.Programs(), np.float32(3)
+    monkeypatch.setattr(programs, "share_programs", lambda: shared.append(made.count))
+    wait([made.start(name, lambda x: 2 * x, x) for name in ("first", "second")])
+    for name in ("first", "second", "first", "third", "third"):
+        made(name, lambda x: 2 * x, x)
+    assert shared == [2, 3]
