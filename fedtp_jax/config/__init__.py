@@ -76,6 +76,7 @@ from fedtp_jax.config.training import (
     RoleRates,
     Server,
     Step,
+    Stop,
     Training,
 )
 
@@ -143,6 +144,7 @@ __all__ = [
     "Shakespeare",
     "SimulationConfig",
     "Step",
+    "Stop",
     "Superclass",
     "Training",
     "Transformer",

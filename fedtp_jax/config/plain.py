@@ -50,6 +50,30 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def completed(there: Mapping[str, Any], here: SimulationConfig) -> dict[str, Any]:
+    """`to_dict` of an earlier version, with the defaults of fields that its sections did not have yet."""
+    found = {**there}
+    for name, section in found.items():
+        part = getattr(here, name, None)
+        if isinstance(section, Mapping) and not isinstance(part, Own | None):
+            defaults = plain_values(type(part)())
+            if section.get("name") == defaults.get("name"):
+                found[name] = _filled(section, defaults)
+    return found
+
+
+def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values, and what they lack; a part that is chosen by name has its own."""
+    found = {**values}
+    for name, default in defaults.items():
+        if isinstance(default, Mapping) and isinstance(found.get(name), Mapping):
+            if "name" not in default:
+                found[name] = _filled(found[name], default)
+        else:
+            found.setdefault(name, default)
+    return found
+
+
 def plain_values(value: Any) -> Any:
     """Nested plain values, numbers of NumPy as Python's; parts of the user's own stay what they are."""
     if isinstance(value, Own):

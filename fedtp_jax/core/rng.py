@@ -27,6 +27,7 @@ class Purpose(enum.IntEnum):
     NOVEL = 9  # batches and noise of the clients met after training
     EVALUATED = 10  # which clients are evaluated
     PARTICIPATION = 11  # who drops out of a round, and who is slow in it
+    VALIDATION = 12  # which of its train examples a client is validated on
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

@@ -21,7 +21,8 @@ from fedtp_jax.storage.files import write_atomically
 
 EVALUATIONS, WORST = 5, 10  # rows of the two tables
 FRACTIONS = {"share_done", "test_accuracy", "test_accuracy_mean"}  # shown in percent
-FRACTIONS |= {"test_client_mean", "test_client_std", "test_worst_decile"}
+FRACTIONS |= {f"{split}_{name}" for split in ("test", "val") for name in ("client_mean", "client_std")}
+FRACTIONS |= {"test_worst_decile", "val_accuracy", "val_worst_decile"}
 
 CURVES = (
     "Every client is tested on its own test examples. All examples: right answers over the examples of all "

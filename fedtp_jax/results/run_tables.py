@@ -9,8 +9,8 @@ import pandas as pd
 from fedtp_jax.config import name_of
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.evaluation.metrics import Accuracy, Sums
-from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.results.notes import participation_notes, untrained_note
+from fedtp_jax.partitions.partition import Partition, Shards
+from fedtp_jax.results.notes import choice_notes, participation_notes, untrained_note
 from fedtp_jax.results.pictures import embedding_figure
 from fedtp_jax.results.result import Result
 from fedtp_jax.simulation.round_result import RoundResult
@@ -50,6 +50,18 @@ def history_row(round: int, result: RoundResult, accuracy: Accuracy | None) -> d
     }
 
 
+def validation_cells(accuracy: Accuracy | None) -> dict[str, Any]:
+    """What a row of metrics.csv has beside, in a run with validation shards."""
+    a = accuracy
+    return {
+        "val_accuracy": a and a.pooled,
+        "val_client_mean": a and a.client_mean,
+        "val_client_std": a and a.client_std,
+        "val_worst_decile": a and a.worst_decile,
+        "val_loss": a and a.loss,
+    }
+
+
 def timing_row(round: int, result: RoundResult, train: float, evaluation: float) -> dict[str, Any]:
     """A row of timing.csv, in seconds; `host_seconds` are spent beside the devices' work."""
     return {
@@ -70,30 +82,48 @@ def clients_table(
     history: Sequence[Mapping[str, Any]],
     trained: np.ndarray,
     names: Sequence[str] = (),
+    validated: Sums | None = None,
 ) -> pd.DataFrame:
     """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
 
+    `sums`, `validated`: of the test and the validation shards, if there are such.
     `window`: accuracies [N] of the last evaluations. `history`: the rows of metrics.csv until now.
     `trained`: rounds [N] in which each client has.
     """
     excluded = " ".join(row["excluded_clients"] for row in history).split()
-    correct, loss, examples = (np.asarray(part) for part in sums)
-    tested = np.where(examples > 0, examples, np.nan)
+    test = _measured("test", sums)
     return pd.DataFrame(
         {
             "client": np.arange(partition.num_clients),
             **({"name": list(names)} if names else {}),
             "train_examples": partition.train.sizes,
             "test_examples": partition.test.sizes,
-            # a window of text is right in part
-            "test_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
-            "test_accuracy": correct / tested,
+            "test_correct": test["test_correct"],
+            "test_accuracy": test["test_accuracy"],
             "test_accuracy_mean": np.mean(window, axis=0),
-            "test_loss": loss / tested,
+            "test_loss": test["test_loss"],
             "trained_rounds": trained.astype(np.int64),
             "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
+            **(
+                _measured("val", validated, partition.validation)
+                if validated and partition.validation
+                else {}
+            ),
         }
     )
+
+
+def _measured(split: str, sums: Sums, shards: Shards | None = None) -> dict[str, np.ndarray]:
+    """Columns [N] of what was measured on one kind of shards; with `shards` their sizes too."""
+    correct, loss, examples = (np.asarray(part) for part in sums)
+    tested = np.where(examples > 0, examples, np.nan)
+    return {
+        **({} if shards is None else {f"{split}_examples": shards.sizes}),
+        # a window of text is right in part
+        f"{split}_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
+        f"{split}_accuracy": correct / tested,
+        f"{split}_loss": loss / tested,
+    }
 
 
 def report_run(
@@ -127,6 +157,7 @@ def report_run(
         notes.append(f"{held_out:,} clients were held out: they did not train, and are not evaluated.")
     if untrained := untrained_note(result.history):
         notes.append(f"{untrained}.")
+    notes += [f"{note[0].upper()}{note[1:]}." for note in choice_notes(config, result.history)]
     if config.evaluation.clients:
         notes.append(f"Accuracies are of {config.evaluation.clients:,} clients that were drawn once.")
     write_report(

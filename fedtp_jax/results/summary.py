@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.config import name_of
-from fedtp_jax.results.notes import untrained_note
+from fedtp_jax.evaluation.choice import best_evaluation
+from fedtp_jax.results.notes import choice_notes, untrained_note
 from fedtp_jax.results.result import Result
 
 
 def result_in_words(result: Result) -> str:
-    """Two lines: accuracy by example, and over clients; a third where some have never trained."""
+    """Two lines: accuracy by example, and over clients; more of clients untrained, of what was chosen."""
     a = result.accuracy
-    untrained = untrained_note(result.history)
+    notes = [untrained_note(result.history), *choice_notes(result.config, result.history)]
     several = f"; {a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
-    return (
-        f"test accuracy {a['last']:.4f} after round {a['round']}{several * (a['evaluations'] > 1)}\n"
-        f"clients: mean {a['client_mean']:.4f} ± {a['client_std']:.4f}, worst decile {a['worst_decile']:.4f}"
-        f"{chr(10) * bool(untrained)}{untrained}"
-    )
+    lines = [
+        f"test accuracy {a['last']:.4f} after round {a['round']}{several * (a['evaluations'] > 1)}",
+        f"clients: mean {a['client_mean']:.4f} ± {a['client_std']:.4f}, worst decile {a['worst_decile']:.4f}",
+    ]
+    return "\n".join([*lines, *filter(None, notes)])
 
 
 def several_in_words(results: Sequence[Result]) -> str:
@@ -58,6 +59,7 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         "data": name_of(result.config.data),
         "seed": result.config.seed,
         **accuracy,
+        **_validated(result),
         "excluded_uploads": int(result.history["excluded"].sum()),
         **{f"compiled_{name}": value for name, value in result.compiled.items()},
         "missing": list(result.missing),
@@ -66,3 +68,13 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in summary.items()
     }
+
+
+def _validated(result: Result) -> dict[str, Any]:
+    """The last evaluation on validation shards, and the best round; nothing where there are none."""
+    if "val_accuracy" not in result.history:
+        return {}
+    metric = result.config.checkpoint.best
+    best = best_evaluation(result.history.to_dict("records"), metric) if metric else None
+    last = float(result.history["val_accuracy"].dropna().iloc[-1])
+    return {"val_accuracy": last, **({"best_round": best[0]} if best else {})}

@@ -14,23 +14,32 @@ import jax
 import numpy as np
 import pandas as pd
 
-from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config import SimulationConfig, Stop
 from fedtp_jax.config.load import from_dict
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
-from fedtp_jax.evaluation.metrics import Accuracy, Sums, accuracies, summarize
+from fedtp_jax.evaluation.choice import best_evaluation
+from fedtp_jax.evaluation.metrics import Accuracy, Measured, Sums, accuracies, summarize
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.results.notes import excluded_uploads
 from fedtp_jax.results.result import Result
-from fedtp_jax.results.run_tables import clients_table, history_row, report_run, timing_row
+from fedtp_jax.results.run_tables import (
+    clients_table,
+    history_row,
+    report_run,
+    timing_row,
+    validation_cells,
+)
 from fedtp_jax.simulation.round_result import RoundResult
 from fedtp_jax.simulation.rounds import Simulator
 from fedtp_jax.simulation.setup import set_up
-from fedtp_jax.storage.csv_log import csv_rows, numbers_table
-from fedtp_jax.storage.run_store import RunStore
+from fedtp_jax.storage.checkpoints import Saved
+from fedtp_jax.storage.csv_log import csv_lines, csv_text, numbers_table
+from fedtp_jax.storage.run_folder import CLIENTS
+from fedtp_jax.storage.run_store import Best, RunStore, TakenUp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Progress:
       round, rounds: rounds done, and of how many.
       result: of this round.
       accuracy: the newest evaluation of this call, None before the first.
+      validation: the same on the validation shards, None where there are none.
       evaluated: whether that evaluation is of this round.
       seconds: this round's time without evaluation and checkpoint.
       row: this round's row of metrics.csv and of `Result.history`.
@@ -52,6 +62,7 @@ class Progress:
     rounds: int
     result: RoundResult
     accuracy: Accuracy | None
+    validation: Accuracy | None
     evaluated: bool
     seconds: float
     row: Mapping[str, Any]
@@ -77,13 +88,16 @@ class Run:
         self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes
         self._class_names = data.class_names
-        self.done, self.ended = 0, False  # rounds, and whether somebody asked to end with the last of them
+        self.done, self.ended = 0, False  # rounds, and whether the run came to its end with the last of them
         self.rows: list[dict[str, Any]] = []
         self.sums: Sums | None = None
+        self.validated: Sums | None = None
         self._trained = np.zeros(0, np.int32)  # [N] rounds of each client until that evaluation
         self.clients: pd.DataFrame | None = None  # of the evaluation before, in a run that was taken up
         # [N] accuracies of the clients, of as many last evaluations as the headline is a mean of
         self.window: deque[np.ndarray] = deque(maxlen=config.evaluation.last)
+        self.best: Best | None = None
+        self._stop = config.training.stop
         self.store: RunStore | None = None  # of the first process alone, and only with a folder
 
     def open(self, out: Path | None, resume: Resume) -> None:
@@ -108,16 +122,22 @@ class Run:
         initial = self.simulator.initial
         with self._let_go_if_it_fails():
             store = self.store
-            read = functools.partial(store.read, initial, further) if store else (lambda: (0, None, False))
-            self.done, saved, self.ended = hosts.from_first(read)
+            read: Callable[[], TakenUp]
+            read = functools.partial(store.read, initial, further) if store else TakenUp
+            self.done, saved, self.best, self.ended = hosts.from_first(read)
             if saved is None:
                 self.state = self.simulator.init(self._rows_folder)
             else:
-                self.rows = csv_rows(saved.logs["metrics"])
+                self.rows = saved.history
                 self.clients, before = saved.clients(self.partition.num_clients)
                 self.window.extend(before)
                 population = initial.population(self.config.engine.rows, self._rows_folder)
                 self.state = self.simulator.place(saved.state(population))
+            if further:
+                self._stop = Stop()  # it ends no run
+            if not self.ended and self._is_enough():  # it was killed right then
+                self.ended = True
+                self._end(self.done)
 
     @contextlib.contextmanager
     def _let_go_if_it_fails(self) -> Iterator[None]:
@@ -139,23 +159,25 @@ class Run:
         rounds = self.config.training.rounds
         left = range(0) if self.ended else range(self.done, rounds)
         prefetch = Prefetch(map(self.simulator.prepare, left))
-        accuracy = None
+        measured: Measured | None = None
         try:
             for round in (number + 1 for number in left):
                 begin = time.perf_counter()
                 self.state, result = self.simulator.round(self.state, round - 1, prefetch.take())
                 seconds = time.perf_counter() - begin
                 evaluated = self._due(round, self.config.evaluation.every)
-                accuracy = self._evaluate() if evaluated else accuracy
-                row = self._record(round, result, accuracy if evaluated else None)
+                measured = self._evaluate() if evaluated else measured
+                row = self._record(round, result, measured if evaluated else None)
                 if self.store:
                     evaluation = time.perf_counter() - begin - seconds
                     self.store.append_timing(timing_row(round, result, seconds, evaluation))
                 if self._due(round, self.config.checkpoint.every):
                     self._save(round)
                 seed = self.config.seed
-                progress = Progress(seed, round, rounds, result, accuracy, evaluated, seconds, row)
-                if self._tell(progress, on_round, on_evaluation):
+                test, validation = measured or (None, None)
+                newest = test, validation, evaluated
+                progress = Progress(seed, round, rounds, result, *newest, seconds, row)
+                if self._tell(progress, on_round, on_evaluation) or (evaluated and self._is_enough()):
                     self._end(round)
                     break
             return self._finish()
@@ -167,25 +189,45 @@ class Run:
     def _due(self, round: int, every: int) -> bool:
         return round % every == 0 or round == self.config.training.rounds
 
-    def _evaluate(self) -> Accuracy:
+    def _evaluate(self) -> Measured:
         self.sums = self.simulator.evaluate(self.state)
+        self.validated = self.simulator.validate(self.state)
         self.window.append(accuracies(self.sums))
         self._trained = self.state.rows.trained.copy()
-        return summarize(self.sums, self.simulator.evaluated, self._trained > 0)
+        of = self.simulator.evaluated, self._trained > 0
+        validation = None if self.validated is None else summarize(self.validated, *of)
+        return Measured(summarize(self.sums, *of), validation)
 
-    def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
+    def _record(self, round: int, result: RoundResult, measured: Measured | None) -> dict[str, Any]:
         """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
-        row = history_row(round, result, accuracy)
+        row = history_row(round, result, measured and measured.test)
+        if self.partition.validation is not None:
+            row |= validation_cells(measured and measured.validation)
         self.rows.append(row)
         if self.store:
             self.store.append_metrics(row)
-            if accuracy:
+            if measured:
                 self.store.write_clients(self._clients())
+        if measured:
+            self._keep_if_best(round)
         return row
+
+    def _keep_if_best(self, round: int) -> None:
+        """Keep what there is after this evaluated round, if checkpoint.best calls it the best until now."""
+        metric = self.config.checkpoint.best
+        if metric and best_evaluation(self.rows, metric) == (round, 0):
+            clients = csv_text(self._clients())
+            logs = {"metrics": csv_lines(self.rows, header=True).encode(), CLIENTS: clients.encode()}
+            self.best = round, Saved.of(self.state, logs).copied()
+
+    def _is_enough(self) -> bool:
+        """Whether training.stop ends the run with its last evaluation."""
+        best = best_evaluation(self.rows, self._stop.metric) if self._stop.patience else None
+        return best is not None and best[1] >= (self._stop.patience or 0)
 
     def _save(self, round: int) -> None:
         if self.store:
-            self.store.save(round, self.state, self.window)
+            self.store.save(round, self.state, self.window, self.best)
 
     def _end(self, round: int) -> None:
         """Save this round, and that it is the last, though more were planned."""
@@ -214,7 +256,8 @@ class Run:
         if self.sums is None and self.clients is not None:
             return self.clients
         assert self.sums is not None
-        return clients_table(self.sums, self.window, self.partition, self.rows, self._trained, self._names)
+        parts = self.partition, self.rows, self._trained, self._names, self.validated
+        return clients_table(self.sums, self.window, *parts)
 
     def _finish(self) -> Result:
         if self.sums is None and self.clients is None:  # taken up after the last round of version 0.1.0
@@ -230,6 +273,7 @@ class Run:
             partition=self.partition,
             data_spec=self.spec,
             compiled={"programs": programs.count, "seconds": programs.seconds},
+            kept_best=self.best[1] if self.best else None,
         )
         if self.store:
             counts = self.partition.train.class_counts(self._labels, self._classes)

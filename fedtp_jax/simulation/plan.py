@@ -33,7 +33,7 @@ class Load:
     """The work of a training round, or of an evaluation; means over the rounds that were looked at.
 
     Attributes:
-      clients: that take part.
+      clients: that take part; in an evaluation once for each shard that they are evaluated on.
       waves, wave_size: how many waves, and clients in each (in the last there may be fewer).
       lanes: of each device.
       ticks: local steps one after the other, over all waves.
@@ -169,6 +169,7 @@ def _loads(simulator: Simulator) -> tuple[Load, Load]:
         simulator.evaluate(state, waves)
 
     training, evaluator = simulator.config.training, simulator.evaluator
+    waves = itertools.chain.from_iterable(part.prepare() for part in simulator.evaluators)
     rounds = map(simulator.prepare, range(min(training.rounds, ROUNDS)))
     data = tree.num_bytes(simulator.bench.examples)
     return (
@@ -181,8 +182,8 @@ def _loads(simulator: Simulator) -> tuple[Load, Load]:
         ),
         _load(
             evaluate,
-            evaluator.prepare(),
-            len(evaluator.clients),
+            waves,
+            sum(len(part.clients) for part in simulator.evaluators),
             evaluator.layout,
             evaluator.program_bytes - data,
         ),
@@ -257,5 +258,5 @@ def _median(run: Run, waves: Sequence[Prepared]) -> float:
 
 def _list_bytes(partition: Partition) -> int:
     """Bytes of the clients' index lists."""
-    shards = partition.train, partition.test
+    shards = [partition.train, partition.test, *([partition.validation] if partition.validation else [])]
     return sum(part.indices.nbytes + part.offsets.nbytes for part in shards)

@@ -142,6 +142,8 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
     training, evaluator = config.training, simulator.evaluator
     rounds = map(simulator.prepare, range(min(training.rounds, ROUNDS)))
     waves = itertools.chain.from_iterable(rounds)
+    evaluated = itertools.chain.from_iterable(part.prepare() for part in simulator.evaluators)
+    clients = sum(len(part.clients) for part in simulator.evaluators)
     return TargetPlan(
         target=name,
         devices=mesh.size,
@@ -159,7 +161,7 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
         evaluation=_bound(
             programs[evaluator.program],
             evaluator.layout,
-            _ticks(evaluator.prepare(), len(evaluator.clients), evaluator.layout),
+            _ticks(evaluated, clients, evaluator.layout),
             target,
             config.engine.precision,
         ),

@@ -12,19 +12,20 @@ from jax.sharding import Mesh
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import rng, tree
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.population import Population, Rows
 from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches
 from fedtp_jax.engine.waves import Prepared, Wave
 from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
-from fedtp_jax.evaluation.evaluate import Evaluator, evaluated_clients
+from fedtp_jax.evaluation.evaluate import Evaluator, Split, evaluated_clients
 from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import Method, State, Upload
 from fedtp_jax.learning.optimizers import learning_rate_factor
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
-from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.partitions.partition import Partition, Shards
 from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.simulation.participation import Participation
@@ -71,6 +72,7 @@ class Simulator:
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
         self.evaluator: Evaluator = self._make_evaluator(share_with.evaluator.layout if share_with else None)
+        self.validator = None if partition.validation is None else self._make_validator(partition.validation)
         self.embeddings = EmbeddingSteps(method, self.initial, self.bench)
         self.traffic = traffic(method, self.initial.one_client, task)
 
@@ -88,7 +90,9 @@ class Simulator:
         one = self.initial.one_client
         return max(row_bytes(self.method.send, one), row_bytes(self.method.variables, one))
 
-    def _make_evaluator(self, like: Layout | None) -> Evaluator:
+    def _make_evaluator(
+        self, like: Layout | None, split: Split = "test", batch: int | None = None
+    ) -> Evaluator:
         method = self.method
         return Evaluator(
             self.bench,
@@ -99,7 +103,26 @@ class Simulator:
             self.initial.own_row,
             lambda: self.task.feature_size("evaluation.knn"),
             like=like,
+            split=split,
+            batch=batch,
         )
+
+    def _make_validator(self, shards: Shards) -> Evaluator:
+        """Of the validation shards, by the program of the test shards."""
+        if not shards.sizes[self.evaluated].any():
+            raise UserError(
+                "partition.validation: none of the clients that are evaluated has a validation example; set "
+                "aside more, or evaluate more clients"
+            )
+        like = self.evaluator.layout
+        validator = self._make_evaluator(like, "validation", like.batch)
+        self.evaluator.layout = validator.layout
+        return validator
+
+    @property
+    def evaluators(self) -> list[Evaluator]:
+        """Of the test shards and, where there are some, of the validation shards."""
+        return [self.evaluator, *([self.validator] if self.validator else [])]
 
     def _bytes(self, layout: Layout) -> int:
         return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(2,))
@@ -257,6 +280,12 @@ class Simulator:
     def evaluate(self, state: State, waves: Iterable[Prepared] | None = None) -> Sums:
         """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated)."""
         return self.evaluator(_server(state), self._rows_of(state.rows), waves)
+
+    def validate(self, state: State) -> Sums | None:
+        """As `evaluate`, over each client's own validation shard; None where there are none."""
+        if self.validator is None:
+            return None
+        return self.validator(_server(state), self._rows_of(state.rows))
 
     def _rows_of(self, rows: Population) -> Callable[[np.ndarray], Rows]:
         """ids [K] -> the rows [K, ...] that these clients bring to the devices."""

@@ -107,6 +107,7 @@ def test_to_dict_is_plain():
     plain = to_dict(SimulationConfig())
     assert plain["partition"] == {
         "name": "dirichlet",
+        "validation": 0.0,
         "clients": 20,
         "alpha": 0.3,
         "min_size": 10,
