@@ -22,11 +22,11 @@ def lists(content):
     return given("'partition={name: file, file: own.json}'", {"own.json": text})
 
 
-def both(validation, **fields):
+def both(lists, **fields):
     """The same with validation lists."""
     content = {"train": {"0": [1], "1": [2], "2": [3]}, "test": {"0": [1], "1": [], "2": []}}
     words = "".join(f", {name}: {value}" for name, value in fields.items())
-    text = json.dumps({**content, "validation": validation})
+    text = json.dumps({**content, "validation": lists})
     return given(f"'partition={{name: file, file: own.json{words}}}'", {"own.json": text})
 
 

@@ -44,9 +44,8 @@ class Result(Pictures):
         many returned what is not finite) and excluded_clients (their ids), examples, bytes_down and bytes_up
         (of all clients), train_loss, and for evaluated rounds test_accuracy (pooled over examples),
         test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
-        clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained; with validation
-        shards val_accuracy, val_client_mean, val_client_std, val_worst_decile and val_loss. Accuracies are
-        fractions.
+        clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained. Accuracies are
+        fractions. With validation shards val_accuracy to val_loss of these too.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
         last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),

@@ -152,7 +152,7 @@ def test_a_file_without_it_is_what_it_was(tmp_path):
         names = ["fingerprint", "train_indices", "train_offsets", "test_indices", "test_offsets"]
         assert file.files == names
     share = make_partition(cfg.PartitionFile(str(tmp_path / "partition.npz"), validation=0.2), balanced(), 0)
-    assert share.validation.sizes.sum() == 203  # of seven shards of 142 or 143
+    assert share.validation.sizes.sum() == 202  # of seven shards of 142 or 143
 
 
 def test_lists_of_ones_own():

@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import fedtp
-from sweep_files import GRID
 
 from fedtp_jax import Result
 
 SHARE = {"partition.validation": [0.2]}
+# settings of the host alone, which share programs
+GRID = {"method.name": ["fedavg", "local"], "training.participation.dropout": [0.0, 0.5], **SHARE}
 
 
 @pytest.fixture
 def swept(file, capsys):
-    name = file(grid={**GRID, **SHARE}, seeds=[0, 1], select="val_accuracy")
+    name = file(grid=GRID, seeds=[0, 1], select="val_accuracy")
     return name, fedtp(capsys, "sweep", name)
 
 
@@ -30,7 +31,7 @@ def test_each_method_with_what_validation_shards_choose(swept, capsys):
     assert code == 0
     table = pd.read_csv("runs/tiny/selection.csv")
     assert table["combination"].tolist() == [
-        f"method={method},learning_rate={rate}" for method in ("fedavg", "local") for rate in (0.05, 0.1)
+        f"method={method},dropout={share}" for method in ("fedavg", "local") for share in (0.0, 0.5)
     ]
     for method in ("fedavg", "local"):
         rows = table[table["method"] == method]
@@ -41,8 +42,8 @@ def test_each_method_with_what_validation_shards_choose(swept, capsys):
         runs = validated(chosen["combination"])[1]
         test = np.mean([run.accuracy["mean"] for run in runs])
         assert chosen["test_accuracy"] == pytest.approx(test)
-        (line,) = [line for line in out.splitlines() if line.startswith(method)]
-        assert f"{100 * test:.2f} ±" in line and "learning_rate" not in line
+        (line,) = [line for line in out.splitlines() if line.split()[:1] == [method]]
+        assert f"{100 * test:.2f} ±" in line and "dropout" not in line
         assert chosen["combination"] in " ".join(out.split())
     assert table["test_accuracy"].isna().sum() == 2  # of what was not chosen nothing is told
     assert "Settings chosen among 4 by val_accuracy" in out
@@ -54,19 +55,21 @@ def test_a_choice_is_made_for_every_task_and_by_the_metric_that_is_asked_for(fil
     partitions = [
         {"name": "pathological", "clients": 6, "classes_per_client": n, "validation": 0.2} for n in (2, 3)
     ]
-    grid = {"partition": partitions, "training.learning_rate": [1e-9, 0.1], "training.rounds": [2]}
+    grid = {"partition": partitions, "training.participation.dropout": [0.0, 0.5]}
     name = file(grid=grid, seeds=[0], select="val_loss")
     code, out, _ = fedtp(capsys, "sweep", name)
     assert code == 0
-    table = pd.read_csv("runs/tiny/selection.csv").set_index("combination")
-    assert table[table["chosen"] == 1].index.tolist() == [
-        f"classes_per_client={n},learning_rate=0.1" for n in (2, 3)
+    table = pd.read_csv("runs/tiny/selection.csv")
+    assert table["combination"].tolist() == [
+        f"classes_per_client={n},dropout={share}" for n in (2, 3) for share in (0.0, 0.5)
     ]
-    assert (
-        table.loc[table["chosen"] == 1, "val_loss"] < table.loc[table["chosen"] == 0, "val_loss"].min()
-    ).all()
-    (line,) = [line for line in out.splitlines() if line.startswith("fedavg")]
-    assert len(line.split()) == 3  # the method, and a figure for each of the tasks
+    for task in (table[:2], table[2:]):
+        assert task["chosen"].sum() == 1
+        assert task["val_loss"].idxmin() == task["chosen"].idxmax()
+    lines = [line.split() for line in out.splitlines()]
+    figures = {words[0]: float(words[1].strip("*†")) for words in lines if words[:1] in (["2"], ["3"])}
+    expected = 100 * table["test_accuracy"].dropna()
+    np.testing.assert_allclose([figures["2"], figures["3"]], expected, atol=0.006)
 
 
 def test_what_is_not_finished_is_not_chosen_from(file, capsys):
