@@ -1,6 +1,7 @@
 """Makes docs/reference.md of the docstrings and the settings: python docs/make_reference.py"""
 
 import dataclasses
+import functools
 import inspect
 import re
 import typing
@@ -54,8 +55,9 @@ def members(kind, *bases):
     """Public properties and methods of a class and of some it is made of."""
     for name, member in (pair for one in (kind, *bases) for pair in vars(one).items()):
         function = getattr(member, "__func__", member)
-        if not name.startswith("_") and (inspect.isfunction(function) or isinstance(member, property)):
-            call = "" if isinstance(member, property) else signature(function)
+        is_value = isinstance(member, property | functools.cached_property)
+        if not name.startswith("_") and (inspect.isfunction(function) or is_value):
+            call = "" if is_value else signature(function)
             yield f"#### {kind.__name__}.{name}\n\n`{name}{call}`\n\n{documentation(member)}"
 
 

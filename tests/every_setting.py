@@ -31,7 +31,7 @@ from fedtp_jax.simulation.without_effect import settings_without_effect
 TABLE = Path(__file__).with_suffix(".md")
 NEVER = {  # how a run is laid out and kept, what the headline is a mean of, where files lie
     *("engine.devices", "engine.lanes", "engine.simulations", "engine.wave_size", "engine.rows"),
-    *("checkpoint.every", "checkpoint.keep", "evaluation.batch_size", "evaluation.last"),
+    *("checkpoint.every", "checkpoint.keep", "checkpoint.best", "evaluation.batch_size", "evaluation.last"),
     *("data.directory", "data.file", "partition.file", "training.participation.trace"),
 }
 # it asks for a client whose numbers are not finite: tests/simulation/test_participation.py
@@ -47,6 +47,7 @@ OTHER = {  # values for which no rule below would do
     "training.participation.straggler_share": 0.9,
     "training.participation.minimum": 3,
     "training.held_out": 1,
+    "training.stop.patience": 1,
     "training.schedule.every": 1,
     "evaluation.clients": 2,
     "evaluation.adapt.epochs": 1,
@@ -62,6 +63,8 @@ OTHER = {  # values for which no rule below would do
 BESIDE = {  # what else a field takes to have something to do
     "training.participation": {"training.participation": {"dropout": 0.4, "stragglers": 0.5}},
     "training.participation.straggler_share": {"training.participation": {"stragglers": 1.0}},
+    "training.stop": {"partition.validation": 0.3},
+    "training.stop.patience": {"training.learning_rate": 1e-9, "training.rounds": 4, "evaluation.every": 1},
     "evaluation.knn.neighbors": {"evaluation.knn.weight": 0.5},
     "evaluation.knn.capacity": {"evaluation.knn.weight": 0.5},
     "evaluation.adapt.learning_rate": {"evaluation.adapt.epochs": 1},
@@ -98,8 +101,9 @@ def fields():
 
 
 def _is_elsewhere(kind, field):
-    """The hypernetwork is one section, whose fields are looked at in FedTP."""
-    return field.startswith("method.hypernetwork.") and kind != "fedtp"
+    """What several kinds have in common is looked at in one of them."""
+    common = {"method.hypernetwork": "fedtp", "partition.validation": "iid"}
+    return any(f"{field}.".startswith(f"{name}.") and kind != one for name, one in common.items())
 
 
 def _inside(part, prefix):

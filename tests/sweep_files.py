@@ -18,7 +18,7 @@ GRID = {"method.name": ["fedavg", "local"], "training.learning_rate": [0.05, 0.1
 
 
 def placed(file, out="runs/tiny"):
-    return place(Path(file), *read_sweep(Path(file)), Path(out))
+    return place(Path(file), read_sweep(Path(file)), Path(out))
 
 
 def snapshot(folder):

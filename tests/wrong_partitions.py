@@ -22,6 +22,14 @@ def lists(content, overrides=""):
     return given(f"'partition={{name: file, file: own.json}}' {overrides}", {"own.json": text})
 
 
+def both(lists, **fields):
+    """The same with validation lists."""
+    content = {"train": {"0": [1], "1": [2], "2": [3]}, "test": {"0": [1], "1": [], "2": []}}
+    words = "".join(f", {name}: {value}" for name, value in fields.items())
+    text = json.dumps({**content, "validation": lists})
+    return given(f"'partition={{name: file, file: own.json{words}}}'", {"own.json": text})
+
+
 def npz(change):
     """A partition of digits that fedtp_jax saved, its bytes changed."""
 
@@ -67,6 +75,10 @@ KINDS = {
         "a position beyond the data": lists({"train": {"0": [1438]}, "test": {"0": [1]}}),
         "a position below zero": lists({"train": {"0": [-1]}, "test": {"0": [1]}}),
         "a position twice": lists({"train": {"0": [1, 1]}, "test": {"0": [1]}}),
+        "an example to train and to validate on": both({"0": [], "1": [2], "2": []}),
+        "validation lists that are empty": both({"0": [], "1": [], "2": []}),
+        "validation lists of two clients": both({"0": [5], "1": []}),
+        "validation lists, and a share": both({"0": [5], "1": [], "2": []}, validation=0.1),
         "nobody has train examples": lists({"train": {"0": []}, "test": {"0": [1]}}),
         "nobody has test examples": lists(
             {s: {"0": p, "1": p, "2": p} for s, p in (("train", [1]), ("test", []))}

@@ -74,6 +74,7 @@ data.window=3
 'partition={name: [iid]}'
 partition.clients=10000000000000000000000000000000
 partition.beta=3
+partition.validation=1
 'partition={name: dirichlet, alpha: 0}'
 model=resnet
 model.dropout=1
@@ -100,6 +101,8 @@ training.optimizer.momentun=0.5
 training.schedule=warm
 'training.schedule={name: cosine, decay: 1}'
 training.participation.dropout=1
+training.stop.metric=test_accuracy
+training.stop.patience=0
 server.learning_rate=0
 evaluation.knn=0.5
 evaluation.knn.weight=2
@@ -114,6 +117,7 @@ engine.lanes=many
 engine.precision=float64
 engine.attention=flash
 checkpoint.keep=0
+checkpoint.best=test_accuracy
 """
 
 TOGETHER = """
@@ -153,7 +157,10 @@ evaluation.adapt.steps=5 evaluation.adapt.leaves='["("]'
 evaluation.adapt.steps=5 evaluation.adapt.leaves='[]'
 'partition={name: dirichlet, clients: 400}'
 'partition={name: pathological, classes_per_client: 11}'
+training.stop.patience=3
+checkpoint.best=val_accuracy
 'partition={name: iid, clients: 1439}'
+'partition={name: iid, clients: 1438, validation: 0.5}'
 'partition={name: sampled, train_examples: 1439}'
 'partition={name: noniid-labeluni, clients: 7}'
 partition=superclass

@@ -99,18 +99,18 @@ def run_beside(given: argparse.Namespace) -> None:
 
 def configs_of(item: Item, quick: bool) -> list[SimulationConfig]:
     """Every run of an item."""
-    configs, seeds = read_sweep(HERE / f"{item.name}.yaml")
+    asked = read_sweep(HERE / f"{item.name}.yaml")
     if not quick:
-        return with_seeds(configs, seeds)
+        return with_seeds(asked.configs, asked.seeds)
     short = [
         dataclasses.replace(
             config,
             training=dataclasses.replace(config.training, rounds=QUICK["rounds"]),
             evaluation=dataclasses.replace(config.evaluation, every=QUICK["every"]),
         )
-        for config in configs
+        for config in asked.configs
     ]
-    return with_seeds(short, seeds[:1])
+    return with_seeds(short, asked.seeds[:1])
 
 
 def run_left(item: Item, configs: list[SimulationConfig], store: Store, runs: Path) -> list[str]:

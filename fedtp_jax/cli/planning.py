@@ -118,6 +118,10 @@ def partition(
             ) from None
     show(partition_table(counts, data.class_names, clients_names=names), whole=True)
     tell(f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}")
+    if made.validation is not None:
+        tell(
+            f"set aside for validation, and not in the table: {len(made.validation.indices):,} train examples"
+        )
     if out is not None:
         tell(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}")
     return 0

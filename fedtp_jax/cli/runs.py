@@ -100,16 +100,18 @@ def sweep(
     from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.sweeps.combinations import check, make_folder, place, read_sweep
     from fedtp_jax.sweeps.run_combinations import Board, run_here, run_in_processes
+    from fedtp_jax.sweeps.selection import select
 
     if processes < 1:
         raise UserError(f"--processes: got {processes}, expected a whole number of at least 1")
     keep_programs()
     out = out or Path("runs") / file.stem
-    combinations = place(file, *read_sweep(file), out)
-    board = Board(combinations, Console(stderr=True, quiet=quiet))
+    asked = read_sweep(file)
+    combinations = place(file, asked, out)
+    board = Board(combinations, Console(stderr=True, quiet=quiet), asked.select)
     try:
         with board.warnings_once():
-            check(file, [combination for combination in combinations if combination.left])
+            check(file, [combination for combination in combinations if combination.left], asked.select)
             make_folder(out, combinations)
             if processes == 1:
                 run_here(combinations, board)
@@ -120,8 +122,12 @@ def sweep(
         tell(f"interrupted; go on with: fedtp sweep {again}", error=True)
         return 130
     finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]
-    if finished:
-        show_sheet(compare_runs(finished).sheet)
+    if asked.select:
+        sheet = select(out, combinations, asked.select)
+    else:
+        sheet = compare_runs(finished).sheet if finished else None
+    if sheet:
+        show_sheet(sheet)
     for c in combinations:
         if c.name in board.failed:
             reason, alone = board.failed[c.name], f"fedtp resume {c.folder}"

@@ -4,12 +4,13 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config.fields import ValidationMetric
 from fedtp_jax.config.plain import flat, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core.errors import UserError
@@ -22,9 +23,10 @@ from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested", "excluded")
 CLIENTS = "client", "test_accuracy"
-SOME = (  # version 0.1.0 had no mean, and not in every run clients adapt
+NOT_ALWAYS = (  # version 0.1.0 had no mean, and not in every run clients adapt or have validation shards
     *("test_accuracy_mean", "adapted_accuracy_mean"),
     *("adapted_accuracy", "adapted_client_mean", "adapted_worst_decile"),
+    *get_args(ValidationMetric),
 )
 
 
@@ -143,6 +145,15 @@ class ComparedRun:
         column = self.evaluated[column_of(metric)]
         return float(column.tail(self.window).mean() if is_mean(metric) else column.iloc[-1])
 
+    def validated(self, metric: str) -> float:
+        """The mean of a metric of validation shards over the last evaluations; UserError without such."""
+        if metric not in self.history:
+            raise UserError(
+                f"{self.where}: did not measure {metric}, for it has no validation shards; run it anew with "
+                "partition.validation=0.1"
+            )
+        return float(self.evaluated[metric].tail(self.window).mean())
+
     def has_means(self, metric: str) -> bool:
         """Whether it says what its clients reach in the evaluations that `measure` is of."""
         return not is_mean(metric) or self.window == 1 or f"{column_of(metric)}_mean" in self.clients
@@ -213,5 +224,5 @@ def _below(path: Path) -> list[Path]:
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """These columns of a run's table, every float to the last bit; empty if there is none yet."""
     rows = csv_rows(path.read_bytes()) if path.is_file() else []
-    columns = [*columns, *(name for name in SOME if rows and name in rows[0])]
+    columns = [*columns, *(name for name in NOT_ALWAYS if rows and name in rows[0])]
     return pd.DataFrame({name: np.array([row[name] for row in rows], np.float64) for name in columns})

@@ -16,7 +16,7 @@ DIGITS = 16  # of an identity
 # These change the order of sums at most, and what is kept on disk.
 MACHINE = (
     *("engine.devices", "engine.lanes", "engine.wave_size", "engine.rows"),
-    *("checkpoint.every", "checkpoint.keep"),
+    *("checkpoint.every", "checkpoint.keep", "checkpoint.best"),
 )
 SECTIONS = [field.name for field in dataclasses.fields(SimulationConfig)]
 

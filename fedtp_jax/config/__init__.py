@@ -84,6 +84,7 @@ from fedtp_jax.config.training import (
     RoleRates,
     Server,
     Step,
+    Stop,
     Training,
 )
 
@@ -159,6 +160,7 @@ __all__ = [
     "Shakespeare",
     "SimulationConfig",
     "Step",
+    "Stop",
     "Superclass",
     "Training",
     "Transformer",

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fedtp_jax.core.identity import identity
 
 T = TypeVar("T")
+# what may be chosen by: columns of metrics.csv, of validation shards alone
+ValidationMetric = Literal["val_accuracy", "val_client_mean", "val_worst_decile", "val_loss"]
 
 
 def option(default: T, help: str, **bounds: Any) -> T:

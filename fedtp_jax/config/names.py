@@ -44,7 +44,9 @@ def _hint(kind: type, name: Any, where: str) -> str:
 
 
 def _fields(kind: type) -> dict[str, "dataclasses.Field[Any]"]:
-    return {field.name: field for field in dataclasses.fields(kind)}
+    """A section's own first, then what every section of its kind has."""
+    fields = dataclasses.fields(kind)
+    return {field.name: field for common in (False, True) for field in fields if field.kw_only is common}
 
 
 def _elsewhere(name: Any, sections: Mapping[str, Any]) -> str:
@@ -79,17 +81,18 @@ def _sections(kind: type, where: str, kinds: Kinds) -> Iterator[tuple[type, str,
 
 def _check_call(kind: Any, where: str, kinds: Kinds) -> None:
     """Have `kind` look at the names it is called with."""
-    made, fields = kind.__init__, [*_fields(kind)]
+    made, fields = kind.__init__, _fields(kind)
+    in_order = [name for name, field in fields.items() if not field.kw_only]
 
     @functools.wraps(made)
     def init(self: Any, *values: Any, **named: Any) -> None:
         check_names(kind, named, where, kinds)
-        if len(values) > len(fields):
+        if len(values) > len(in_order):
             raise UserError(
                 f"{kind.__name__}: got {len(values)} values without names, more than it has fields; give "
                 f"fields by name; they are: {', '.join(fields) or 'none'}"
             )
-        if twice := set(fields[: len(values)]) & set(named):
+        if twice := set(in_order[: len(values)]) & set(named):
             raise UserError(
                 f"{where}{min(twice)}: given twice, by its name and by its place; give fields by name"
             )

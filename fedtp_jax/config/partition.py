@@ -5,8 +5,21 @@ import dataclasses
 from fedtp_jax.config.fields import option
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EveryPartition:
+    """What every partition has."""
+
+    validation: float = option(
+        0.0,
+        "share of every client's train shard that it is validated on in place of training on it: alike in "
+        "every class, one example at least of two; of a text its end",
+        ge=0,
+        lt=1,
+    )
+
+
 @dataclasses.dataclass(frozen=True)
-class Iid:
+class Iid(EveryPartition):
     """Every client gets an equal random share of the train and of the test examples."""
 
     clients: int = option(20, "number of clients N", ge=1)
@@ -14,7 +27,7 @@ class Iid:
 
 
 @dataclasses.dataclass(frozen=True)
-class Dirichlet:
+class Dirichlet(EveryPartition):
     """Each class is split among the clients in proportions drawn from Dirichlet(alpha), test like train."""
 
     clients: int = option(20, "number of clients N", ge=1)
@@ -26,7 +39,7 @@ class Dirichlet:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pathological:
+class Pathological(EveryPartition):
     """Every client holds the same small number of classes; a class is shared evenly by its holders."""
 
     clients: int = option(20, "number of clients N", ge=1)
@@ -35,7 +48,7 @@ class Pathological:
 
 
 @dataclasses.dataclass(frozen=True)
-class Superclass:
+class Superclass(EveryPartition):
     """CIFAR-100: every client holds the five classes of one superclass, each shared evenly by its holders."""
 
     clients: int = option(20, "number of clients N; 20 or more", ge=1)
@@ -43,7 +56,7 @@ class Superclass:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pachinko:
+class Pachinko(EveryPartition):
     """CIFAR-100: equal shards, each drawn from the client's own tree of superclasses and classes."""
 
     clients: int = option(20, "number of clients N", ge=1)
@@ -53,7 +66,7 @@ class Pachinko:
 
 
 @dataclasses.dataclass(frozen=True)
-class Quantity:
+class Quantity(EveryPartition):
     """Labels alike, sizes different: shares of the examples drawn from Dirichlet(alpha), test like train."""
 
     clients: int = option(20, "number of clients N", ge=1)
@@ -63,7 +76,7 @@ class Quantity:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampled:
+class Sampled(EveryPartition):
     """Every client draws its own examples from all: clients overlap, and may be more than the examples."""
 
     clients: int = option(20, "number of clients N; may exceed the number of examples", ge=1)
@@ -74,7 +87,7 @@ class Sampled:
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureNoise:
+class FeatureNoise(EveryPartition):
     """Equal random shares, and Gaussian noise of std noise * k / (N - 1) on client k's normalised inputs."""
 
     clients: int = option(20, "number of clients N", ge=1)
@@ -83,19 +96,22 @@ class FeatureNoise:
 
 
 @dataclasses.dataclass(frozen=True)
-class Natural:
+class Natural(EveryPartition):
     """Every group that the data names is a client: from_arrays(..., groups=...) or groups in an .npz file."""
 
 
 @dataclasses.dataclass(frozen=True)
-class PartitionFile:
-    """Explicit index lists: a saved partition.npz, or JSON {train: {client: [..]}, test: {..}}."""
+class PartitionFile(EveryPartition):
+    """Explicit index lists: a saved partition.npz, or JSON {train: {client: [..]}, test: {..}}.
+
+    A file may list the validation examples too, in place of `validation`.
+    """
 
     file: str | None = option(None, "path of the .npz or .json file")
 
 
 @dataclasses.dataclass(frozen=True)
-class ReferencePartition:
+class ReferencePartition(EveryPartition):
     """A recipe of the authors' code, the same examples for the same seed."""
 
     clients: int = option(20, "number of clients N", ge=1)

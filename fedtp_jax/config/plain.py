@@ -32,13 +32,8 @@ def to_yaml(settings: SimulationConfig) -> str:
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ.
-
-    A field that every configuration has, and one of an earlier version lacks, has its default there.
-    """
-    always, left, right = _fields_of_all(), flat(a), flat(b)
-    left, right = ({f: always[f] for f in always if f in left | right} | side for side in (left, right))
-    missing = object()
+    """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ."""
+    left, right, missing = flat(a), flat(b), object()
     return [
         f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
         for field in sorted(left | right)
@@ -46,18 +41,32 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _fields_of_all() -> dict[str, Any]:
-    """{dotted field: default} of the fields that are there whatever is chosen by name."""
-    fields = flat(to_dict(SimulationConfig()))
-    chosen = tuple(field.removesuffix("name") for field in fields if field.endswith(".name"))
-    return {field: value for field, value in fields.items() if not field.startswith(chosen)}
-
-
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested plain values as {dotted field: value}, each field after `prefix`."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `to_dict` gave in an earlier version, with the defaults of the fields that it did not have yet."""
+    return _filled(values, plain_values(SimulationConfig()))
+
+
+def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values and what they lack; a part that is chosen by name has the defaults of what is chosen.
+
+    Arguments of optimizers, and parts of the user's own, are what they are.
+    """
+    found = {**values}
+    for name, default in defaults.items():
+        part = found.setdefault(name, default)
+        if isinstance(part, Mapping) and "of" not in part:
+            chosen = NAMED.get(name, {}).get(part.get("name"))
+            default = plain_values(chosen()) if chosen else default
+            if isinstance(default, Mapping) and (chosen or "name" not in part):
+                found[name] = _filled(part, default)
     return found
 
 

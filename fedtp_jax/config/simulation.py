@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from fedtp_jax.config.data import DATASETS, Digits
-from fedtp_jax.config.fields import Own, option, section
+from fedtp_jax.config.fields import Own, ValidationMetric, option, section
 from fedtp_jax.config.method import METHODS, FedTP
 from fedtp_jax.config.model import MODELS, Vit
 from fedtp_jax.config.partition import PARTITIONS, Dirichlet
@@ -103,6 +103,9 @@ class Checkpoint:
 
     every: int = option(10, "rounds between checkpoints; the last round is always saved", ge=1)
     keep: int = option(2, "how many of the newest to keep", ge=1)
+    best: ValidationMetric | None = option(
+        None, "keep the state of the evaluated round that is best by this too: Result.best; default: none"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from fedtp_jax.config.fields import Optimizer, optimizer, option, section
+from fedtp_jax.config.fields import Optimizer, ValidationMetric, optimizer, option, section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,16 @@ class Participation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stop:
+    """When a run ends before its last round: when validation shards show no progress any more."""
+
+    metric: ValidationMetric = option("val_accuracy", "what must get better")
+    patience: int | None = option(
+        None, "evaluations without a better one that end the run; default: none do", ge=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
     """Rounds, cohort and the clients' optimizer."""
 
@@ -104,6 +114,7 @@ class Training:
     optimizer: Optimizer = optimizer(
         "sgd", "the clients' optimizer, starting anew in every round", momentum=0.9
     )
+    stop: Stop = section(Stop, "an end before the last round")
 
 
 @dataclasses.dataclass(frozen=True)

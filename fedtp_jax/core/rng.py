@@ -12,6 +12,7 @@ import numpy as np
 STREAMS = 2  # version of what `generator` gives; 1 is that of fedtp_jax 0.1.0
 
 
+@enum.unique
 class Purpose(enum.IntEnum):
     """What a stream is for. The numbers are part of every result: never renumber."""
 
@@ -28,6 +29,7 @@ class Purpose(enum.IntEnum):
     EVALUATED = 10  # which clients are evaluated
     PARTICIPATION = 11  # who drops out of a round, and who is slow in it
     ADAPTATION = 12  # batches of the clients that adapt before a test
+    VALIDATION = 13  # which of its train examples a client is validated on
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

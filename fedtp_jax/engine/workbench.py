@@ -73,6 +73,11 @@ class Workbench:
         """Positions of the test examples of `client`."""
         return self.partition.test[client] + self._first_test
 
+    def validation_positions(self, client: int) -> np.ndarray:
+        """Positions of the train examples that `client` is validated on."""
+        assert self.partition.validation is not None, "asked for where there are some"
+        return self.partition.validation[client]
+
     def _put_examples(self, data: Dataset) -> DeviceExamples | DeviceWindows:
         a, b = data.train, data.test
         if isinstance(a, Windows) and isinstance(b, Windows):

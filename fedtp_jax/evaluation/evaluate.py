@@ -1,7 +1,7 @@
-"""Every client on its own whole test shard, with the variables it would run, through the lane engine."""
+"""Every client on its own whole shard, with the variables it would run, through the lane engine."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -17,11 +17,12 @@ from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
 from fedtp_jax.evaluation.knn import REFERENCE_SCALE, neighbor_work
 from fedtp_jax.evaluation.metrics import Score, Sums
 from fedtp_jax.learning.task import Output, Task
-from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.partitions.partition import Partition, Shards
 
 KEPT_LIMIT = 2**26  # bytes of schedules that stay on the devices from one evaluation to the next
 Variables = Callable[[Any, Leaves], tuple[Leaves, Leaves]]
 Predict = Callable[..., Output]
+Split = Literal["test", "validation"]
 
 
 def evaluation_work(predict: Predict) -> ClientWork:
@@ -60,18 +61,20 @@ def evaluated_clients(config: SimulationConfig, partition: Partition, clients: n
 
 
 class Evaluator:
-    """Evaluates clients, each on its own test shard, in one program.
+    """Evaluates clients, each on its own test shard (or validation shard), in one program.
 
     Args:
       bench: the devices and the examples.
       task: the model and how it is trained.
       variables: (server, rows [K, ...]) -> (shared, rows): what clients run.
       predict: (leaves, inputs) -> Output.
-      clients: [K] ids of those to evaluate; those without test examples are left out.
+      clients: [K] ids of those to evaluate; those without such examples are left out.
       server: what `variables` takes first, or its shapes and placement.
       row: {path: shape and dtype} of one client's row.
       program: name of the compiled program; what has the same name and shapes must do the same.
       like: layout of an evaluator with which to share the program.
+      split: on which of its shards a client is evaluated.
+      batch: examples in a step; default: as many as configured, or as make it quickest.
     """
 
     def __init__(
@@ -85,18 +88,27 @@ class Evaluator:
         row: Mapping[str, Any],
         program: str = "evaluate",
         like: Layout | None = None,
+        split: Split = "test",
+        batch: int | None = None,
     ) -> None:
-        self.bench, self.task, self.variables, self.program = bench, task, variables, program
+        self.bench, self.task, self.variables = bench, task, variables
+        self.program, self.split = program, split
         self.settings = bench.config.evaluation
-        self.clients = clients[bench.partition.test.sizes[clients] > 0]
+        self.clients = clients[self._sizes[clients] > 0]
         self._server, self._row = server, row
         self._row_bytes = row_bytes(variables, server, tree.rows_like(row, 1))
         self._kept_waves: list[Prepared] | None = None
         self.work = self._make_work(predict)
         self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
-        batch = self._batch_size()
+        batch = batch or self._batch_size()
         steps = self._steps(batch)
         self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._bytes, like)
+
+    @property
+    def _sizes(self) -> np.ndarray:
+        """[N] examples in each client's shard."""
+        shards: Shards = getattr(self.bench.partition, self.split)
+        return shards.sizes
 
     def _make_work(self, predict: Predict) -> ClientWork:
         """What one client does; where nearest neighbours take part it keeps train features [kept, size]."""
@@ -111,7 +123,7 @@ class Evaluator:
 
     def _batch_size(self) -> int:
         """Examples in a step: as many as configured, or as make passes over these shards quickest."""
-        sizes = self.bench.partition.test.sizes[self.clients]
+        sizes = self._sizes[self.clients]
         if self.settings.knn.weight:
             kept = self._kept(self.bench.partition.train.sizes[self.clients])
             sizes = np.concatenate([sizes, kept])
@@ -124,7 +136,7 @@ class Evaluator:
         rows_of: Callable[[np.ndarray], Any],
         waves: Iterable[Prepared] | None = None,
     ) -> Sums:
-        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated).
+        """Per-client sums [N] over each client's own shard (zero for clients that are not evaluated).
 
         `rows_of` gives the rows [K, ...] of the clients with these ids [K]. `waves`: those of some clients;
         default: of all.
@@ -135,7 +147,7 @@ class Evaluator:
         def wave(rows: Leaves, wave: Wave) -> Any:
             return bench.programs(self.program, self._wave, server, rows, wave, bench.examples, key)
 
-        result, sizes = np.zeros((3, bench.num_clients)), bench.partition.test.sizes
+        result, sizes = np.zeros((3, bench.num_clients)), self._sizes
         for prepared, score in bench.over_waves(wave, self._waves() if waves is None else waves, rows_of):
             sits = prepared.ids < bench.num_clients
             ids = prepared.ids[sits]
@@ -156,14 +168,15 @@ class Evaluator:
         return np.maximum(np.floor(sizes * self.settings.knn.capacity), least).astype(np.int64)
 
     def _steps(self, batch: int) -> np.ndarray:
-        steps = steps_of(self.bench.partition.test.sizes[self.clients], batch)
+        steps = steps_of(self._sizes[self.clients], batch)
         if self.settings.knn.weight:
             steps = steps + steps_of(self._kept(self.bench.partition.train.sizes[self.clients]), batch)
         return np.asarray(steps)
 
     def _batches(self, client: int) -> Batches:
-        batch = self.layout.batch
-        tested = split_batches(self.bench.test_positions(client), batch)
+        bench, batch = self.bench, self.layout.batch
+        positions = bench.test_positions if self.split == "test" else bench.validation_positions
+        tested = split_batches(positions(client), batch)
         if not self.settings.knn.weight:
             return tested
         return join_batches([split_batches(self.stored_positions(client), batch), tested])

@@ -77,6 +77,13 @@ class Accuracy:
     adapted: "Accuracy | None" = None
 
 
+class Measured(NamedTuple):
+    """One evaluation on the clients' test shards and, where there are some, on their validation shards."""
+
+    test: Accuracy
+    validation: Accuracy | None
+
+
 def accuracies(sums: Sums) -> np.ndarray:
     """[N] of the clients, NaN of those that were not tested (float64)."""
     correct, examples = np.asarray(sums.correct, np.float64), np.asarray(sums.examples, np.float64)

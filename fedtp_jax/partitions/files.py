@@ -14,6 +14,7 @@ from fedtp_jax.data.unpack import load_npz
 from fedtp_jax.partitions.partition import Partition, Shards
 
 ARRAYS = ("train_indices", "train_offsets", "test_indices", "test_offsets")
+VALIDATION = ("validation_indices", "validation_offsets")  # where some are set aside
 
 
 def from_file(config: cfg.PartitionFile, data: Dataset, seed: int) -> Partition:
@@ -26,14 +27,19 @@ def from_file(config: cfg.PartitionFile, data: Dataset, seed: int) -> Partition:
 
 def save_partition(partition: Partition, path: Path) -> None:
     """Write an .npz file that holds the partition and its fingerprint; it appears whole or not at all."""
-    parts = (partition.train.indices, partition.train.offsets, partition.test.indices, partition.test.offsets)
+    shards = [
+        partition.train,
+        partition.test,
+        *([] if partition.validation is None else [partition.validation]),
+    ]
+    parts = [array for part in shards for array in (part.indices, part.offsets)]
     temporary = path.with_name(path.name + ".part")  # one name: what a killed process leaves is written over
     try:
         with temporary.open("wb") as file:
             # in the narrowest integers: 20 million positions among 60,000 deflate ten times as fast
             arrays: dict[str, Any] = {
                 name: part.astype(np.min_scalar_type(part.max(initial=0)))
-                for name, part in zip(ARRAYS, parts, strict=True)
+                for name, part in zip((*ARRAYS, *VALIDATION), parts, strict=False)
             }
             if partition.noise is not None:
                 arrays["noise"] = partition.noise
@@ -54,22 +60,26 @@ def load_partition(path: Path) -> Partition:
             f"partition.file: {path} is not a partition that fedtp_jax saved, or is damaged "
             f"({in_one_line(error)}); write it again"
         ) from None
-    if missing := [name for name in (*ARRAYS, "fingerprint") if name not in values]:
+    names = ARRAYS + (VALIDATION if not values.keys().isdisjoint(VALIDATION) else ())
+    if missing := [name for name in (*names, "fingerprint") if name not in values]:
         raise UserError(
             f"partition.file: {path} is not a partition that fedtp_jax saved: it lacks {missing[0]}; choose "
             "another file, or give your own lists as JSON"
         )
     noise = values.get("noise")
-    parts = [values[name] for name in ARRAYS]
+    parts = [values[name] for name in names]
     lawful = all(part.ndim == 1 and part.dtype.kind in "iu" for part in parts) and all(
         len(offsets)
         and offsets[0] == 0
         and offsets[-1] == len(indices)
         and np.all(offsets[1:] >= offsets[:-1])
-        for indices, offsets in (parts[:2], parts[2:])
+        for indices, offsets in zip(parts[::2], parts[1::2], strict=True)
     )
     lawful = lawful and (noise is None or (noise.ndim == 1 and noise.dtype == np.float32))
-    partition = Partition(Shards(*parts[:2]), Shards(*parts[2:]), noise) if lawful else None
+    partition = None
+    if lawful:
+        train, test, *others = (Shards(*pair) for pair in zip(parts[::2], parts[1::2], strict=True))
+        partition = Partition(train, test, noise, *others)
     if partition is None or partition.fingerprint() != str(values["fingerprint"]):
         raise UserError(
             f"partition.file: {path} was changed after it was saved: its fingerprint differs; save it "
@@ -79,7 +89,10 @@ def load_partition(path: Path) -> Partition:
 
 
 def load_json(path: Path) -> Partition:
-    """Index lists {"train": {"0": [..], ..}, "test": {..}} from JSON; UserError where it is not that."""
+    """Index lists {"train": {"0": [..], ..}, "test": {..}} from JSON; UserError where it is not that.
+
+    There may be a third, "validation".
+    """
     try:
         content = json.loads(path.read_text("utf-8"), object_pairs_hook=_unique, parse_int=_int)
     except FileNotFoundError:
@@ -89,7 +102,8 @@ def load_json(path: Path) -> Partition:
             f"partition.file: {path} cannot be read as JSON ({in_one_line(error)}); mend or write it again"
         ) from None
     shards = []
-    for split in ("train", "test"):
+    third = ["validation"] if isinstance(content, dict) and "validation" in content else []
+    for split in ("train", "test", *third):
         lists = content.get(split) if isinstance(content, dict) else None
         if not isinstance(lists, dict):
             raise UserError(
@@ -102,7 +116,7 @@ def load_json(path: Path) -> Partition:
                 f"{min(missing, key=int)} is missing); number them without gaps, with [] for an empty list"
             )
         shards.append(Shards.from_lists([_indices(lists[str(k)], path, split, k) for k in range(len(lists))]))
-    return Partition(shards[0], shards[1])
+    return Partition(shards[0], shards[1], None, *shards[2:])
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fedtp_jax.partitions.recipes import dirichlet, feature_noise, iid, patholog
 from fedtp_jax.partitions.reference import RECIPES
 from fedtp_jax.partitions.sampled import sampled
 from fedtp_jax.partitions.superclass import pachinko, superclass
+from fedtp_jax.partitions.validation import set_aside
 
 
 def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
@@ -26,6 +27,7 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
         config.value.check(data)
         return config.value
     own_seed = getattr(config, "seed", None)
+    seed = seed if own_seed is None else own_seed
     clients = getattr(config, "clients", None)
     # the other recipes give every example to one client
     if clients is not None and clients > len(data.train) and not isinstance(config, cfg.Sampled):
@@ -40,13 +42,13 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
             "use partition.name=natural, or leave the groups out of the data"
         )
     try:
-        partition = MAKERS[type(config)](config, data, seed if own_seed is None else own_seed)
+        partition = MAKERS[type(config)](config, data, seed)
     except MemoryError:
         raise UserError(
             f"partition.clients: the lists of {clients} clients do not fit into memory; use fewer"
         ) from None
     partition.check(data)
-    return partition
+    return set_aside(partition, data, config.validation, seed) if config.validation else partition
 
 
 def client_names(config: Any, data: Dataset) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""For every client a list of positions among the train examples, and one among the test examples.
+"""For every client lists of positions among the train and the test examples.
 
 Nothing is copied per client: a million clients cost their index lists alone.
 """
@@ -85,34 +85,43 @@ class Partition(NamedTuple):
     """Who holds which examples: positions in the data set's train and in its test examples.
 
     noise: [N] float32 std of the Gaussian noise on each client's normalised inputs, or None.
+    validation: who is validated on which of the train examples, apart from those it trains on, or None.
     """
 
     train: Shards
     test: Shards
     noise: np.ndarray | None = None
+    validation: Shards | None = None
 
     def __repr__(self) -> str:
         return f"Partition({len(self.train)} clients, {len(self.train.indices)} train examples)"
 
     @classmethod
     def from_lists(
-        cls, train: Sequence[Sequence[int] | np.ndarray], test: Sequence[Sequence[int] | np.ndarray]
+        cls,
+        train: Sequence[Sequence[int] | np.ndarray],
+        test: Sequence[Sequence[int] | np.ndarray],
+        validation: Sequence[Sequence[int] | np.ndarray] | None = None,
     ) -> "Partition":
         """The partition in which client k holds the train examples train[k] and the test examples test[k].
 
-        Raises UserError for what are not lists of positions, or not as many in both.
+        With `validation` it is validated on the train examples validation[k], which are not in train[k].
+
+        Raises UserError for what are not lists of positions, or not as many in all of them.
         """
         parts = []
-        for split, lists in (("train", train), ("test", test)):
+        given = {"train": train, "test": test} | ({} if validation is None else {"validation": validation})
+        for split, lists in given.items():
             if isinstance(lists, Mapping | str) or not isinstance(lists, Iterable):
                 raise UserError(f"{split}: got {show(lists)}, expected a list of positions for each client")
             parts.append(Shards.from_lists([_positions(split, k, part) for k, part in enumerate(lists)]))
-        if len(parts[0]) != len(parts[1]):
-            raise UserError(
-                f"test: {len(parts[1])} lists, but train has {len(parts[0])}; give every client one in both "
-                "(it may be empty)"
-            )
-        return cls(parts[0], parts[1])
+        for split, part in zip(given, parts, strict=True):
+            if len(part) != len(parts[0]):
+                raise UserError(
+                    f"{split}: {len(part)} lists, but train has {len(parts[0])}; give every client one in "
+                    "both (it may be empty)"
+                )
+        return cls(parts[0], parts[1], validation=parts[2] if len(parts) > 2 else None)
 
     @classmethod
     def from_owners(cls, train: np.ndarray, test: np.ndarray, clients: int) -> "Partition":
@@ -131,26 +140,32 @@ class Partition(NamedTuple):
             digest.update(shards.indices.astype("<i8").tobytes())
         if self.noise is not None:
             digest.update(b"noise" + self.noise.astype("<f4").tobytes())
+        if self.validation is not None:
+            digest.update(b"validation" + self.validation.offsets.astype("<i8").tobytes())
+            digest.update(self.validation.indices.astype("<i8").tobytes())
         return digest.hexdigest()[:16]
 
     def check(self, data: Dataset) -> None:
         """Raise UserError unless indices exist in `data`, once at most per client, and noise is lawful."""
-        for split, shards, count in (
-            ("train", self.train, len(data.train)),
-            ("test", self.test, len(data.test)),
+        for split, shards, of in (
+            ("train", self.train, "train"),
+            ("test", self.test, "test"),
+            ("validation", self.validation, "train"),
         ):
+            if shards is None:
+                continue
+            count = len(data.test if of == "test" else data.train)
             if len(shards) != self.num_clients:
                 raise UserError(
-                    f"partition: {self.num_clients} clients in train but {len(shards)} in test; "
+                    f"partition: {self.num_clients} clients in train but {len(shards)} in {split}; "
                     "give every client a list in both (it may be empty)"
                 )
             if len(shards.indices) and not 0 <= shards.indices.min() <= shards.indices.max() < count:
                 raise UserError(
                     f"partition: {split} indices run from {shards.indices.min()} to {shards.indices.max()}, "
-                    f"but {data.name} has {split} examples 0 to {count - 1}; give positions among these"
+                    f"but {data.name} has {of} examples 0 to {count - 1}; give positions among these"
                 )
-            client = np.repeat(np.arange(len(shards)), shards.sizes)
-            pairs = client * count + shards.indices
+            pairs = _pairs(shards, count)
             if (np.diff(pairs) > 0).all():
                 continue  # ascending lists, as most recipes make them, need no sorting
             pairs.sort()
@@ -159,8 +174,23 @@ class Partition(NamedTuple):
                 raise UserError(f"partition: client {twice} lists a {split} example twice; list each once")
         if not len(self.train.indices):
             raise UserError("partition: no client has a training example; check the partition's settings")
+        if self.validation is not None:
+            self._check_apart(self.validation, len(data.train))
         if self.noise is not None:
             self._check_noise(self.noise)
+
+    def _check_apart(self, validation: Shards, count: int) -> None:
+        if not len(validation.indices):
+            raise UserError(
+                "partition: the lists of validation examples are empty; fill them, or leave them out"
+            )
+        both = np.intersect1d(_pairs(self.train, count), _pairs(validation, count))
+        if len(both):
+            client, example = divmod(int(both[0]), count)
+            raise UserError(
+                f"partition: client {client} trains on train example {example} and is validated on it; list "
+                "it in one of the two"
+            )
 
     def _check_noise(self, noise: np.ndarray) -> None:
         if noise.shape != (self.num_clients,):
@@ -173,3 +203,8 @@ class Partition(NamedTuple):
                 f"partition.noise: client {bad.argmax()} gets noise of std {noise[bad.argmax()]}; choose a "
                 "finite float32 of at least 0"
             )
+
+
+def _pairs(shards: Shards, count: int) -> np.ndarray:
+    """[M] a number for each example of each client, of `count` examples."""
+    return np.repeat(np.arange(len(shards)), shards.sizes) * count + shards.indices

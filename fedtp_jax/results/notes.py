@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from fedtp_jax.config import SimulationConfig
+from fedtp_jax.evaluation.choice import best_evaluation
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -53,6 +56,23 @@ def untrained_note(history: "pd.DataFrame") -> str:
     those = "" if pd.isna(trained) else f", those that have {trained:.4f}"
     who = f"{int(row['clients_untrained'])} of {int(row['clients_tested'])} clients have never trained"
     return f"{who}: test accuracy {untrained:.4f}{those}"
+
+
+def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]:
+    """What validation shards have chosen: the end of the run, and the round whose state is kept."""
+    rows, stop, notes = history.to_dict("records"), config.training.stop, []
+    ended = best_evaluation(rows, stop.metric) if stop.patience else None
+    if ended and ended[1] >= (stop.patience or 0):
+        last = f"ended after round {len(history)} of {config.training.rounds}"
+        notes.append(
+            f"{last}: {stop.metric} was best after round {ended[0]}, {_count(ended[1], 'evaluation')} before"
+        )
+    metric = config.checkpoint.best
+    if metric and (best := best_evaluation(rows, metric)):
+        row = history[history["round"] == best[0]].iloc[0]
+        told = f"best {metric} {row[metric]:.4f} after round {best[0]}"
+        notes.append(f"{told}: test accuracy {row['test_accuracy']:.4f}")
+    return notes
 
 
 def _count(number: int, what: str) -> str:

@@ -20,9 +20,11 @@ from fedtp_jax.plots.style import to_png
 from fedtp_jax.storage.files import write_atomically
 
 EVALUATIONS, WORST = 5, 10  # rows of the two tables
-FRACTIONS = {"share_done", "test_accuracy", "test_accuracy_mean"}  # shown in percent
-FRACTIONS |= {"test_client_mean", "test_client_std", "test_worst_decile"}
-FRACTIONS |= {name.replace("test_", "adapted_") for name in FRACTIONS}
+FRACTIONS = {"share_done"} | {  # shown in percent
+    f"{test}_{name}"
+    for test in ("test", "adapted", "val")
+    for name in ("accuracy", "accuracy_mean", "client_mean", "client_std", "worst_decile")
+}
 
 CURVES = (
     "Every client is tested on its own test examples. All examples: right answers over the examples of all "

@@ -24,9 +24,12 @@ from fedtp_jax.results.inputs import model_inputs
 from fedtp_jax.results.notes import excluded_uploads
 from fedtp_jax.results.novel_table import Personalized, personalize
 from fedtp_jax.results.pictures import Pictures
+from fedtp_jax.results.reached import reached
 from fedtp_jax.simulation.data_spec import DataSpec, in_classes_of
 from fedtp_jax.simulation.participation import held_out_clients
 from fedtp_jax.storage.checkpoints import Saved
+from fedtp_jax.storage.csv_log import csv_rows, numbers_table
+from fedtp_jax.storage.run_folder import CLIENTS
 from fedtp_jax.storage.stored_result import StoredResult, initial_state, read_result, write_result
 
 if TYPE_CHECKING:
@@ -45,12 +48,14 @@ class Result(Pictures):
         (of all clients), train_loss, and for evaluated rounds test_accuracy (pooled over examples),
         test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
         clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained; with
-        evaluation.adapt adapted_accuracy and so on, as the test_ columns. Accuracies are fractions.
+        evaluation.adapt adapted_accuracy and so on, and with validation shards val_accuracy and so on, as the
+        test_ columns to test_loss. Accuracies are fractions.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
         last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),
         trained_rounds, excluded_rounds (whose upload was not finite); with evaluation.adapt adapted_accuracy,
-        adapted_accuracy_mean, adapted_loss.
+        adapted_accuracy_mean, adapted_loss; with validation shards val_examples, val_correct, val_accuracy,
+        val_loss.
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       data_spec: shapes and fingerprints of the data.
@@ -58,6 +63,7 @@ class Result(Pictures):
         took; empty for a loaded result.
       missing: files of the run's folder that could not be written, such as "report.html"; with space again
         a resume of the run writes them.
+      kept_best: what checkpoint.best has kept, of which `best` is made.
     """
 
     config: SimulationConfig
@@ -68,6 +74,17 @@ class Result(Pictures):
     data_spec: DataSpec
     compiled: dict[str, float]
     missing: tuple[str, ...] = ()
+    kept_best: Saved | None = dataclasses.field(default=None, repr=False)
+
+    @functools.cached_property
+    def best(self) -> "Result":
+        """The result as it stood after the best round by `checkpoint.best`; UserError if none was kept."""
+        import pandas as pd
+
+        if (saved := self.kept_best) is None:
+            raise UserError("result.best: none was kept; run with partition.validation and checkpoint.best")
+        tables = numbers_table(saved.history), pd.DataFrame(csv_rows(saved.logs[CLIENTS]))
+        return _restored(self.config, *tables, saved, self.partition, self.data_spec, {})
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -75,30 +92,13 @@ class Result(Pictures):
 
         Never the best round: choosing it on test data would flatter every method.
         """
-        return self._reached("test")
+        return reached(self.history, "test", self.config.evaluation.last)
 
     @property
     def adapted(self) -> dict[str, float] | None:
         """As `accuracy`, of the clients after they have adapted; None without evaluation.adapt."""
-        return self._reached("adapted") if self.config.evaluation.adapt.asked_for else None
-
-    def _reached(self, test: str) -> dict[str, float]:
-        evaluated = self.history.dropna(subset="test_accuracy")
-        if evaluated.empty:
-            raise UserError("result: no round was evaluated yet; let the run get further (evaluation.every)")
-        window = evaluated[f"{test}_accuracy"].tail(self.config.evaluation.last)
-        last = evaluated.iloc[-1]
-        return {
-            "round": int(last["round"]),
-            "last": float(last[f"{test}_accuracy"]),
-            "mean": float(window.mean()),
-            "std": float(window.std(ddof=0)),
-            "evaluations": len(window),
-            **{
-                name: float(last[f"{test}_{name}"])
-                for name in ("client_mean", "client_std", "worst_decile", "loss")
-            },
-        }
+        evaluation = self.config.evaluation
+        return reached(self.history, "adapted", evaluation.last) if evaluation.adapt.asked_for else None
 
     @functools.cached_property
     def _built(self) -> tuple[Task, Method]:
@@ -251,7 +251,8 @@ class Result(Pictures):
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
         parts = self.config, self.history, self.clients, self.state, self.partition, self.data_spec
-        hosts.on_first(functools.partial(write_result, user_path(path), StoredResult(*parts)))
+        stored = StoredResult(*parts, self.kept_best)
+        hosts.on_first(functools.partial(write_result, user_path(path), stored))
 
     @classmethod
     @under_our_settings
@@ -260,11 +261,15 @@ class Result(Pictures):
 
         `own`: the parts (model, method, partition) that `simulate` was given and no file can hold.
         """
-        return cls(*read_result(user_path(path), own), {})
+        stored = read_result(user_path(path), own)
+        return cls(*stored[:-1], {}, kept_best=stored.best)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Results travel to other processes: rows that were never written are functions, and made again."""
-        tables, told = (self.history, self.clients, Saved.of(self.state)), (self.compiled, self.missing)
+        tables, told = (
+            (self.history, self.clients, Saved.of(self.state)),
+            (self.compiled, self.missing, self.kept_best),
+        )
         return _restored, (self.config, *tables, self.partition, self.data_spec, *told)
 
     def __repr__(self) -> str:

@@ -7,9 +7,9 @@ import numpy as np
 
 from fedtp_jax.config import name_of
 from fedtp_jax.config.plain import to_yaml
-from fedtp_jax.evaluation.metrics import Accuracy, Sums, accuracies
+from fedtp_jax.evaluation.metrics import Accuracy, Measured, Sums
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.results.notes import participation_notes, untrained_note
+from fedtp_jax.results.notes import choice_notes, participation_notes, untrained_note
 from fedtp_jax.results.pictures import embedding_figure
 from fedtp_jax.results.result import Result
 from fedtp_jax.simulation.round_result import RoundResult
@@ -20,17 +20,23 @@ from fedtp_jax.storage.run_folder import RunFolder
 if TYPE_CHECKING:
     import pandas as pd
 
+ON_TEST_SHARDS = "test", "adapted"  # evaluators
 MOST_EMBEDDINGS = 10_000  # clients in the report's picture of embeddings
 
 
 def history_row(
-    round: int, result: RoundResult, accuracy: Accuracy | None, adapts: bool = False
+    round: int,
+    result: RoundResult,
+    measured: Measured | None,
+    adapts: bool = False,
+    validates: bool = False,
 ) -> dict[str, Any]:
     """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files.
 
-    `adapts`: whether clients adapt before a second test, with columns of its own.
+    `adapts`, `validates`: whether clients adapt before a second test, and are evaluated on validation shards,
+    with columns of their own.
     """
-    a = accuracy
+    a = measured and measured.test
     return {
         "round": round,
         "drawn": result.drawn,
@@ -51,6 +57,7 @@ def history_row(
         "test_accuracy_trained": a and a.trained,
         "test_accuracy_untrained": a.untrained if a and a.clients_untrained else None,
         **(_reached("adapted", a and a.adapted) if adapts else {}),
+        **(_reached("val", measured and measured.validation) if validates else {}),
     }
 
 
@@ -79,48 +86,59 @@ def timing_row(round: int, result: RoundResult, train: float, evaluation: float)
 
 
 def clients_table(
-    sums: Sums,
+    sums: Mapping[str, Sums],
     window: Sequence[np.ndarray],
     partition: Partition,
     history: Sequence[Mapping[str, Any]],
     trained: np.ndarray,
     names: Sequence[str] = (),
-    adapted: Sums | None = None,
 ) -> "pd.DataFrame":
     """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
 
-    `window`: accuracies [N] of the last evaluations, [2 N] with those of adapted clients.
-    `history`: the rows of metrics.csv until now. `trained`: rounds [N] in which each client has.
-    `adapted`: sums after the clients have adapted.
+    `sums`: by the names of the evaluators. `window`: accuracies of the last evaluations, [N] by each of
+    ON_TEST_SHARDS that is in `sums`. `history`: the rows of metrics.csv until now. `trained`: rounds [N] in
+    which each client has.
     """
     import pandas as pd
 
     excluded = " ".join(row["excluded_clients"] for row in history).split()
+    tests = [name for name in ON_TEST_SHARDS if name in sums]
+    means = dict(zip(tests, np.mean(window, axis=0).reshape(-1, partition.num_clients), strict=True))
+    test = _measured("test", sums["test"])
+    table = {
+        "client": np.arange(partition.num_clients),
+        **({"name": list(names)} if names else {}),
+        "train_examples": partition.train.sizes,
+        "test_examples": partition.test.sizes,
+        "test_correct": test["test_correct"],
+        "test_accuracy": test["test_accuracy"],
+        "test_accuracy_mean": means["test"],
+        "test_loss": test["test_loss"],
+        "trained_rounds": trained.astype(np.int64),
+        "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
+    }
+    if "adapted" in sums:
+        adapted = _measured("adapted", sums["adapted"])
+        table |= {
+            "adapted_accuracy": adapted["adapted_accuracy"],
+            "adapted_accuracy_mean": means["adapted"],
+            "adapted_loss": adapted["adapted_loss"],
+        }
+    if "validation" in sums and partition.validation is not None:
+        table |= {"val_examples": partition.validation.sizes, **_measured("val", sums["validation"])}
+    return pd.DataFrame(table)
+
+
+def _measured(test: str, sums: Sums) -> dict[str, np.ndarray]:
+    """Columns [N] of what was measured by one test."""
     correct, loss, examples = (np.asarray(part) for part in sums)
     tested = np.where(examples > 0, examples, np.nan)
-    means = np.mean(window, axis=0).reshape(-1, partition.num_clients)
-    table = pd.DataFrame(
-        {
-            "client": np.arange(partition.num_clients),
-            **({"name": list(names)} if names else {}),
-            "train_examples": partition.train.sizes,
-            "test_examples": partition.test.sizes,
-            # a window of text is right in part
-            "test_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
-            "test_accuracy": correct / tested,
-            "test_accuracy_mean": means[0],
-            "test_loss": loss / tested,
-            "trained_rounds": trained.astype(np.int64),
-            "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
-        }
-    )
-    if adapted is None:
-        return table
-    return table.assign(
-        adapted_accuracy=accuracies(adapted),
-        adapted_accuracy_mean=means[1],
-        adapted_loss=adapted.loss / tested,
-    )
+    return {
+        # a window of text is right in part
+        f"{test}_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
+        f"{test}_accuracy": correct / tested,
+        f"{test}_loss": loss / tested,
+    }
 
 
 def report_run(
@@ -163,6 +181,7 @@ def report_run(
         notes.append(f"{held_out:,} clients were held out: they did not train, and are not evaluated.")
     if untrained := untrained_note(result.history):
         notes.append(f"{untrained}.")
+    notes += [f"{note[0].upper()}{note[1:]}." for note in choice_notes(config, result.history)]
     if config.evaluation.clients:
         notes.append(f"Accuracies are of {config.evaluation.clients:,} clients that were drawn once.")
     write_report(

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.config import name_of
-from fedtp_jax.results.notes import untrained_note
+from fedtp_jax.evaluation.choice import best_evaluation
+from fedtp_jax.results.notes import choice_notes, untrained_note
 from fedtp_jax.results.result import Result
 
 
 def result_in_words(result: Result) -> str:
-    """Two lines: accuracy by example, and over clients; two of the adapted; one where some never trained."""
+    """Two lines: accuracy by example, and over clients; two of the adapted; of the untrained, of choices."""
     a, b = result.accuracy, result.adapted
     lines = [f"test accuracy {a['last']:.4f} after round {a['round']}{_several(a)}", _over_clients(a)]
     if b:
         lines += [f"adapted: test accuracy {b['last']:.4f}{_several(b)}", f"adapted {_over_clients(b)}"]
-    return "\n".join([*lines, *filter(None, [untrained_note(result.history)])])
+    notes = [untrained_note(result.history), *choice_notes(result.config, result.history)]
+    return "\n".join([*lines, *filter(None, notes)])
 
 
 def _several(a: Mapping[str, float]) -> str:
@@ -74,6 +76,7 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         "seed": result.config.seed,
         **accuracy,
         **adapted,
+        **_validated(result),
         "excluded_uploads": int(result.history["excluded"].sum()),
         **{f"compiled_{name}": value for name, value in result.compiled.items()},
         "missing": list(result.missing),
@@ -82,3 +85,13 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in summary.items()
     }
+
+
+def _validated(result: Result) -> dict[str, Any]:
+    """The last evaluation on validation shards, and the best round; nothing where there are none."""
+    if "val_accuracy" not in result.history:
+        return {}
+    metric = result.config.checkpoint.best
+    best = best_evaluation(result.history.to_dict("records"), metric) if metric else None
+    last = float(result.history["val_accuracy"].dropna().iloc[-1])
+    return {"val_accuracy": last, **({"best_round": best[0]} if best else {})}

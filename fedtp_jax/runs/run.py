@@ -5,33 +5,33 @@ import dataclasses
 import functools
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config import SimulationConfig, Stop
 from fedtp_jax.config.load import from_dict
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
-from fedtp_jax.evaluation.metrics import Accuracy, Sums, accuracies, summarize
+from fedtp_jax.evaluation.choice import best_evaluation
+from fedtp_jax.evaluation.metrics import Accuracy, Measured
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.results.notes import excluded_uploads
 from fedtp_jax.results.result import Result
-from fedtp_jax.results.run_tables import clients_table, history_row, report_run, timing_row
+from fedtp_jax.results.run_tables import history_row, report_run, timing_row
+from fedtp_jax.runs.evaluations import Evaluations
 from fedtp_jax.simulation.round_result import RoundResult
 from fedtp_jax.simulation.rounds import Simulator
 from fedtp_jax.simulation.setup import set_up
-from fedtp_jax.storage.csv_log import csv_rows, numbers_table
-from fedtp_jax.storage.run_store import RunStore
-
-if TYPE_CHECKING:
-    import pandas as pd
+from fedtp_jax.storage.checkpoints import Saved
+from fedtp_jax.storage.csv_log import csv_lines, csv_text, numbers_table
+from fedtp_jax.storage.run_folder import CLIENTS
+from fedtp_jax.storage.run_store import Best, RunStore, TakenUp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Progress:
       round, rounds: rounds done, and of how many.
       result: of this round.
       accuracy: the newest evaluation of this call, None before the first.
+      validation: the same on the validation shards, None where there are none.
       evaluated: whether that evaluation is of this round.
       seconds: this round's time without evaluation and checkpoint.
       row: this round's row of metrics.csv and of `Result.history`.
@@ -53,6 +54,7 @@ class Progress:
     rounds: int
     result: RoundResult
     accuracy: Accuracy | None
+    validation: Accuracy | None
     evaluated: bool
     seconds: float
     row: Mapping[str, Any]
@@ -75,16 +77,13 @@ class Run:
         # not before: messages name a file as it was given
         self.config = from_dict(in_full(plain_values(config)))
         self.partition = self.simulator.partition
-        self._names = client_names(config.partition, data)
         self._labels, self._classes = data.train.y, data.num_classes
         self._class_names = data.class_names
-        self.done, self.ended = 0, False  # rounds, and whether somebody asked to end with the last of them
+        self.done, self.ended = 0, False  # rounds, and whether the run came to its end with the last of them
         self.rows: list[dict[str, Any]] = []
-        self.sums: list[Sums] = []  # of the last evaluation: of clients as they are and, if they do, adapted
-        self._trained = np.zeros(0, np.int32)  # [N] rounds of each client until that evaluation
-        self.clients: pd.DataFrame | None = None  # of the evaluation before, in a run that was taken up
-        # accuracies of the clients, [N] by each evaluator, of as many last evaluations as the headline is of
-        self.window: deque[np.ndarray] = deque(maxlen=config.evaluation.last)
+        self.evaluations = Evaluations(self.simulator, client_names(config.partition, data))
+        self.best: Best | None = None
+        self._stop = config.training.stop
         self.store: RunStore | None = None  # of the first process alone, and only with a folder
 
     def open(self, out: Path | None, resume: Resume, alone: bool = True) -> None:
@@ -112,17 +111,21 @@ class Run:
         initial = self.simulator.initial
         with self._let_go_if_it_fails():
             store = self.store
-            read = functools.partial(store.read, initial, further) if store else (lambda: (0, None, False))
-            self.done, saved, self.ended = hosts.from_first(read)
+            read: Callable[[], TakenUp]
+            read = functools.partial(store.read, initial, further) if store else TakenUp
+            self.done, saved, self.best, self.ended = hosts.from_first(read)
             if saved is None:
                 self.state = self.simulator.init(self._rows_folder)
             else:
-                self.rows = csv_rows(saved.logs["metrics"])
-                tests = len(self.simulator.evaluators)
-                self.clients, before = saved.clients(tests * self.partition.num_clients)
-                self.window.extend(before)
+                self.rows = saved.history
+                self.evaluations.take_up(saved)
                 population = initial.population(self.config.engine.rows, self._rows_folder)
                 self.state = self.simulator.place(saved.state(population))
+            if further:
+                self._stop = Stop()  # it ends no run
+            if not self.ended and self._is_enough():  # it was killed right then
+                self.ended = True
+                self._end(self.done)
 
     @contextlib.contextmanager
     def _let_go_if_it_fails(self) -> Iterator[None]:
@@ -153,23 +156,25 @@ class Run:
         rounds = self.config.training.rounds
         left = range(0) if self.ended else range(self.done, rounds)
         prefetch = Prefetch(map(self.simulator.prepare, left))
-        accuracy = None
+        measured: Measured | None = None
         try:
             for round in (number + 1 for number in left):
                 begin = time.perf_counter()
                 self.state, result = self.simulator.round(self.state, round - 1, prefetch.take())
                 seconds = time.perf_counter() - begin
                 evaluated = self._due(round, self.config.evaluation.every)
-                accuracy = self._evaluate() if evaluated else accuracy
-                row = self._record(round, result, accuracy if evaluated else None)
+                measured = self.evaluations.add(self.state) if evaluated else measured
+                row = self._record(round, result, measured if evaluated else None)
                 if self.store:
                     evaluation = time.perf_counter() - begin - seconds
                     self.store.append_timing(timing_row(round, result, seconds, evaluation))
                 if self._due(round, self.config.checkpoint.every):
                     self._save(round)
                 seed = self.config.seed
-                progress = Progress(seed, round, rounds, result, accuracy, evaluated, seconds, row)
-                if self._tell(progress, on_round, on_evaluation):
+                test, validation = measured or (None, None)
+                newest = test, validation, evaluated
+                progress = Progress(seed, round, rounds, result, *newest, seconds, row)
+                if self._tell(progress, on_round, on_evaluation) or (evaluated and self._is_enough()):
                     self._end(round)
                     break
         finally:
@@ -178,29 +183,37 @@ class Run:
     def _due(self, round: int, every: int) -> bool:
         return round % every == 0 or round == self.config.training.rounds
 
-    def _evaluate(self) -> Accuracy:
-        simulator = self.simulator
-        self.sums = [simulator.evaluate(self.state, evaluator=one) for one in simulator.evaluators]
-        self.window.append(np.concatenate([accuracies(sums) for sums in self.sums]))
-        self._trained = self.state.rows.trained.copy()
-        before, *after = (summarize(sums, simulator.evaluated, self._trained > 0) for sums in self.sums)
-        return dataclasses.replace(before, adapted=after[0]) if after else before
-
-    def _record(self, round: int, result: RoundResult, accuracy: Accuracy | None) -> dict[str, Any]:
+    def _record(self, round: int, result: RoundResult, measured: Measured | None) -> dict[str, Any]:
         """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
-        row = history_row(round, result, accuracy, self.config.evaluation.adapt.asked_for)
+        adapts, validates = self.config.evaluation.adapt.asked_for, self.partition.validation is not None
+        row = history_row(round, result, measured, adapts, validates)
         self.rows.append(row)
         if self.store:
             self.store.append_metrics(row)
-            if accuracy:
-                self.store.write_clients(self._clients())
+            if measured:
+                self.store.write_clients(self.evaluations.clients(self.rows))
+        if measured:
+            self._keep_if_best(round)
         return row
+
+    def _keep_if_best(self, round: int) -> None:
+        """Keep what there is after this evaluated round, if checkpoint.best calls it the best until now."""
+        metric = self.config.checkpoint.best
+        if metric and best_evaluation(self.rows, metric) == (round, 0):
+            clients = csv_text(self.evaluations.clients(self.rows))
+            logs = {"metrics": csv_lines(self.rows, header=True).encode(), CLIENTS: clients.encode()}
+            self.best = round, Saved.of(self.simulator.fetch(self.state), logs).copied()
+
+    def _is_enough(self) -> bool:
+        """Whether training.stop ends the run with its last evaluation."""
+        best = best_evaluation(self.rows, self._stop.metric) if self._stop.patience else None
+        return best is not None and best[1] >= (self._stop.patience or 0)
 
     def _save(self, round: int) -> None:
         if self.store or hosts.count() > 1:
             state = self.simulator.fetch(self.state)
             if self.store:
-                self.store.save(round, state, self.window)
+                self.store.save(round, state, self.evaluations.window, self.best)
 
     def _end(self, round: int) -> None:
         """Save this round, and that it is the last, though more were planned."""
@@ -225,28 +238,22 @@ class Run:
             self._save(progress.round)
             raise
 
-    def _clients(self) -> "pd.DataFrame":
-        if not self.sums and self.clients is not None:
-            return self.clients
-        tested, *adapted = self.sums
-        about = self.window, self.partition, self.rows, self._trained, self._names
-        return clients_table(tested, *about, *adapted)
-
     def finish(self) -> Result:
         """The result, and the report of it."""
-        if not self.sums and self.clients is None:  # taken up after the last round of version 0.1.0
-            self._evaluate()
+        if self.evaluations.none_yet:  # taken up after the last round of version 0.1.0
+            self.evaluations.add(self.state)
             if self.store:
-                self.store.write_clients(self._clients())
+                self.store.write_clients(self.evaluations.clients(self.rows))
         programs = self.simulator.programs
         result = Result(
             config=self.config,
             history=numbers_table(self.rows),
-            clients=self._clients(),
+            clients=self.evaluations.clients(self.rows),
             state=self.simulator.fetch(self.state),
             partition=self.partition,
             data_spec=self.spec,
             compiled={"programs": programs.count, "seconds": programs.seconds},
+            kept_best=self.best[1] if self.best else None,
         )
         if self.store:
             counts = self.partition.train.class_counts(self._labels, self._classes)

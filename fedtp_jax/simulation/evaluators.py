@@ -1,29 +1,62 @@
-"""What a simulator tests its clients with: as they are, and once more after they have adapted."""
+"""What a simulator evaluates its clients with: as they are, after they have adapted, on validation shards."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.evaluation.adapted import AdaptedEvaluator
 from fedtp_jax.evaluation.evaluate import Evaluator
 
-if TYPE_CHECKING:
-    from fedtp_jax.simulation.rounds import Simulator
 
+class Evaluators(NamedTuple):
+    """Those of one simulator, None for what it does not measure.
 
-def make_evaluators(simulator: "Simulator", server: Any, like: Sequence[Evaluator]) -> tuple[Evaluator, ...]:
-    """The evaluators of clients that run what the simulator's method says.
-
-    `server`: shapes and placement of its state without rows. `like`: evaluators whose programs are used.
+    Attributes:
+      test: of clients as they are, on their test shards.
+      adapted: of clients that adapt before (evaluation.adapt), on their test shards.
+      validation: of clients as they are, on their validation shards, by the program of `test`.
     """
-    method = simulator.method
 
-    def predict(*arguments: Any) -> Any:
-        return simulator.method.predict(*arguments)
+    test: Evaluator
+    adapted: AdaptedEvaluator | None = None
+    validation: Evaluator | None = None
 
-    about = simulator.bench, simulator.task, simulator.variables, predict
-    clients = simulator.evaluated, server, method.run_by_clients(simulator.initial.own_row)
-    layouts: list[Any] = [evaluator.layout for evaluator in like] or [None, None]
-    plain = Evaluator(*about, *clients, like=layouts[0])
-    if not simulator.config.evaluation.adapt.asked_for:
-        return (plain,)
-    return plain, AdaptedEvaluator(method.roles, *about, *clients, like=layouts[1])
+    @property
+    def named(self) -> dict[str, Evaluator]:
+        """{name: evaluator} of those that there are."""
+        return {name: one for name, one in self._asdict().items() if one is not None}
+
+    @property
+    def by_program(self) -> dict[str, list[Evaluator]]:
+        """Those that run one program in one layout: "evaluation" and, if clients adapt, "adaptation"."""
+        programs = {"evaluation": (self.test, self.validation), "adaptation": (self.adapted,)}
+        there = {what: [one for one in some if one is not None] for what, some in programs.items()}
+        return {what: some for what, some in there.items() if some}
+
+
+def make_evaluators(
+    bench: Workbench, clients: np.ndarray, roles: Mapping[str, Any], like: Evaluators | None, **about: Any
+) -> Evaluators:
+    """Those that the configuration asks for, of the `clients` with these ids [K].
+
+    `roles`: those of `AdaptedEvaluator`. `like`: evaluators whose programs are used. `about`: further
+    arguments of `Evaluator`.
+    """
+    about |= {"bench": bench, "clients": clients}
+    test = Evaluator(**about, like=like.test.layout if like else None)
+    adapted = validation = None
+    if bench.config.evaluation.adapt.asked_for:
+        layout = like.adapted.layout if like and like.adapted else None
+        adapted = AdaptedEvaluator(roles, **about, like=layout)
+    if bench.partition.validation is not None:
+        if not bench.partition.validation.sizes[clients].any():
+            raise UserError(
+                "partition.validation: none of the clients that are evaluated has a validation example; set "
+                "aside more, or evaluate more clients"
+            )
+        validation = Evaluator(**about, like=test.layout, split="validation", batch=test.layout.batch)
+        test.layout = validation.layout
+    return Evaluators(test, adapted, validation)

@@ -34,7 +34,7 @@ class Load:
     """The work of a training round, or of an evaluation; means over the rounds that were looked at.
 
     Attributes:
-      clients: that take part.
+      clients: that take part; in an evaluation once for each shard that they are evaluated on.
       waves, wave_size: how many waves, and clients in each (in the last there may be fewer).
       lanes: of each device.
       ticks: local steps one after the other, over all waves.
@@ -142,7 +142,7 @@ def plan_run(config: SimulationConfig) -> Plan:
     data = load(config.data)
     _, simulator = set_up(config, data)
     simulator.compile()
-    training, evaluation, *adaptation = _loads(simulator)
+    loads = _loads(simulator)
     bench, programs = simulator.bench, simulator.programs
     rounds, every = config.training.rounds, config.evaluation.every
     down, up = simulator.traffic
@@ -152,22 +152,20 @@ def plan_run(config: SimulationConfig) -> Plan:
         precision=config.engine.precision,
         rounds=rounds,
         evaluations=math.ceil(rounds / every),
-        training=training,
-        evaluation=evaluation,
+        **loads,
         data_bytes=tree.num_bytes(bench.examples),
         partition_bytes=_list_bytes(simulator.partition),
         row_bytes=tree.num_bytes(simulator.initial.row),
         num_clients=bench.num_clients,
-        bytes_down=training.clients * down,
-        bytes_up=training.clients * up,
+        bytes_down=loads["training"].clients * down,
+        bytes_up=loads["training"].clients * up,
         programs=programs.count,
         compile_seconds=programs.seconds,
-        adaptation=adaptation[0] if adaptation else None,
     )
 
 
-def _loads(simulator: Simulator) -> list[Load]:
-    """A round of training, and an evaluation's tests: of clients as they are and, if they do, adapted."""
+def _loads(simulator: Simulator) -> dict[str, Load]:
+    """Those of a plan, by their names there."""
     state = simulator.init()
 
     def train(waves: Sequence[Prepared]) -> None:
@@ -184,25 +182,24 @@ def _loads(simulator: Simulator) -> list[Load]:
     training = simulator.config.training
     rounds = map(simulator.prepare, range(min(training.rounds, ROUNDS)))
     data = tree.num_bytes(simulator.bench.examples)
-    return [
-        _load(
+    loads = {
+        "training": _load(
             train,
             itertools.chain.from_iterable(rounds),
             training.cohort_size,
             simulator.layout,
             simulator.program_bytes - data,
         ),
-        *(
-            _load(
-                test_by(evaluator),
-                evaluator.prepare(),
-                len(evaluator.clients),
-                evaluator.layout,
-                evaluator.program_bytes - data,
-            )
-            for evaluator in simulator.evaluators
-        ),
-    ]
+    }
+    for what, (first, *others) in simulator.evaluators.by_program.items():
+        loads[what] = _load(
+            test_by(first),
+            itertools.chain.from_iterable(one.prepare() for one in (first, *others)),
+            sum(len(one.clients) for one in (first, *others)),
+            first.layout,
+            first.program_bytes - data,
+        )
+    return loads
 
 
 def _load(run: Run, prepared: Iterable[Prepared], clients: int, layout: Layout, program_bytes: int) -> Load:
@@ -273,5 +270,5 @@ def _median(run: Run, waves: Sequence[Prepared]) -> float:
 
 def _list_bytes(partition: Partition) -> int:
     """Bytes of the clients' index lists."""
-    shards = partition.train, partition.test
+    shards = [partition.train, partition.test, *([partition.validation] if partition.validation else [])]
     return sum(part.indices.nbytes + part.offsets.nbytes for part in shards)

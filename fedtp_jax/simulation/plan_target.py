@@ -144,8 +144,9 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
             f"--target {name}: a program does not compile ({in_one_line(error)}); {OTHERWISE}"
         ) from None
     simulator.compile()
-    for evaluator in simulator.evaluators:
-        evaluator.compile()
+    evaluators = simulator.evaluators.by_program
+    for first, *_ in evaluators.values():
+        first.compile()
     bench, train = simulator.bench, "train"
     simulations = 1 if config.engine.simulations == "auto" else config.engine.simulations
     if simulations > 1:
@@ -156,16 +157,20 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
     training = config.training
     rounds = map(simulator.prepare, range(min(training.rounds, ROUNDS)))
     waves = itertools.chain.from_iterable(rounds)
-    tests = [
-        _bound(
-            programs[evaluator.program],
-            evaluator.layout,
-            _ticks(evaluator.prepare(), len(evaluator.clients), evaluator.layout),
+    tests = {
+        what: _bound(
+            programs[some[0].program],
+            some[0].layout,
+            _ticks(
+                itertools.chain.from_iterable(one.prepare() for one in some),
+                sum(len(one.clients) for one in some),
+                some[0].layout,
+            ),
             target,
             config.engine.precision,
         )
-        for evaluator in simulator.evaluators
-    ]
+        for what, some in evaluators.items()
+    }
     return TargetPlan(
         target=name,
         devices=mesh.size,
@@ -181,10 +186,9 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
             target,
             config.engine.precision,
         ),
-        evaluation=tests[0],
+        **tests,
         rounds=training.rounds,
         evaluations=math.ceil(training.rounds / config.evaluation.every),
-        adaptation=tests[1] if len(tests) > 1 else None,
     )
 
 

@@ -27,7 +27,7 @@ from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
-from fedtp_jax.simulation.evaluators import make_evaluators
+from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.simulation.numbers import traced_with
 from fedtp_jax.simulation.participation import Participation
@@ -47,9 +47,6 @@ class Simulator:
       mesh: the devices.
       share_with: a simulator of the same configuration and data but for the seed, whose programs are used.
       make_bench: makes the bench on which it works.
-
-    Attributes:
-      evaluators: what tests the clients as they are and, with evaluation.adapt, what tests them adapted.
     """
 
     def __init__(
@@ -81,8 +78,14 @@ class Simulator:
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
-        like = share_with.evaluators if share_with else ()
-        self.evaluators: tuple[Evaluator, ...] = make_evaluators(self, self._server_shapes, like)
+        self.evaluators: Evaluators = make_evaluators(
+            *(self.bench, self.evaluated, self.method.roles, share_with and share_with.evaluators),
+            task=task,
+            variables=self.variables,
+            predict=lambda *arguments: self.method.predict(*arguments),
+            server=self._server_shapes,
+            row=self.method.run_by_clients(self.initial.own_row),
+        )
         self.embeddings = EmbeddingSteps(lambda: self.method, self.initial, self.bench)
         self.traffic = traffic(method, self.initial.one_client, task)
 
@@ -100,11 +103,6 @@ class Simulator:
         server, row = self.initial.server, tree.rows_like(self.initial.own_row, 1)
         sent = row_bytes(self.method.send, self.initial.one_client)
         return max(sent, row_bytes(self.variables, server, row))
-
-    @property
-    def evaluator(self) -> Evaluator:
-        """What tests the clients as they are."""
-        return self.evaluators[0]
 
     def _bytes(self, layout: Layout) -> int:
         return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(2,))
@@ -286,13 +284,13 @@ class Simulator:
     def evaluate(
         self, state: State, waves: Iterable[Prepared] | None = None, evaluator: Evaluator | None = None
     ) -> Sums:
-        """Per-client sums [N] over each client's own test shard (zero for clients that are not evaluated).
+        """Per-client sums [N] over each client's own shard (zero for clients that are not evaluated).
 
-        By one of `evaluators`, default: `evaluator`.
+        By one of `evaluators`, default: `evaluators.test`.
         """
         paths = list(self.method.run_by_clients(self.initial.own_row))
         take = functools.partial(state.rows.take, paths=paths)
-        return (evaluator or self.evaluator)(_server(state), take, waves)
+        return (evaluator or self.evaluators.test)(_server(state), take, waves)
 
 
 def _server(state: State) -> State:

@@ -41,7 +41,7 @@ def set_up(
             "JAX_DISABLE_JIT"
         )
     mesh = mesh or open_mesh(config.engine.devices)
-    partition = hosts.together(lambda: make_partition(config.partition, data, config.seed))
+    partition = hosts.together(lambda: partition_of_run(config, data))
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
     task, method = spec.build(config, check=True, fused=is_fused(config, mesh))
@@ -50,6 +50,22 @@ def set_up(
     for line in settings_without_effect(config, task, partition, clients, unfused):
         warnings.warn(line, stacklevel=5)
     return spec, simulator
+
+
+def partition_of_run(config: SimulationConfig, data: Dataset) -> Partition:
+    """Who holds which examples; UserError where a setting asks for validation shards, and there are none."""
+    partition = make_partition(config.partition, data, config.seed)
+    asked = {
+        "training.stop.patience": config.training.stop.patience,
+        "checkpoint.best": config.checkpoint.best,
+    }
+    for field, value in asked.items():
+        if value is not None and partition.validation is None:
+            raise UserError(
+                f"{field}: {value!r}, but no example is set aside to choose by; give "
+                "partition.validation=0.1 too"
+            )
+    return partition
 
 
 def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -> DataSpec:
@@ -88,7 +104,9 @@ def share_programs(simulators: Sequence[Simulator]) -> None:
     Those of one size of batches: another one would change the last bits, so that a seed were not what it is
     alone.
     """
-    for parts in (simulators, *zip(*(simulator.evaluators for simulator in simulators), strict=True)):
+    every = [simulator.evaluators.by_program for simulator in simulators]
+    evaluators = [[one for programs in every for one in programs[what]] for what in every[0]]
+    for parts in (simulators, *evaluators):
         for batch in {part.layout.batch for part in parts}:
             alike = [part for part in parts if part.layout.batch == batch]
             layout = common_layout([part.layout for part in alike])

@@ -79,6 +79,11 @@ def _participation(settings: SimulationConfig) -> dict[str, str]:
 
 def _training(settings: SimulationConfig) -> dict[str, str]:
     training, reasons = settings.training, {}
+    evaluations = math.ceil(training.rounds / settings.evaluation.every)
+    if training.stop.patience is None:
+        reasons["training.stop.metric"] = "training.stop.patience is null"
+    elif training.stop.patience >= evaluations - 1:
+        reasons["training.stop.patience"] = f"the last of {evaluations} evaluations would come first"
     if isinstance(training.schedule, Cosine) and training.schedule.final == 1:
         reasons["training.schedule.final"] = "the learning rate stays what it is"
     if isinstance(training.schedule, Step) and training.schedule.every >= training.rounds:

@@ -53,6 +53,15 @@ class Saved(NamedTuple):
         told = {**(logs or {}), TRAINED: rows.trained.astype("<i4").tobytes()}
         return cls(state._replace(rows={}), ids, kept(rows.take(ids)), told)
 
+    def copied(self) -> "Saved":
+        """With the server's part on the host: the devices go on with theirs."""
+        return self._replace(server=jax.tree.map(np.array, jax.device_get(self.server)))
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of metrics.csv until then."""
+        return csv_rows(self.logs["metrics"])
+
     def state(self, population: Population) -> State:
         """The state, its rows put into `population`; of version 0.1.0 everybody counts as trained."""
         population.put(self.ids, self.rows)
@@ -106,13 +115,13 @@ class Checkpoints:
                 self._opened = ocp.CheckpointManager(self._plain, options=options)
         return self._opened
 
-    def save(self, rounds: int, state: State, logs: Mapping[str, bytes], meta: dict[str, Any]) -> None:
-        """Save `state` and `logs` {name: content} after `rounds` rounds; `meta` is plain JSON values.
+    def save(self, rounds: int, saved: Saved, meta: dict[str, Any]) -> None:
+        """Save what there is after `rounds` rounds; `meta` is plain JSON values.
 
         Returns before all is on disk. What the storage refuses is warned of, and the checkpoints that are
         there stay.
         """
-        server, written, rows, logs = Saved.of(state, logs)
+        server, written, rows, logs = saved
         texts = {name: np.frombuffer(text, np.uint8) for name, text in logs.items()}
         content = _pack((jax.device_get(server), written, rows, texts))
         lengths = {name: len(text) for name, text in texts.items()}

@@ -1,8 +1,8 @@
 """The folder of a run: its files, written so that a killed run can go on as if it had never stopped.
 
 config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothing that depends on the clock),
-timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html; ended.json of a
-run that was asked to end before its last round.
+timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html; best/ where the
+state of the best round is kept; ended.json of a run that came to its end before its last round.
 """
 
 import json
@@ -36,8 +36,9 @@ class RunFolder:
         self.partition = path / "partition.npz"
         self.clients = path / "clients.csv"
         self.checkpoints = path / "checkpoints"
+        self.best = path / "best"  # a checkpoint of the best round, where one is kept
         self.report = path / "report.html"
-        self.ended = path / "ended.json"  # of a run that was asked to end before its last round
+        self.ended = path / "ended.json"  # of a run that came to its end before its last round
         self.metrics = CsvLog(path / "metrics.csv")
         self.timing = CsvLog(path / "timing.csv")
         self._held: int | None = None

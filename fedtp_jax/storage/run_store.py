@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,17 @@ from fedtp_jax.storage.same_run import check_same_run
 if TYPE_CHECKING:
     import pandas as pd
 
+Best = tuple[int, Saved]  # the best round, and what there was after it
+
+
+class TakenUp(NamedTuple):
+    """Of a stopped run: rounds done, the newest checkpoint, the best round, whether it ended there."""
+
+    done: int = 0
+    saved: Saved | None = None
+    best: Best | None = None
+    ended: bool = False
+
 
 class RunStore:
     """Held by this process until `close`; of several processes the first alone has it.
@@ -37,7 +48,10 @@ class RunStore:
         self, folder: RunFolder, config: SimulationConfig, spec: DataSpec, partition: Partition
     ) -> None:
         self.folder, self._config, self._spec, self._partition = folder, config, spec, partition
-        self._checkpoints: Checkpoints | None = None  # open while there may be something to save
+        # open while there may be something to save
+        self._checkpoints: Checkpoints | None = None
+        self._best: Checkpoints | None = None
+        self._best_round: int | None = None
         self._clients = ""  # clients.csv, whether or not it could be written
         self._late: list[Mapping[str, Any]] = []  # rows that timing.csv still lacks
         self._failed: dict[Path, None] = {}  # a set in order
@@ -50,7 +64,7 @@ class RunStore:
             *(config, spec, partition),
         )
         try:
-            store._checkpoints = store._open_checkpoints()
+            store._open()
         except BaseException:
             store.close()
             raise
@@ -63,8 +77,8 @@ class RunStore:
         folder.hold()
         return cls(folder, config, spec, partition)
 
-    def read(self, initial: InitialState, further: bool) -> tuple[int, Saved | None, bool]:
-        """(rounds done, the newest checkpoint, whether the run ended there); files are made what they were.
+    def read(self, initial: InitialState, further: bool) -> TakenUp:
+        """What there is of the run; files are made what they were.
 
         `further`: a run that was asked to end before its last round goes on all the same.
 
@@ -91,18 +105,30 @@ class RunStore:
                 self._try(folder.clients, lambda: folder.restore_clients(self._clients))
             self._try(folder.partition, functools.partial(self._restore_partition, folder.partition))
             checkpoints.forget_after(done)
+            best = self._read_best(initial, done)
         except OSError as error:
             raise storage_error(error, error.filename or folder.path, folder.path) from None
         finally:
             checkpoints.close()
-        self._checkpoints = self._open_checkpoints()
+        self._open()
         ended = self._ended(done) and not further
         if not ended:
             folder.ended.unlink(missing_ok=True)
-        return done, saved, ended
+        return TakenUp(done, saved, best, ended)
+
+    def _read_best(self, initial: InitialState, done: int) -> Best | None:
+        """The best round until `done`; one that comes after it will come again."""
+        if self._config.checkpoint.best is None:
+            return None
+        kept = Checkpoints(self.folder.best, keep=1)
+        try:
+            kept.forget_after(done)
+            return kept.newest(initial)
+        finally:
+            kept.close()
 
     def _ended(self, round: int) -> bool:
-        """Whether the run was asked to end with this round."""
+        """Whether the run came to its end with this round."""
         try:
             return bool(json.loads(self.folder.ended.read_text("utf-8"))["round"] == round)
         except (OSError, ValueError, LookupError, TypeError):
@@ -113,6 +139,12 @@ class RunStore:
         save_partition(self._partition, path)
         if path.read_bytes() != before:
             warnings.warn(f"{path}: was changed or lost; it is written anew", stacklevel=2)
+
+    def _open(self) -> None:
+        """Have the checkpoints ready to be written."""
+        self._checkpoints = self._open_checkpoints()
+        if self._config.checkpoint.best is not None:
+            self._best = Checkpoints(self.folder.best, keep=1)
 
     def _open_checkpoints(self) -> Checkpoints:
         return Checkpoints(self.folder.checkpoints, self._config.checkpoint.keep)
@@ -149,18 +181,26 @@ class RunStore:
         """Let `write` write report.html."""
         self._try(self.folder.report, lambda: write(self.folder))
 
-    def save(self, round: int, state: State, window: Sequence[np.ndarray]) -> None:
-        """Make a checkpoint, if there is none of this round; `window`: clients' accuracies until then."""
+    def save(self, round: int, state: State, window: Sequence[np.ndarray], best: Best | None = None) -> None:
+        """Make a checkpoint, if there is none of this round; `window`: clients' accuracies until then.
+
+        `best` comes first, and is on disk before: the round of a checkpoint never lacks what was best until
+        then, unless it can be made again.
+        """
+        if self._best and best and best[0] not in self._best.steps():
+            self._best.save(*best, checkpoint_meta(self._config, self._spec))
+            self._best.settle()
+        self._best_round = best[0] if best else None
         if self._checkpoints and round not in self._checkpoints.steps():
             meta = checkpoint_meta(self._config, self._spec)
             before = np.concatenate([np.zeros(0), *window]).astype("<f8").tobytes()
             logs = {**self.folder.logs(), CLIENTS: self._clients.encode(), WINDOW: before}
             if self._late:
                 logs["timing"] += csv_lines(self._late, header=not logs["timing"]).encode()
-            self._checkpoints.save(round, state, logs, meta)
+            self._checkpoints.save(round, Saved.of(state, logs), meta)
 
     def end(self, round: int) -> None:
-        """Note that the run was asked to end with this round, which is saved."""
+        """Note that the run came to its end with this round, which is saved."""
         self._try(self.folder.ended, lambda: write_json(self.folder.ended, {"round": round}))
 
     def missing(self, round: int) -> tuple[str, ...]:
@@ -172,12 +212,14 @@ class RunStore:
             self._checkpoints.settle()
             if round not in self._checkpoints.steps():
                 names.append(f"{self.folder.checkpoints.name}/{round}")
+        if self._best and self._best_round not in (None, *self._best.steps()):
+            names.append(f"{self.folder.best.name}/{self._best_round}")
         return tuple(names)
 
     def close(self) -> None:
         """Wait for what is being written, and let others have the folder."""
         self.folder.metrics.close()
         self.folder.timing.close()
-        if self._checkpoints:
-            self._checkpoints.close()
+        for checkpoints in filter(None, (self._checkpoints, self._best)):
+            checkpoints.close()
         self.folder.release()

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.places import PLACES
-from fedtp_jax.config.plain import differences, flat, to_dict
+from fedtp_jax.config.plain import completed, differences, flat, to_dict
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import comparable
 from fedtp_jax.simulation.data_spec import DataSpec
@@ -70,7 +70,7 @@ def check_config(meta: Mapping[str, Any], config: SimulationConfig, path: Path) 
 
     Files may lie elsewhere now: what is in them is told by their fingerprints.
     """
-    there, here = flat(meta["config"]), flat(to_dict(config))
+    there, here = flat(completed(meta["config"])), flat(to_dict(config))
     parts = [field.removesuffix(OF) for field in here if field.endswith(OF) and field in there]
     found = [*_settings_changed(there, here, parts), *_parts_changed(there, here, parts, path)]
     if found:

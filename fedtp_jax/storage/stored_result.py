@@ -41,7 +41,7 @@ WHOLE_NUMBERS = {
 
 
 class StoredResult(NamedTuple):
-    """What a folder holds of a result; `history` and `clients` are its tables."""
+    """What a folder holds of a result; `history`, `clients` are its tables, `best` is of the best round."""
 
     config: SimulationConfig
     history: "pd.DataFrame"
@@ -49,6 +49,7 @@ class StoredResult(NamedTuple):
     state: State
     partition: Partition
     spec: DataSpec
+    best: Saved | None = None
 
 
 def initial_state(config: SimulationConfig, spec: DataSpec) -> InitialState:
@@ -66,19 +67,26 @@ def write_result(path: Path, result: StoredResult) -> None:
         run.metrics.close()
         clients = csv_text(result.clients)
         write_atomically(run.clients, clients)
-        checkpoints = Checkpoints(run.checkpoints, keep=1)
-        meta = checkpoint_meta(result.config, result.spec)
         logs = {**run.logs(), CLIENTS: clients.encode()}
-        checkpoints.save(len(result.history), result.state, logs, meta)
-        checkpoints.settle()
-        written = checkpoints.steps()
-        checkpoints.close()
-        if not written:  # a folder without a state is no result
-            raise StorageError(
-                f"{path}: the state could not be written; free space, then save it in another folder"
-            )
+        states = {run.checkpoints: Saved.of(result.state, logs)}
+        if result.best:
+            states[run.best] = result.best
+        for folder, saved in states.items():
+            _write_state(folder, saved, checkpoint_meta(result.config, result.spec))
     finally:
         run.release()
+
+
+def _write_state(folder: Path, saved: Saved, meta: dict[str, Any]) -> None:
+    checkpoints = Checkpoints(folder, keep=1)
+    checkpoints.save(len(saved.history), saved, meta)
+    checkpoints.settle()
+    written = checkpoints.steps()
+    checkpoints.close()
+    if not written:  # a folder without a state is no result
+        raise StorageError(
+            f"{folder.parent}: the state could not be written; free space, then save it in another folder"
+        )
 
 
 def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
@@ -93,17 +101,30 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         check_config(meta, config, run.path)
         spec = spec_of(meta)
         initial = initial_state(config, spec)
-        _, saved = read_newest(checkpoints, initial, run.path)
+        done, saved = read_newest(checkpoints, initial, run.path)
     finally:
         checkpoints.close()
     return StoredResult(
         config=config,
-        history=numbers_table(csv_rows(saved.logs["metrics"])),
+        history=numbers_table(saved.history),
         clients=pd.DataFrame(_clients(run, saved)),
         state=saved.state(initial.population(config.engine.rows)),
         partition=load_partition(run.partition),
         spec=spec,
+        best=_best(run, initial, done),
     )
+
+
+def _best(run: RunFolder, initial: InitialState, done: int) -> Saved | None:
+    """What is kept of the best round, if it is one of those `done`."""
+    if not run.best.is_dir():
+        return None
+    kept = Checkpoints(run.best, keep=1, read_only=True)
+    try:
+        found = kept.newest(initial)
+    finally:
+        kept.close()
+    return found[1] if found and found[0] <= done else None
 
 
 def _clients(run: RunFolder, saved: Saved) -> list[dict[str, Any]]:

@@ -5,25 +5,31 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fedtp_jax.comparison.differing_fields import DifferingFields
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.load import load_config
 from fedtp_jax.config.places import in_full
-from fedtp_jax.config.plain import differences, to_dict
+from fedtp_jax.config.plain import completed, differences, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError, nearest
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
-from fedtp_jax.partitions.make import make_partition
-from fedtp_jax.simulation.setup import spec_of_run
+from fedtp_jax.simulation.setup import partition_of_run, spec_of_run
 from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, note_order
 from fedtp_jax.storage.same_run import check_inputs
 
-FIELDS = ("base", "seeds", "grid", "list")
+FIELDS = ("base", "seeds", "grid", "list", "select")
+# by what settings may be chosen, and what is then told of the test shards
+MEASURED = {
+    "val_accuracy": "accuracy",
+    "val_client_mean": "client_mean",
+    "val_worst_decile": "worst_decile",
+    "val_loss": "accuracy",
+}
 LONGEST = 120  # letters of a folder's name; file systems allow 255
 
 
@@ -69,8 +75,16 @@ class Combination:
         return seeds
 
 
-def read_sweep(file: Path) -> tuple[list[SimulationConfig], tuple[int, ...]]:
-    """(the configuration of each combination, seeds), all of them checked.
+class Sweep(NamedTuple):
+    """What a file asks for: each combination's configuration, seeds, by what to choose among settings."""
+
+    configs: list[SimulationConfig]
+    seeds: tuple[int, ...]
+    select: str | None = None
+
+
+def read_sweep(file: Path) -> Sweep:
+    """What the file asks for, all of it checked.
 
     Raises UserError naming the file, the field or the combination, what came and what is allowed.
     """
@@ -103,7 +117,13 @@ def read_sweep(file: Path) -> tuple[list[SimulationConfig], tuple[int, ...]]:
         )
     for seed in seeds:
         _loaded(path, {"seed": seed}, f"{file}: seeds")
-    return configs, tuple(seeds)
+    select = values.get("select")
+    if select is not None and (not isinstance(select, str) or select not in MEASURED):
+        raise UserError(
+            f"{file}: select: got {show(select)}, expected one of {', '.join(MEASURED)}: a figure of "
+            "validation shards, never of test ones"
+        )
+    return Sweep(configs, tuple(seeds), select)
 
 
 def _loaded(path: Path, fields: Mapping[str, Any], where: str) -> SimulationConfig:
@@ -154,9 +174,7 @@ def _entries(file: Path, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return entries
 
 
-def place(
-    file: Path, configs: Sequence[SimulationConfig], seeds: tuple[int, ...], out: Path
-) -> list[Combination]:
+def place(file: Path, sweep: Sweep, out: Path) -> list[Combination]:
     """Give each configuration the folder that holds it already, or a new one named by what varies.
 
     Raises UserError where a folder that would be new is taken.
@@ -164,8 +182,8 @@ def place(
     if out.exists() and (not out.is_dir() or (out / "config.yaml").exists() or (out / "seeds.json").exists()):
         raise UserError(f"{out}: is not the folder of a sweep; choose another with --out")
     there = {path.parent: _config_of(path.parent) for path in sorted(out.glob("*/seeds.json"))}
-    placed, names = [], _names(configs)
-    for name, config in zip(names, configs, strict=True):
+    placed, names = [], _names(sweep.configs)
+    for name, config in zip(names, sweep.configs, strict=True):
         same = [folder for folder, other in there.items() if not _differences(other, config)]
         folder = same[0] if same else out / name
         if folder in there and not same:
@@ -176,7 +194,7 @@ def place(
             )
         if not same:
             RunFolder.check_free(folder)
-        placed.append(Combination(folder.name, config, folder, seeds))
+        placed.append(Combination(folder.name, config, folder, sweep.seeds))
     return placed
 
 
@@ -199,7 +217,8 @@ def _config_of(folder: Path) -> dict[str, Any]:
 
 
 def _differences(there: Mapping[str, Any], config: SimulationConfig) -> list[str]:
-    return differences(*({**in_full(side), "seed": 0} for side in (there, to_dict(config))))
+    sides = completed(there), to_dict(config)
+    return differences(*({**in_full(side), "seed": 0} for side in sides))
 
 
 def _names(configs: Sequence[SimulationConfig]) -> list[str]:
@@ -215,10 +234,10 @@ def _names(configs: Sequence[SimulationConfig]) -> list[str]:
     return names
 
 
-def check(file: Path, combinations: Sequence[Combination]) -> None:
+def check(file: Path, combinations: Sequence[Combination], select: str | None = None) -> None:
     """Raise UserError for one whose partition or model does not fit its data, before anything runs.
 
-    Nor may a file hold anything else than what finished seeds were run on.
+    Nor may a file hold anything else than what finished seeds were run on, or one lack what `select` needs.
     """
     # before anything here starts JAX
     hosts.split_cpu(max([1, *(d for c in combinations if (d := c.config.engine.devices) != "auto")]))
@@ -229,7 +248,13 @@ def check(file: Path, combinations: Sequence[Combination]) -> None:
             if config.data not in data:
                 data = {config.data: load(config.data)}  # one at a time: they may be large
             held = data[config.data]
-            spec = spec_of_run(config, held, make_partition(config.partition, held, config.seed))
+            partition = partition_of_run(config, held)
+            if select and partition.validation is None:
+                raise UserError(
+                    f"select: {select}, but no example is set aside to choose by; give "
+                    "partition.validation=0.1 too"
+                )
+            spec = spec_of_run(config, held, partition)
             spec.build(config)
             for seed in combination.seeds:
                 check_inputs(combination.run(seed), spec.inputs(config))

@@ -35,8 +35,10 @@ PAUSE = 0.1  # seconds between two looks at the processes
 class Board:
     """Says which run is finished, how many are left, and keeps what failed: {combination's name: message}."""
 
-    def __init__(self, combinations: Sequence[Combination], console: Console) -> None:
-        self.console = console
+    def __init__(
+        self, combinations: Sequence[Combination], console: Console, select: str | None = None
+    ) -> None:
+        self.console, self._select = console, select
         self.failed: dict[str, str] = {}
         self._heard: set[str] = set()  # warnings that were told
         self._all = sum(len(c.seeds) for c in combinations)
@@ -76,11 +78,14 @@ class Board:
         """A run has come to its end."""
         self.left.discard((combination.name, seed))
         path = combination.run(seed)
-        accuracy = ComparedRun.read(path).measure("accuracy")
+        run = ComparedRun.read(path)
+        # who chooses by validation shards shall not see how test shards would choose
+        metric = self._select or "accuracy"
+        figure = run.validated(metric) if self._select else run.measure(metric)
         timing = csv_rows(RunFolder(path).timing.content())
         seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
         left = f"{len(self.left)} of {self._all} left"
-        self.say(f"{combination.name}, seed {seed}: accuracy {accuracy:.4f}, {seconds:.1f} s; {left}")
+        self.say(f"{combination.name}, seed {seed}: {metric} {figure:.4f}, {seconds:.1f} s; {left}")
 
     def fail(self, combination: Combination, message: str) -> None:
         """A combination has failed; the others go on."""

@@ -91,7 +91,7 @@ def test_a_sweep_over_names_is_of_different_runs(file, said):
     sweep.write_text(
         yaml.safe_dump({"base": file.name, "grid": {"method.name": ["fedtp", "fedper", "vanilla"]}})
     )
-    configs, _ = read_sweep(sweep)
+    configs = read_sweep(sweep).configs
     assert [one.method for one in configs] == [
         config.FedTP(personal=("head/",)),
         config.FedPer(),

@@ -1,5 +1,6 @@
 """Configuration: files, overrides, round trips, and the one message that each mistake gets."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from fedtp_jax import SimulationConfig, UserError, config, load_config
 from fedtp_jax.config.load import checked, from_dict, replaced
-from fedtp_jax.config.plain import differences, to_dict, to_yaml
+from fedtp_jax.config.plain import completed, differences, to_dict, to_yaml
 
 
 @pytest.fixture
@@ -88,6 +89,23 @@ def test_differences_name_the_fields():
     assert differences(a, a) == []
 
 
+def test_what_an_earlier_version_lacks_has_its_default():
+    optimizer = config.Optimizer("sgd")  # without momentum, which the default has
+    now = to_dict(
+        SimulationConfig(
+            partition=config.Iid(clients=3),
+            method=config.FedProx(mu=2.0),
+            training=config.Training(schedule=config.Cosine(), optimizer=optimizer),
+        )
+    )
+    then = copy.deepcopy(now)
+    del then["compat"], then["partition"]["validation"], then["training"]["stop"]
+    del then["training"]["schedule"]["final"], then["evaluation"]["adapt"], then["checkpoint"]["best"]
+    assert completed(then) == now == completed(now)
+    own = {"name": "mine", "of": "mine.py", "identity": "0"}
+    assert completed({**then, "method": own})["method"] == own
+
+
 def test_every_field_has_help():
     def fields(kind):
         for field in dataclasses.fields(kind):
@@ -107,6 +125,7 @@ def test_to_dict_is_plain():
     plain = to_dict(SimulationConfig())
     assert plain["partition"] == {
         "name": "dirichlet",
+        "validation": 0.0,
         "clients": 20,
         "alpha": 0.3,
         "min_size": 10,

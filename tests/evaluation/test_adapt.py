@@ -81,7 +81,7 @@ def test_the_engine_equals_a_plain_loop(name, layout):
         oracle = ORACLES[config.name_of(CASES[name].method)](world, CASES[name].method)
         state = sim.init()
         part(state, oracle)
-        plain, adapted = (sim.evaluate(state, evaluator=one) for one in sim.evaluators)
+        plain, adapted = (sim.evaluate(state, evaluator=one) for one in sim.evaluators.named.values())
     assert adapted.examples.tolist() == plain.examples.tolist() == list(range(CLIENTS))
     for k in range(1, CLIENTS):
         right, loss = evaluate_adapted(world, k, oracle.weights(k))
@@ -95,10 +95,10 @@ def test_the_engine_equals_a_plain_loop(name, layout):
 def test_any_method_adapts_and_forgets(method):
     sim = simulator(method, "vit", evaluation=Evaluation(adapt=Adapt(epochs=2)))
     state, _ = sim.round(sim.init(), 0, sim.prepare(0))
-    first = [sim.evaluate(state, evaluator=one) for one in sim.evaluators]
+    first = [sim.evaluate(state, evaluator=one) for one in sim.evaluators.named.values()]
     programs = sim.programs.count
     with jax.transfer_guard("disallow"):
-        again = [sim.evaluate(state, evaluator=one) for one in sim.evaluators]
+        again = [sim.evaluate(state, evaluator=one) for one in sim.evaluators.named.values()]
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert sim.programs.count == programs
     plain, adapted = first

@@ -41,7 +41,7 @@ def test_an_evaluation_of_any_size_is_exact():
         test=SimpleNamespace(sizes=SIZES), train=SimpleNamespace(sizes=SIZES), num_clients=3
     )
     sits, score = SimpleNamespace(ids=np.array([2, 0, 3, 1])), Score(RIGHT[[2, 0, 0, 1]], np.ones(4))
-    evaluator = copy.copy(make_simulator("fedavg").evaluator)
+    evaluator = copy.copy(make_simulator("fedavg").evaluators.test)
     evaluator.bench = SimpleNamespace(
         config=evaluator.bench.config,
         num_clients=3,
@@ -52,7 +52,7 @@ def test_an_evaluation_of_any_size_is_exact():
     sums = evaluator(None, None, waves=[])
     assert summarize(sums).pooled == sum(map(int, RIGHT)) / sum(map(int, SIZES))
     trained = np.ones(len(SIZES), np.int32)
-    table = clients_table(sums, [RIGHT / SIZES], partition, [{"excluded_clients": ""}], trained)
+    table = clients_table({"test": sums}, [RIGHT / SIZES], partition, [{"excluded_clients": ""}], trained)
     assert table["test_correct"].tolist() == RIGHT.tolist()
     assert table["test_examples"].tolist() == SIZES.tolist()
     assert table["test_accuracy"].tolist() == (RIGHT / SIZES).tolist()

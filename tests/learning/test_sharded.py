@@ -64,7 +64,7 @@ def test_it_is_the_one_on_a_single_device(name, layout):
 
 def test_no_device_holds_or_receives_a_whole_head():
     sim = make_simulator("fedtp", devices=4)
-    server, rows, totals, *others = sim._shapes(sim.layout)
+    (server, rows, totals, *others), test = sim._shapes(sim.layout), sim.evaluators.test
     heads = [leaf for leaf in server.generator.values() if leaf.shape == (HYPER.hidden, 64)]
     assert len(heads) == 3
     sim.compile()
@@ -72,7 +72,7 @@ def test_no_device_holds_or_receives_a_whole_head():
         sim.programs.start("train", sim._train_wave, server, rows, totals, *others, donate=(2,)),
         sim.programs.start("zeros", sim._zero_totals, server),
         sim.programs.start("aggregate", sim.method.aggregate, server, *totals, donate=(0,)),
-        sim.programs.start("evaluate", sim.evaluator._wave, *sim.evaluator._shapes(sim.evaluator.layout)),
+        sim.programs.start("evaluate", test._wave, *test._shapes(test.layout)),
     ]
     for program in programs:
         text = program.result().as_text()

@@ -92,7 +92,7 @@ def test_parity_knn(case):
         evaluation=config.Evaluation(knn=knn, batch_size=8),
         compat="reference" if case == "official128" else "none",
     )
-    evaluator, npz = run.simulator.evaluator, run.npz
+    evaluator, npz = run.simulator.evaluators.test, run.npz
     if case == "half":
         chosen = {k: np.asarray(npz[f"expect/half/stored/{k}"]) for k in range(run.n)}
         for k, kept in chosen.items():

@@ -86,7 +86,7 @@ def test_a_sweep_does_not_go_on_with_a_file_that_was_changed(tmp_path, monkeypat
     Path("base.yaml").write_text(to_yaml(FEW))
     sweep = {"base": "base.yaml", "list": [{"method.name": "fedavg"}], "seeds": [0, 1]}
     Path("sweep.yaml").write_text(yaml.safe_dump(sweep))
-    (combination,) = place(Path("sweep.yaml"), *read_sweep(Path("sweep.yaml")), tmp_path / "out")
+    (combination,) = place(Path("sweep.yaml"), read_sweep(Path("sweep.yaml")), tmp_path / "out")
     check(Path("sweep.yaml"), [combination])
     combination.begin()
     simulate(combination.config, seed=0, out=combination.run(0))
