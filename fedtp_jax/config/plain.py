@@ -63,7 +63,7 @@ def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
     for name, default in defaults.items():
         part = found.setdefault(name, default)
         if isinstance(part, Mapping) and "of" not in part:
-            chosen = NAMED.get(name, {}).get(part.get("name"))
+            chosen = NAMED.get(name, {}).get(str(part.get("name")))
             default = plain_values(chosen()) if chosen else default
             if isinstance(default, Mapping) and (chosen or "name" not in part):
                 found[name] = _filled(part, default)
