@@ -27,9 +27,9 @@ from fedtp_jax.partitions.partition import Partition
 # wave. More would only take memory, fewer would leave devices to wait for each other.
 ROWS_LIMIT, ROWS_LIMIT_ACCELERATOR = 2**26, 2**30
 FEWEST, MOST = 16, 1024
-# Numbers that the matrix products of a tick give in the mean, when lanes fill a device: to write them takes a
-# kernel several times what it takes to start one, on GPUs and on TPUs with their narrower memory.
-FULL, FULL_TPU = 2**24, 2**22
+# Numbers that the matrix products of a tick give in the mean, when lanes fill a device. On a GPU it takes a
+# kernel several times as long to write them as to start; on a TPU more would leave its vector memory.
+FULL, FULL_TPU = 2**24, 2**20
 USED = 0.9  # of a device's memory; the rest is left to the compiler
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class Workbench:
             return 1
         numbers = numbers_of_product(program(self.programs.jaxpr, one_lane))
         full = FULL_TPU if self.mesh.devices.flat[0].platform == "tpu" else FULL
-        return max(1, math.ceil(full / numbers))
+        return max(1, math.floor(full / numbers))
 
     def fits(self, what: T, bytes_of: Callable[[T], int]) -> bool:
         """Whether a device's memory holds the program of `what`; a compiler may say so itself."""

@@ -73,7 +73,7 @@ def test_lanes_are_halved_until_the_program_compiles(bench, monkeypatch, compile
     assert tried == [16, 8, 4]
 
 
-@pytest.mark.parametrize(("platform", "lanes"), [("gpu", 16), ("tpu", 4)])
+@pytest.mark.parametrize(("platform", "lanes"), [("gpu", 16), ("tpu", 3)])
 def test_lanes_are_no_more_than_fill_the_device(bench, monkeypatch, platform, lanes):
     devices = np.array([SimpleNamespace(platform=platform)], object)
     mesh = SimpleNamespace(size=1, devices=devices, local_devices=[SimpleNamespace(memory_stats=dict)])
