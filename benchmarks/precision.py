@@ -30,10 +30,10 @@ DESCRIPTION = f"""\
 Two settings with FedTP and with FedAvg, each of some seeds in float32 and in bfloat16: digits,
 `configs/quickstart.yaml` (359 test examples of 20 clients; {len(SEEDS["digits"])} seeds), and Fashion-MNIST
 (10,000 of 50 clients with Dirichlet(0.3) shards, 10 a round, {FASHION_MNIST["training"]["rounds"]} rounds;
-the small ViT of the other benchmarks; {len(SEEDS["Fashion-MNIST"])} seeds). Test accuracy in percent, mean over the last five evaluations. Difference: bfloat16 minus float32
-of the same seed, mean and the largest in size; beside it how the seeds themselves differ in float32 (standard
-deviation). All of it was computed on CPU; a GPU's or a TPU's bfloat16 sums in other orders, not with other
-numbers.
+the small ViT of the other benchmarks; {len(SEEDS["Fashion-MNIST"])} seeds). Test accuracy in percent, mean
+over the last five evaluations. Difference: bfloat16 minus float32 of the same seed, mean and the largest in
+size; beside it how the seeds themselves differ in float32 (standard deviation). All of it was computed on
+CPU; a GPU's or a TPU's bfloat16 sums in other orders, not with other numbers.
 """
 
 
