@@ -27,8 +27,8 @@ from fedtp_jax.partitions.partition import Partition
 # wave. More would only take memory, fewer would leave devices to wait for each other.
 ROWS_LIMIT, ROWS_LIMIT_ACCELERATOR = 2**26, 2**30
 FEWEST, MOST = 16, 1024
-# Numbers that the matrix products of a tick give in the mean, when lanes fill a device. On a GPU it takes a
-# kernel several times as long to write them as to start; on a TPU more would leave its vector memory.
+# Numbers that the matrix products of a tick give in the mean, when lanes fill a device, by reasoning, not by
+# measure: on a GPU a kernel takes longer to write them than to start, on a TPU more leave its vector memory.
 FULL, FULL_TPU = 2**24, 2**20
 USED = 0.9  # of a device's memory; the rest is left to the compiler
 T = TypeVar("T")
