@@ -16,7 +16,7 @@ from benchmarks.timing import take_turns
 from benchmarks.workloads import RepeatedRound, cohort_batches, dirichlet_64, random_images, with_engine
 from fedtp_jax import config
 from fedtp_jax.data.dataset import Dataset
-from fedtp_jax.engine.schedule import auto_lanes, pack, plan_layout, steps_of
+from fedtp_jax.engine.schedule import MAX_LANES, auto_lanes, pack, plan_layout, steps_of
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.plots.style import LEGEND
 
@@ -117,7 +117,7 @@ def _row(alpha: float, cohort: int) -> dict[str, float]:
     for lanes in LANES:
         row[f"{lanes} lanes"] = _mean([_filled(steps, lanes) for steps in draws])
         row[f"{lanes} lanes at most"] = _mean([_bound(steps, lanes) for steps in draws])
-    autos = [auto_lanes(steps, len(steps), 1, accelerator=True) for steps in draws]
+    autos = [auto_lanes(steps, len(steps), 1, fill=MAX_LANES) for steps in draws]
     filled = [_filled(steps, lanes) for steps, lanes in zip(draws, autos, strict=True)]
     row["auto: lanes"] = _mean(autos, 1)
     row["auto"] = _mean(filled)

@@ -15,12 +15,13 @@ STATES, LOGITS, LOSSES = 1e-5, 1e-4, 1e-4
 
 def load(name):
     """A fixture and its configuration."""
-    npz = np.load(PARITY / f"{name}.npz")
-    return npz, json.loads(str(npz["config"]))
+    with np.load(PARITY / f"{name}.npz") as npz:
+        arrays = dict(npz)
+    return arrays, json.loads(str(arrays["config"]))
 
 
 def under(fixture, prefix):
-    return {name[len(prefix) :]: fixture[name] for name in fixture.files if name.startswith(prefix)}
+    return {name[len(prefix) :]: fixture[name] for name in fixture if name.startswith(prefix)}
 
 
 def close(actual, expected, atol):

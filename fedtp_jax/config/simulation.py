@@ -68,7 +68,8 @@ class Engine:
     devices: int | Literal["auto"] = option("auto", "devices to use; auto: all (on CPU one per core)", ge=1)
     lanes: int | Literal["auto"] = option(
         "auto",
-        "clients that train side by side on a device; auto: 1 on CPU, else total / longest client",
+        "clients that train side by side on a device; auto: 1 on CPU, else total / longest client, as far as "
+        "more fill it",
         ge=1,
     )
     simulations: int | Literal["auto"] = option(

@@ -162,7 +162,8 @@ def _is_of(known: set[int], argument: Any) -> bool:
 
 def _copy(arguments: Any) -> Any:
     """Arrays of their own: two arguments that are given away must not be one."""
-    return jax.tree.map(lambda array: array.copy(), arguments)
+    # JAX forgets where an array without numbers lies
+    return jax.tree.map(lambda array: array.copy() if array.size else array, arguments)
 
 
 def _is_tables(x: Any) -> bool:

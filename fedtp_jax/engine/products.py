@@ -2,10 +2,18 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.interpreters.partial_eval import dce_jaxpr
+
+
+class Product(NamedTuple):
+    """A matrix product or convolution: how often it is done, what it multiplies and adds, and gives."""
+
+    times: int
+    operations: int
+    numbers: int
 
 
 def products_of_tick(jaxpr: Any) -> int:
@@ -13,8 +21,12 @@ def products_of_tick(jaxpr: Any) -> int:
 
     `jaxpr` is that of a program that runs a wave: its ticks are the loop in its loop over segments.
     """
-    tick, _ = dce_jaxpr(_inner(largest_loop(largest_loop(jaxpr))), True)  # XLA drops what nobody reads
-    return products(tick)
+    return products(_tick(jaxpr))
+
+
+def _tick(jaxpr: Any) -> Any:
+    """The jaxpr of a tick, without what nobody reads, which XLA drops too."""
+    return dce_jaxpr(_inner(largest_loop(largest_loop(jaxpr))), True)[0]
 
 
 def largest_loop(jaxpr: Any) -> Any:
@@ -27,25 +39,40 @@ def largest_loop(jaxpr: Any) -> Any:
 
 def products(jaxpr: Any) -> int:
     """Multiplications and additions of all matrix products; of loops without a known end, of one turn."""
-    total = 0
+    return sum(product.times * product.operations for product in each_product(jaxpr))
+
+
+def numbers_of_product(jaxpr: Any) -> float:
+    """How many numbers one matrix product of a tick gives, in the mean; infinite if there is none.
+
+    So much of a program can be done side by side. `jaxpr` as for `products_of_tick`.
+    """
+    found = list(each_product(_tick(jaxpr)))
+    times = sum(product.times for product in found)
+    return sum(product.times * product.numbers for product in found) / times if times else math.inf
+
+
+def each_product(jaxpr: Any, times: int = 1) -> Iterator[Product]:
+    """All matrix products and convolutions; those of the cheapest branch, and of one turn of a loop without
+    a known end."""
     for step in _inner(jaxpr).eqns:
         name, given = step.primitive.name, step.params
         if name == "dot_general":
             (contracted, _), _ = given["dimension_numbers"]
-            left = step.invars[0].aval.shape
-            total += 2 * math.prod(step.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
+            left, numbers = step.invars[0].aval.shape, math.prod(step.outvars[0].aval.shape)
+            yield Product(times, 2 * numbers * math.prod(left[axis] for axis in contracted), numbers)
         elif name == "conv_general_dilated":
-            total += _of_convolution(step)
+            yield Product(times, _of_convolution(step), math.prod(step.outvars[0].aval.shape))
         elif name.startswith("dot_product_attention"):
-            total += _of_fused_attention(step)
+            yield Product(times, _of_fused_attention(step), math.prod(step.outvars[0].aval.shape))
         elif name == "cond":
-            total += min(map(products, given["branches"]))
+            yield from each_product(min(given["branches"], key=products), times)
         elif name == "while":
-            total += products(given["body_jaxpr"])
+            yield from each_product(given["body_jaxpr"], times)
         else:
             turns = given["length"] if name == "scan" else 1
-            total += turns * sum(map(products, _parts(step)))
-    return total
+            for part in _parts(step):
+                yield from each_product(part, turns * times)
 
 
 def _of_convolution(equation: Any) -> int:

@@ -68,6 +68,10 @@ class Programs:
         """As a call, of one simulation, whoever else is there."""
         return self._finish(self.start(name, function, *args, donate=donate))(*args)
 
+    def jaxpr(self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()) -> Any:
+        """The program as it is traced, before XLA; `args` may be ShapeDtypeStructs."""
+        return jax.jit(function, donate_argnums=donate).trace(*args).jaxpr
+
     def num_bytes(
         self, name: str, function: Callable[..., Any], *args: Any, donate: tuple[int, ...] = ()
     ) -> int:

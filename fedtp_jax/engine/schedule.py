@@ -136,19 +136,17 @@ def split_batches(order: np.ndarray, batch: int) -> Batches:
     return Batches(positions.reshape(steps, batch), valid)
 
 
-def auto_lanes(steps: np.ndarray, clients: int, devices: int, accelerator: bool) -> int:
+def auto_lanes(steps: np.ndarray, clients: int, devices: int, fill: int) -> int:
     """Lanes of a device for waves of `clients` drawn from those whose local steps are `steps` [N].
 
     ceil(total steps / longest client), split over the devices: more lanes would only idle behind the longest
-    client. Of these, as few as take no more ticks, by a few draws. On CPU a device is one core, where lanes
-    are work in series, so one lane wastes nothing.
+    client. No more than `fill`, which fill a device: beyond them lanes are work in series, and one that idles
+    costs what one that works does. Of these, as few as take no more ticks, by a few draws.
     """
-    if not accelerator:
-        return 1
     random = np.random.default_rng(0)
     draws = [random.choice(steps, clients, replace=False) for _ in range(4)]
     most = max(math.ceil(math.ceil(draw.sum() / draw.max()) / devices) for draw in draws)
-    lanes = most = min(MAX_LANES, most)
+    lanes = most = min(MAX_LANES, fill, most)
 
     def ticks(lanes: int) -> int:
         layout = Layout(devices, lanes, clients, ticks=0, batch=0)

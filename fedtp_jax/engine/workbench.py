@@ -17,6 +17,7 @@ from fedtp_jax.data.dataset import Dataset, Windows
 from fedtp_jax.engine.examples import DeviceExamples, DeviceWindows
 from fedtp_jax.engine.lanes import ClientWork, Facts, Row, run_wave, with_noise, with_steady_noise
 from fedtp_jax.engine.mesh import per_device, replicated
+from fedtp_jax.engine.products import numbers_of_product
 from fedtp_jax.engine.programs import DoesNotFit, Programs
 from fedtp_jax.engine.schedule import Batches, Layout, auto_lanes, build_schedule, common_layout, plan_layout
 from fedtp_jax.engine.waves import Prepared, Wave, prepare_wave
@@ -26,8 +27,14 @@ from fedtp_jax.partitions.partition import Partition
 # wave. More would only take memory, fewer would leave devices to wait for each other.
 ROWS_LIMIT, ROWS_LIMIT_ACCELERATOR = 2**26, 2**30
 FEWEST, MOST = 16, 1024
+# Numbers that the matrix products of a tick give in the mean, when lanes fill a device, by reasoning, not by
+# measure: on a GPU a kernel takes longer to write them than to start, on a TPU more leave its vector memory.
+FULL, FULL_TPU = 2**24, 2**20
 USED = 0.9  # of a device's memory; the rest is left to the compiler
 T = TypeVar("T")
+
+# (what of the programs, such as `Programs.num_bytes`, layout) -> that of the program for the layout
+OfProgram = Callable[[Callable[..., Any], Layout], Any]
 
 
 class Workbench:
@@ -100,13 +107,13 @@ class Workbench:
         clients: int,
         batch: int,
         row_bytes: int,
-        bytes_of: Callable[[Layout], int],
+        program: OfProgram,
         like: Layout | None = None,
     ) -> Layout:
         """A layout for any `clients` of those whose local steps are `steps` [N'], in waves that fit.
 
         `row_bytes` is what one client's rows take. `engine.lanes: auto` takes as many lanes as the work fills
-        and, by `bytes_of` a layout's compiled program, as the device's memory holds. With `like` it has that
+        and, by a layout's `program`, as fill the device and as its memory holds. With `like` it has that
         layout's lanes, and is that layout, made larger where it must be, if batches are of one size.
         """
         devices, size = self.mesh.size, self.wave_size(clients, row_bytes)
@@ -114,12 +121,27 @@ class Workbench:
         if like:
             layout = plan_layout(longest, devices, like.lanes, batch)
             return common_layout([like, layout]) if like.batch == batch else layout
-        lanes = auto_lanes(steps, size, devices, self.on_accelerator) if setting == "auto" else setting
-        lanes = min(lanes, -(-size // devices))
-        layout = plan_layout(longest, devices, lanes, batch)
-        while setting == "auto" and layout.lanes > 1 and not self.fits(layout, bytes_of):
+        if setting == "auto":
+            one_lane = plan_layout(longest, devices, 1, batch)
+            lanes = auto_lanes(steps, size, devices, self._lanes_that_fill(one_lane, program))
+        else:
+            lanes = setting
+        layout = plan_layout(longest, devices, min(lanes, -(-size // devices)), batch)
+
+        def num_bytes(layout: Layout) -> int:
+            return int(program(self.programs.num_bytes, layout))
+
+        while setting == "auto" and layout.lanes > 1 and not self.fits(layout, num_bytes):
             layout = plan_layout(longest, devices, -(-layout.lanes // 2), batch)
         return layout
+
+    def _lanes_that_fill(self, one_lane: Layout, program: OfProgram) -> int:
+        """How many lanes have enough to do for all of a device; on CPU it is a core, and one lane has."""
+        if not self.on_accelerator:
+            return 1
+        numbers = numbers_of_product(program(self.programs.jaxpr, one_lane))
+        full = FULL_TPU if self.mesh.devices.flat[0].platform == "tpu" else FULL
+        return max(1, math.floor(full / numbers))
 
     def fits(self, what: T, bytes_of: Callable[[T], int]) -> bool:
         """Whether a device's memory holds the program of `what`; a compiler may say so itself."""

@@ -102,7 +102,7 @@ class Evaluator:
         self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
         batch = batch or self._batch_size()
         steps = self._steps(batch)
-        self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._bytes, like)
+        self.layout = bench.plan(steps, len(self.clients), batch, self._row_bytes, self._of_program, like)
 
     @property
     def _sizes(self) -> np.ndarray:
@@ -203,14 +203,15 @@ class Evaluator:
     @property
     def program_bytes(self) -> int:
         """Bytes that evaluating a wave takes on each device, the data set included."""
-        return self._bytes(self.layout)
+        return int(self._of_program(self.bench.programs.num_bytes, self.layout))
 
     def compile(self) -> None:
         """Start to compile the program."""
-        self.bench.programs.start(self.program, self._wave, *self._shapes(self.layout))
+        self._of_program(self.bench.programs.start, self.layout)
 
-    def _bytes(self, layout: Layout) -> int:
-        return self.bench.programs.num_bytes(self.program, self._wave, *self._shapes(layout))
+    def _of_program(self, what: Callable[..., Any], layout: Layout) -> Any:
+        """What of the programs (such as `Programs.num_bytes`) is asked, of the one for this layout."""
+        return what(self.program, self._wave, *self._shapes(layout))
 
     def _shapes(self, layout: Layout) -> tuple[Any, ...]:
         """The arguments of `_wave`, abstract as far as they are not known in advance."""

@@ -204,12 +204,12 @@ class NovelClients:
             kept: Leaves = bench.run(work, wave, examples, fixed, rows, key)[1]
             return kept
 
-        def bytes_of(layout: Layout) -> int:
+        def of_program(what: Callable[..., Any], layout: Layout) -> Any:
             count = layout.devices * layout.slots
             shapes = bench.abstract_rows(tree.rows_like(start.row, count)), bench.abstract_wave(layout)
-            return bench.programs.num_bytes(f"adapt {mode}", train, fixed, *shapes, bench.examples)
+            return what(f"adapt {mode}", train, fixed, *shapes, bench.examples)
 
-        layout = bench.plan(steps, len(self.clients), batch, row_bytes, bytes_of)
+        layout = bench.plan(steps, len(self.clients), batch, row_bytes, of_program)
         size = bench.wave_size(len(self.clients), row_bytes)
 
         def prepare(clients: np.ndarray) -> Prepared:

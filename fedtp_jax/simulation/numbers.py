@@ -25,7 +25,8 @@ def programs_alike(a: SimulationConfig, b: SimulationConfig) -> bool:
     left, right = flat(to_dict(a)), flat(to_dict(b))
     fields = {field for field in left | right if left.get(field) != right.get(field)}
     fields -= {field for field in fields if field.startswith(HOST)}
-    kind = "partition.name", "partition.clients", "training.schedule.name"
+    # a file may hold noise, which a program adds or does not
+    kind = "partition.name", "partition.clients", "partition.file", "training.schedule.name"
     same = all(left.get(field) == right.get(field) for field in kind)
     return same and all(_is_number(field, left) and _is_number(field, right) for field in fields)
 

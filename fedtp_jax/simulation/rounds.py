@@ -95,7 +95,7 @@ class Simulator:
         sizes = self.partition.train.sizes[self.participation.candidates]
         batch = min(training.batch_size, int(sizes.max()))
         steps = self.participation.local_steps[self.participation.candidates]
-        return self.bench.plan(steps, training.cohort_size, batch, self.row_bytes, self._bytes, like)
+        return self.bench.plan(steps, training.cohort_size, batch, self.row_bytes, self._of_program, like)
 
     @functools.cached_property
     def row_bytes(self) -> int:
@@ -104,8 +104,9 @@ class Simulator:
         sent = row_bytes(self.method.send, self.initial.one_client)
         return max(sent, row_bytes(self.variables, server, row))
 
-    def _bytes(self, layout: Layout) -> int:
-        return self.programs.num_bytes("train", self._train_wave, *self._shapes(layout), donate=(2,))
+    def _of_program(self, what: Callable[..., Any], layout: Layout) -> Any:
+        """What of the programs (such as `Programs.num_bytes`) is asked, of the one for this layout."""
+        return what("train", self._train_wave, *self._shapes(layout), donate=(2,))
 
     def _shapes(self, layout: Layout) -> tuple[Any, ...]:
         """The arguments of `_train_wave`, abstract as far as they are not known in advance."""
@@ -119,7 +120,7 @@ class Simulator:
     @property
     def program_bytes(self) -> int:
         """Bytes that training a wave takes on each device, the data set included."""
-        return self._bytes(self.layout)
+        return int(self._of_program(self.programs.num_bytes, self.layout))
 
     def beside(self, simulations: int) -> tuple[str, Callable[..., Any], tuple[Any, ...]]:
         """Name, function and abstract arguments of what trains a wave of each of so many simulations."""

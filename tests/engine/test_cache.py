@@ -40,7 +40,7 @@ def test_the_second_run_reads_its_programs_and_gives_the_same_bits(tmp_path):
     assert run(tmp_path, "first") == ""
     written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert not any(name.startswith(cache.OWN) for name in written)
-    for program in ("jit_init", "jit__train_wave", "jit__zero_totals", "jit_aggregate", "jit__wave"):
+    for program in ("jit_init", "jit__train_wave", "jit__zero_totals", "jit__aggregate", "jit__wave"):
         assert any(name.startswith(program) for name in written), program
     assert run(tmp_path, "second") == ""
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written

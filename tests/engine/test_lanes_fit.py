@@ -1,13 +1,15 @@
-"""`engine.lanes: auto` where the compiler itself says that a layout does not fit."""
+"""`engine.lanes: auto`: as many as fill a device, and fewer where the compiler says that they do not fit."""
 
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.errors import JaxRuntimeError
 
 from fedtp_jax import UserError
+from fedtp_jax.engine import workbench
 from fedtp_jax.engine.programs import Programs, program_bytes
 from fedtp_jax.engine.workbench import Workbench
 from tests.method_cases import simulator
@@ -40,13 +42,23 @@ def compiler(monkeypatch):
     return install
 
 
-def plan(bench, tried):
-    def bytes_of(layout):
-        tried.append(layout.lanes)
-        lanes = jax.ShapeDtypeStruct((layout.lanes,), np.float32)
-        return Programs().num_bytes("train", lambda x: x + 1, lanes)
+def wave(x, turns):
+    """Ticks in segments; each tick is a product [2, 3] of every lane."""
 
-    return bench.plan([9] * 16, 16, batch=4, row_bytes=1, bytes_of=bytes_of)
+    def tick(_, x):
+        return x @ jnp.ones((3, 3))
+
+    return jax.lax.fori_loop(0, turns, lambda _, x: jax.lax.fori_loop(0, turns, tick, x), x)
+
+
+def plan(bench, tried):
+    def program(what, layout):
+        if what.__name__ == "num_bytes":
+            tried.append(layout.lanes)
+        x = jax.ShapeDtypeStruct((layout.lanes, 2, 3), np.float32)
+        return getattr(Programs(), what.__name__)("train", wave, x, np.int32(1))
+
+    return bench.plan([9] * 16, 16, batch=4, row_bytes=1, program=program)
 
 
 def test_lanes_are_halved_until_the_program_compiles(bench, monkeypatch, compiler):
@@ -59,6 +71,15 @@ def test_lanes_are_halved_until_the_program_compiles(bench, monkeypatch, compile
     tried = []
     assert plan(bench, tried).lanes == 4
     assert tried == [16, 8, 4]
+
+
+@pytest.mark.parametrize(("platform", "lanes"), [("gpu", 16), ("tpu", 3)])
+def test_lanes_are_no_more_than_fill_the_device(bench, monkeypatch, platform, lanes):
+    devices = np.array([SimpleNamespace(platform=platform)], object)
+    mesh = SimpleNamespace(size=1, devices=devices, local_devices=[SimpleNamespace(memory_stats=dict)])
+    monkeypatch.setattr(bench, "mesh", mesh)
+    monkeypatch.setattr(workbench, "FULL_TPU", 4 * 6 - 1)
+    assert plan(bench, []).lanes == lanes
 
 
 def test_a_program_that_never_fits_is_a_users_mistake(compiler):

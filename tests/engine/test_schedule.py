@@ -83,14 +83,15 @@ def test_split_batches_keeps_the_short_last_batch():
 
 def test_auto_lanes_are_total_over_longest_less_those_that_only_idle():
     ragged = np.array([30, 20, 20, 10, 10, 10])
-    assert auto_lanes(ragged, 6, devices=1, accelerator=True) == 4  # 100 / 30, rounded up
-    assert auto_lanes(ragged, 6, devices=2, accelerator=True) == 2
-    assert auto_lanes(ragged, 6, devices=2, accelerator=False) == 1
+    assert auto_lanes(ragged, 6, devices=1, fill=99) == 4  # 100 / 30, rounded up
+    assert auto_lanes(ragged, 6, devices=2, fill=99) == 2
+    assert auto_lanes(ragged, 6, devices=2, fill=1) == 1
     alike = np.full(10, 7)
-    assert auto_lanes(alike, 10, devices=1, accelerator=True) == 10
-    assert auto_lanes(alike, 4, devices=1, accelerator=True) == 4
+    assert auto_lanes(alike, 10, devices=1, fill=99) == 10
+    assert auto_lanes(alike, 4, devices=1, fill=99) == 4
+    assert auto_lanes(alike, 10, devices=1, fill=6) == 5, "in two turns, as 6 would take"
     # 59 / 10, rounded up, are 6 lanes; but two lanes must take two clients of 7, and then three may
-    assert auto_lanes(np.array([10] + [7] * 7), 8, devices=1, accelerator=True) == 5
+    assert auto_lanes(np.array([10] + [7] * 7), 8, devices=1, fill=99) == 5
 
 
 def test_cohorts_are_distinct_sorted_and_a_function_of_seed_and_round():

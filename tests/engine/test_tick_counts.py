@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from fedtp_jax.engine.products import products, products_of_tick
+from fedtp_jax.engine.products import numbers_of_product, products, products_of_tick
 from fedtp_jax.engine.traffic import Hlo
 
 
@@ -26,6 +26,20 @@ def test_products_of_a_tick_are_those_of_the_inner_loop():
     traced = jax.make_jaxpr(program)(jnp.int32(1), jnp.zeros((4, 4)))
     assert products_of_tick(traced) == 3 * 2 * 4**3
     assert products(traced) == (3 + 2 + 1) * 2 * 4**3
+
+
+def test_numbers_of_a_product_are_a_mean_over_all_that_a_tick_does():
+    def tick(x):  # x [4, 4]
+        wide = x @ jnp.ones((4, 8))  # of 32 numbers, then three times one of 16
+        return wide[:, :4] + jax.lax.scan(lambda c, _: (c @ x, None), x, None, length=3)[0]
+
+    def program(turns, x):
+        return loop(turns, lambda x: loop(turns, tick, x @ x), x)
+
+    traced = jax.make_jaxpr(program)(jnp.int32(1), jnp.zeros((4, 4)))
+    assert numbers_of_product(traced) == (32 + 3 * 16) / 4
+    traced = jax.make_jaxpr(lambda turns, x: loop(turns, lambda x: loop(turns, jnp.sin, x), x))(1, 0.0)
+    assert numbers_of_product(traced) == float("inf")
 
 
 def test_products_of_convolutions_and_of_lanes():

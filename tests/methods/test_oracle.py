@@ -221,7 +221,10 @@ def test_auto_lanes_on_an_accelerator_fill_the_work_and_fit_the_memory(monkeypat
     wide = sim.layout
     mean, longest = np.mean([2 * -(-size // 4) for size in SIZES]), 2 * 6
     assert wide.lanes == -(-int(np.ceil(mean * 5)) // longest) == 3
-    needs = {lanes: sim._bytes(dataclasses.replace(wide, lanes=lanes)) for lanes in (2, 3)}
+    needs = {
+        lanes: sim._of_program(sim.programs.num_bytes, dataclasses.replace(wide, lanes=lanes))
+        for lanes in (2, 3)
+    }
     assert needs[2] < needs[3]
     monkeypatch.setattr(Workbench, "memory", lambda self: needs[3] - 1)
     sim = make_simulator("fedtp")

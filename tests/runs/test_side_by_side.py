@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sweep_files
 from commands import fedtp
 from tiny_run import same_files
 
@@ -99,14 +100,7 @@ def test_one_that_ends_early_leaves_the_others(tmp_path):
     assert [len(result.history) for result in results] == [3, 2]
 
 
-BASE = """\
-partition: {name: pathological, clients: 6, classes_per_client: 2}
-model: {name: vit, patch_size: 4, dim: 8, depth: 1, heads: 2, dim_head: 4, mlp_dim: 8}
-method: {name: fedprox}
-training: {rounds: 3, cohort_size: 3, batch_size: 64}
-evaluation: {every: 1, last: 2}
-engine: {devices: 1}
-"""
+BASE = sweep_files.BASE.replace("fedavg", "fedprox")
 GRID = {"method.mu": [0.5, 5.0], "training.learning_rate": [0.05, 0.1]}
 
 
@@ -130,7 +124,7 @@ def test_a_sweep_over_numbers_is_one_program(tmp_path, capsys, monkeypatch):
         assert code == 0 and err.count(": accuracy") == 4, err
         assert "side by side" not in err
     losses = []
-    for path in sorted((tmp_path / "alone/runs/grid").glob("*/seed-0")):
+    for path in sorted((tmp_path / "alone/runs/grid").glob("*/seed-4")):
         beside = tmp_path / "together" / path.relative_to(tmp_path / "alone")
         one, other = Result.load(path), Result.load(beside)
         about_the_same(one, other)
@@ -170,6 +164,8 @@ def test_what_is_alike():
         but(model=config.Vit(depth=2)),
     ):
         assert not programs_alike(base, other)
+    one, other = (but(partition=config.PartitionFile(name)) for name in ("plain.npz", "noisy.npz"))
+    assert programs_alike(one, one) and not programs_alike(one, other)
     assert differing_numbers([base, but(method=config.FedProx(mu=0.3), seed=4)]) == [
         {"method.mu": 1.0},
         {"method.mu": 0.3},

@@ -46,10 +46,12 @@ gpu = pytest.mark.skipif(
 )
 
 
-def plan(tmp_path, text, target, *settings):
+def plan(tmp_path, text, target, *settings, first="pass"):
     """The numbers of the plan, by a process of its own: nothing else may have started JAX."""
     (tmp_path / "run.yaml").write_text(text)
-    command = [sys.executable, "-m", "fedtp_jax", "plan", "run.yaml", "--json", "--target", target, *settings]
+    arguments = ["plan", "run.yaml", "--json", "--target", target, *settings]
+    code = f"{first}; from fedtp_jax.cli import main; main({arguments})"
+    command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -72,7 +74,8 @@ def test_a_run_compiled_for_three_chips_of_a_tpu(tmp_path):
 @tpu
 @pytest.mark.slow
 def test_lanes_are_halved_where_libtpu_says_that_a_program_does_not_fit(tmp_path):
-    figures = plan(tmp_path, LARGE, "tpu-v5e")
+    never_full = "from fedtp_jax.engine import workbench; workbench.FULL_TPU = 2**40"
+    figures = plan(tmp_path, LARGE, "tpu-v5e", first=never_full)
     assert figures["works"]
     assert 1 < figures["training"]["lanes"] < 64
     train = next(program for program in figures["programs"] if program["name"] == "train")
