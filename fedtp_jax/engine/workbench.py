@@ -121,11 +121,10 @@ class Workbench:
         if like:
             layout = plan_layout(longest, devices, like.lanes, batch)
             return common_layout([like, layout]) if like.batch == batch else layout
-        if setting == "auto":
+        lanes = setting
+        if lanes == "auto":
             one_lane = plan_layout(longest, devices, 1, batch)
             lanes = auto_lanes(steps, size, devices, self._lanes_that_fill(one_lane, program))
-        else:
-            lanes = setting
         layout = plan_layout(longest, devices, min(lanes, -(-size // devices)), batch)
 
         def num_bytes(layout: Layout) -> int:

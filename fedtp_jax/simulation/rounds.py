@@ -79,7 +79,8 @@ class Simulator:
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients)
         self.evaluators: Evaluators = make_evaluators(
-            *(self.bench, self.evaluated, self.method.roles, share_with and share_with.evaluators),
+            *(self.bench, self.evaluated, self.method.roles),
+            like=share_with.evaluators if share_with else None,
             task=task,
             variables=self.variables,
             predict=lambda *arguments: self.method.predict(*arguments),

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -105,8 +106,9 @@ def share_programs(simulators: Sequence[Simulator]) -> None:
     alone.
     """
     every = [simulator.evaluators.by_program for simulator in simulators]
-    evaluators = [[one for programs in every for one in programs[what]] for what in every[0]]
-    for parts in (simulators, *evaluators):
+    together: list[Sequence[Any]] = [simulators]
+    together += [[one for programs in every for one in programs[what]] for what in every[0]]
+    for parts in together:
         for batch in {part.layout.batch for part in parts}:
             alike = [part for part in parts if part.layout.batch == batch]
             layout = common_layout([part.layout for part in alike])
