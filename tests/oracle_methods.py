@@ -2,6 +2,7 @@
 
 from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPRod, PFedMe
 from oracle_other_steps import APFL, PerFedAvg, Scaffold
+from oracle_pefll import PeFLL
 from oracle_roles import (
     FedAvg,
     FedBABU,
@@ -35,6 +36,7 @@ METHODS = {
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
     "pfedhn": PFedHN,
+    "pefll": PeFLL,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,
     "fedtp_rod": FedTPRod,

@@ -89,6 +89,12 @@ CASES = {
         config.PerFedAvg(inner_learning_rate=0.1), server=config.Server(0.5), schedule=config.Step(every=1)
     ),
     "ditto": case(config.Ditto(penalty=2.0), schedule=config.Exponential(0.5), optimizer=MOMENTUM),
+    "pefll": case(
+        config.PeFLL(
+            hypernetwork=dataclasses.replace(HYPER, learning_rate=0.3, optimizer=MOMENTUM), kernels=2
+        )
+    ),
+    "pefll on text": case(config.PeFLL(hypernetwork=HYPER, batches=None), LSTM),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))

@@ -203,6 +203,27 @@ class FedTPRod(FedTP):
     """FedTP and FedRod: generated attention, and FedRod's two predictors."""
 
 
+def _hypernetwork_of_pefll() -> Hypernetwork:
+    return Hypernetwork(
+        embedding=32, hidden=100, layers=3, learning_rate=2e-4, weight_decay=0.0, optimizer=Optimizer("adam")
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PeFLL(FedTP):
+    """The hypernetwork's embeddings are computed from the clients' data (Scott et al., 2024).
+
+    A client that never trained needs no training: its examples give its embedding.
+    """
+
+    generated: tuple[str, ...] = option((".",), "regular expressions on leaf paths that are generated")
+    kernels: int = option(16, "of the first convolution of the network that computes embeddings", ge=1)
+    batches: int | None = option(
+        1, "of a client's batches, from which its embedding is computed in a round; none: all of them", ge=1
+    )
+    hypernetwork: Hypernetwork = section(_hypernetwork_of_pefll, "the server's hypernetwork")
+
+
 METHODS: dict[str, type] = {
     "fedavg": FedAvg,
     "fedprox": FedProx,
@@ -221,6 +242,7 @@ METHODS: dict[str, type] = {
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
     "pfedhn": PFedHN,
+    "pefll": PeFLL,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,
     "fedtp_rod": FedTPRod,

@@ -30,6 +30,7 @@ class Purpose(enum.IntEnum):
     PARTICIPATION = 11  # who drops out of a round, and who is slow in it
     ADAPTATION = 12  # batches of the clients that adapt before a test
     VALIDATION = 13  # which of its train examples a client is validated on
+    DESCRIPTION = 14  # which of its train examples describe a client in a round, and their noise
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

@@ -24,12 +24,14 @@ from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches, steps_o
 from fedtp_jax.engine.waves import Prepared
 from fedtp_jax.engine.workbench import Workbench, make_facts
 from fedtp_jax.evaluation.adaptation import Adapting, adaptation
+from fedtp_jax.evaluation.descriptions import Descriptions
 from fedtp_jax.evaluation.evaluate import Evaluator, Predict
 from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import EMBEDDING, Method, State, own
 from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.partitions.partition import Partition
 
+# the mean client's embedding is that of a client's own examples where the method computes it from them
 MODES = {
     "zero_shot": "the mean client's leaves as they are",
     "fit": "only what belongs to a client (embedding, personal leaves) is trained, from the mean client's",
@@ -158,8 +160,7 @@ class NovelClients:
 
     def adapt(self, mode: str, start: Start, settings: Adaptation) -> Adapted:
         """Train the clients as `mode` says, and evaluate them."""
-        count = len(self.clients)
-        rows: Any = {p: np.broadcast_to(leaf, (count, *leaf.shape)) for p, leaf in start.trained.items()}
+        rows = self._at_start(start)
         if mode != "zero_shot":
             rows = self._train(mode, start, rows, settings)
         fixed = self.bench.replicate(start.fixed)
@@ -181,6 +182,22 @@ class NovelClients:
         each = evaluate(fixed, functools.partial(self._rows_of, rows))
         sums = Sums(*(np.asarray(part)[self.clients] for part in each))
         return Adapted(sums, leaves, 0 if mode == "zero_shot" else size)
+
+    def _at_start(self, start: Start) -> Mapping[str, np.ndarray]:
+        """{path: [M, ...]} of what clients train, alike for all unless examples give their embeddings."""
+        count, method = len(self.clients), self.method
+        rows = {path: np.broadcast_to(leaf, (count, *leaf.shape)) for path, leaf in start.trained.items()}
+        if not method.description or start.kind == "local":
+            return rows
+        phi, mean = self.state.generator, own(self.state.rows.mean(self.trained))
+        describe = Descriptions(lambda: method, phi, mean[EMBEDDING], self.bench)
+        computed: Any = {EMBEDDING: describe.of(self.bench.replicate(phi), self.clients)}
+        if start.kind == "fine_tune":
+            for path, leaf in mean.items():
+                computed.setdefault(path, np.broadcast_to(leaf, (count, *leaf.shape)))
+            made = method.realize(self.state.shared, phi, computed)
+            computed = {path: np.asarray(leaf) for path, leaf in made.items()}
+        return {**rows, **{path: leaf for path, leaf in computed.items() if path in rows}}
 
     def _rows_of(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> Mapping[str, np.ndarray]:
         """The rows [K, ...] of the clients `ids` among those of all novel clients [M, ...]."""

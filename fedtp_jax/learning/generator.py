@@ -8,22 +8,35 @@ import optax
 
 from fedtp_jax import config
 from fedtp_jax.core import tree
+from fedtp_jax.core.rng import Purpose
 from fedtp_jax.core.tree import Leaves
-from fedtp_jax.learning.method import EMBEDDING, OPTIMIZER
+from fedtp_jax.engine.lanes import Batch
+from fedtp_jax.learning.method import DESCRIPTOR, EMBEDDING, OPTIMIZER
 from fedtp_jax.learning.optimizers import make_optimizer
 from fedtp_jax.learning.task import Task
+from fedtp_jax.models.descriptor import Descriptor
 from fedtp_jax.models.hypernetwork import Hypernetwork
+
+STABLE = 1e-5  # added to the variance of an embedding's numbers
 
 
 class Generator:
     """A hypernetwork for leaves of these shapes; without shapes it generates nothing and holds nothing.
 
     Every client's embedding has an optimizer state of its own, beside it in the client's row: which clients
-    take a step is then a question of which rows are stepped.
+    take a step is then a question of which rows are stepped. With a `descriptor` no embedding is learnt: its
+    rows hold what it makes of the client's examples, and it learns with the hypernetwork.
     """
 
-    def __init__(self, task: Task, shapes: dict[str, tuple[int, ...]], settings: config.Hypernetwork) -> None:
-        self.shapes, self.size = shapes, settings.embedding
+    def __init__(
+        self,
+        task: Task,
+        shapes: dict[str, tuple[int, ...]],
+        settings: config.Hypernetwork,
+        descriptor: Descriptor | None = None,
+    ) -> None:
+        self.shapes, self.size, self.descriptor = shapes, settings.embedding, descriptor
+        self._example = task.example, task.is_text
         self.optimizer = optax.identity()
         if shapes:
             own = settings.learning_rate
@@ -34,26 +47,52 @@ class Generator:
         self.module = Hypernetwork(shapes, settings.hidden, settings.layers)
 
     def init(self, key: jax.Array) -> Leaves:
-        return tree.flatten(self.module.init(key, jnp.zeros((1, self.size)))) if self.shapes else {}
+        phi = tree.flatten(self.module.init(key, jnp.zeros((1, self.size)))) if self.shapes else {}
+        if self.descriptor:
+            like, is_text = self._example
+            x, y = jnp.zeros(like.shape, like.dtype), jnp.zeros(like.shape if is_text else 1, jnp.int32)
+            leaves = tree.flatten(self.descriptor.init(jax.random.fold_in(key, Purpose.DESCRIPTION), x, y))
+            phi |= {DESCRIPTOR + path: leaf for path, leaf in leaves.items()}
+        return phi
 
     def init_rows(self, key: jax.Array, ids: jax.Array) -> Leaves:
-        """Embeddings of the clients `ids` [K], standard normal, and their optimizers' states."""
+        """Embeddings of the clients `ids` [K], standard normal, and their optimizers' states.
+
+        Those that are to be computed are zeros until they are.
+        """
         if not self.shapes:
             return {}
+        if self.descriptor:
+            return {EMBEDDING: jnp.zeros((len(ids), self.size))}
         keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(ids)
         embeddings = jax.vmap(lambda k: jax.random.normal(k, (self.size,)))(keys)
         return _rows(embeddings, jax.vmap(self.optimizer.init)(embeddings))
 
     def apply(self, phi: Leaves, embeddings: jax.Array) -> Leaves:
         """{path: [K, ...]} from embeddings [K, E]."""
+        if self.descriptor:
+            away = embeddings - embeddings.mean(axis=-1, keepdims=True)
+            embeddings = away / jnp.sqrt(jnp.mean(away**2, axis=-1, keepdims=True) + STABLE)
+            phi = {path: leaf for path, leaf in phi.items() if not path.startswith(DESCRIPTOR)}
         generated: Any = self.module.apply(tree.unflatten(phi), embeddings)
         return dict(generated)
+
+    def describe(self, phi: Leaves, batch: Batch) -> jax.Array:
+        """[B, E] of the descriptor: the mean over its examples is a client's embedding."""
+        assert self.descriptor, "asked for where there is one"
+        leaves = {path.removeprefix(DESCRIPTOR): w for path, w in phi.items() if path.startswith(DESCRIPTOR)}
+        parts: Any = self.descriptor.apply(tree.unflatten(leaves), batch.x, batch.y)
+        return jnp.asarray(parts)
 
     def gradient(self, phi: Leaves, rows: Leaves, cotangent: Leaves) -> tuple[Leaves, Leaves]:
         """(sum_k J_k^T cotangent_k, {EMBEDDING: [K, E]}) in one vjp; by linearity that of all clients."""
         if not self.shapes:
             return {}, {}
-        _, vjp = jax.vjp(self.apply, phi, rows[EMBEDDING])
+        embeddings = rows[EMBEDDING]
+        if self.descriptor:  # of examples that are not finite; such a client is excluded, its cotangent 0
+            finite = jnp.isfinite(embeddings).all(axis=-1, keepdims=True)
+            embeddings = jnp.where(finite, embeddings, 0.0)
+        _, vjp = jax.vjp(self.apply, phi, embeddings)
         of_phi, of_embeddings = vjp(cotangent)
         return of_phi, {EMBEDDING: of_embeddings}
 

@@ -7,12 +7,13 @@ import jax
 
 from fedtp_jax import config
 from fedtp_jax.core.tree import Leaves, Role
-from fedtp_jax.engine.lanes import ClientWork
+from fedtp_jax.engine.lanes import Batch, ClientWork
 from fedtp_jax.learning.task import Output
 
 T = TypeVar("T")
 EMBEDDING = "client/embedding"  # path of a client's embedding among its rows
 OPTIMIZER = "client/embedding_optimizer/"  # and of the leaves of that embedding's optimizer state
+DESCRIPTOR = "descriptor/"  # of the hypernetwork's leaves those that compute clients' embeddings
 
 
 class State(NamedTuple):
@@ -66,6 +67,17 @@ class Received(NamedTuple):
     embeddings: Leaves
 
 
+class Description(NamedTuple):
+    """How clients' embeddings are computed, where they are not learnt.
+
+    parts: (generator, batch) -> [B, E], of which the mean over a client's examples is its embedding. batches:
+    of how many of its batches in a round, drawn anew; None: of all its examples, as outside the training.
+    """
+
+    parts: Callable[[Leaves, Batch], jax.Array]
+    batches: int | None
+
+
 class Method(NamedTuple):
     """A method as pure functions, on a State that holds the rows of some K clients.
 
@@ -81,6 +93,7 @@ class Method(NamedTuple):
       predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
       class_counts: whether the local training asks how many examples of each class a client holds.
       hypernetwork: settings of the one that generates leaves, where one does.
+      description: of the clients, which gives their embeddings; None: they are learnt.
       only_training: beginnings of the paths of shared leaves and rows that the local training alone reads.
     """
 
@@ -96,6 +109,7 @@ class Method(NamedTuple):
     class_counts: bool = False
     hypernetwork: config.Hypernetwork = config.Hypernetwork()
     only_training: tuple[str, ...] = ()
+    description: Description | None = None
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.

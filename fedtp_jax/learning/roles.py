@@ -25,9 +25,10 @@ from fedtp_jax.core.rng import Purpose
 from fedtp_jax.core.tree import Leaves, Role
 from fedtp_jax.learning.generator import Generator
 from fedtp_jax.learning.local_training import After, Objective, Phase, local_training, plain_objective
-from fedtp_jax.learning.method import EMBEDDING, Kept, Method, Received, State, Upload, own
+from fedtp_jax.learning.method import EMBEDDING, Description, Kept, Method, Received, State, Upload, own
 from fedtp_jax.learning.optimizers import is_plain_sgd, make_optimizer
 from fedtp_jax.learning.task import STATISTICS, Task
+from fedtp_jax.models.descriptor import Descriptor
 
 ROLES = typing.get_args(Role)
 Rule = tuple[Role, tuple[str, ...]]
@@ -41,17 +42,19 @@ def role_method(
     after: After | None = None,
     extra: Mapping[str, Callable[[jax.Array], jax.Array]] | None = None,
     phase: Phase | None = None,
+    descriptor: Descriptor | None = None,
 ) -> Method:
     """The method that `rules` describe (first match wins).
 
     `objective`, `after` and `phase` are local_training's; `extra` maps paths of personal leaves beside the
     model's to how one client's is initialised from a key of its own. They train by the objective, unless
-    `after` gives what becomes of them.
+    `after` gives what becomes of them. `descriptor` computes the clients' embeddings, which learn otherwise.
     """
     _check_names(rules)
     shapes, extra = task.leaf_shapes(), extra or {}
     roles = _roles_of(task, list(shapes), rules, extra)
-    generator = Generator(task, {p: shapes[p].shape for p in roles if roles[p] == "generated"}, hypernetwork)
+    generated = {path: shapes[path].shape for path in roles if roles[path] == "generated"}
+    generator = Generator(task, generated, hypernetwork, descriptor)
     server = _Server(task.server, {path for path, role in roles.items() if role == "shared"})
 
     def init(key: jax.Array, ids: jax.Array) -> State:
@@ -86,9 +89,10 @@ def role_method(
 
     roles = {**roles, **dict.fromkeys(extra, "personal")}
     work = local_training(task, roles, objective, after, phase).work
-    step = generator.step_embeddings
     return Method(
-        roles, init, realize, send, work, receive, aggregate, step, task.forward, hypernetwork=hypernetwork
+        *(roles, init, realize, send, work, receive, aggregate, generator.step_embeddings, task.forward),
+        hypernetwork=hypernetwork,
+        description=Description(generator.describe, descriptor.batches) if descriptor else None,
     )
 
 

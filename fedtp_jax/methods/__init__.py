@@ -21,6 +21,7 @@ from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
 from fedtp_jax.methods.lg_fedavg import lg_fedavg
 from fedtp_jax.methods.local import local
+from fedtp_jax.methods.pefll import pefll
 from fedtp_jax.methods.perfedavg import perfedavg
 from fedtp_jax.methods.pfedhn import pfedhn
 from fedtp_jax.methods.pfedme import pfedme
@@ -48,6 +49,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.Ditto: ditto,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
+    config.PeFLL: pefll,
     config.FedTPPer: fedtp,
     config.FedTPRod: fedtp_rod,
 }

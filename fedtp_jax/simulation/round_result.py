@@ -10,7 +10,7 @@ from fedtp_jax.core import tree
 from fedtp_jax.core.client_names import called
 from fedtp_jax.engine.lanes import Row
 from fedtp_jax.engine.workbench import make_facts
-from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.method import DESCRIPTOR, EMBEDDING, Method
 from fedtp_jax.learning.task import Task
 from fedtp_jax.simulation.participation import Participants
 
@@ -86,5 +86,13 @@ def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
         return method.work.finish(shared, row, method.work.start(shared, row, jax.random.key(0)))
 
     upload, kept = jax.eval_shape(a_round, shared, row)
-    down = (method.travelling(shared), tree.select(rows, method.roles, "generated"))
-    return tree.num_bytes(down), tree.num_bytes((upload.shared, kept.cotangent))
+    down = tree.num_bytes((method.travelling(shared), tree.select(rows, method.roles, "generated")))
+    up = tree.num_bytes((upload.shared, kept.cotangent))
+    described = tree.num_bytes(describing(method, one)) if method.description else 0
+    return down + described, up + described
+
+
+def describing(method: Method, one: Any) -> Any:
+    """What travels both ways for a client's embedding: the network and its gradient, it and its cotangent."""
+    network = {path: leaf for path, leaf in one.generator.items() if path.startswith(DESCRIPTOR)}
+    return network, one.rows[EMBEDDING]

@@ -26,7 +26,7 @@ from fedtp_jax.learning.sharded import server_shardings, sharded
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
+from fedtp_jax.simulation.embeddings import Embeddings, make_embeddings
 from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.simulation.numbers import traced_with
@@ -87,7 +87,8 @@ class Simulator:
             server=self._server_shapes,
             row=self.method.run_by_clients(self.initial.own_row),
         )
-        self.embeddings = EmbeddingSteps(lambda: self.method, self.initial, self.bench)
+        about = (lambda: self.method), self.initial, self.bench
+        self.embeddings: Embeddings = make_embeddings(*about, share_with.embeddings if share_with else None)
         self.traffic = traffic(method, self.initial.one_client, task)
 
     def _plan(self, like: Layout | None) -> Layout:
@@ -155,6 +156,7 @@ class Simulator:
 
     def fetch(self, state: State) -> State:
         """The inverse of `place`, by all processes together: of several each holds parts of the state."""
+        self.embeddings.settle(state)
         fetched = jax.tree.map(lambda leaf: self.bench.fetch(leaf)(), _server(state))
         return fetched._replace(rows=state.rows)
 
@@ -226,7 +228,7 @@ class Simulator:
             return received
 
         done, gradients, excluded, returned, loss, examples = [], [], [], [], 0.0, 0
-        take = functools.partial(rows.take, paths=list(self.initial.own_row))
+        take = self.embeddings.rows(state, list(self.initial.own_row), round)
         for prepared, (personal, gradient, losses, bad) in self.bench.over_waves(train, waves, take):
             # an excluded client is as if it had never been drawn
             returned.append(np.where(bad > 0, rows.clients, prepared.ids))
@@ -237,15 +239,14 @@ class Simulator:
             loss += float(losses.sum(dtype=np.float64))
             examples += int(prepared.examples[bad == 0].sum())
             done.append(prepared[3:])
+        asked = self.participation.participants(round)
         if not done:
-            return state, void_round(self.participation.participants(round), self.traffic)
+            return state, void_round(asked, self.traffic)
         clients, useful, executed, host = zip(*done, strict=True)
         total = sum(clients)
         check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite, self._names)
-        weight = float(jax.device_get(totals[0].weight))
-        self.embeddings.step(rows, np.concatenate(returned), gradients, weight)
+        totals = self.embeddings.step(state, round, np.concatenate(returned), gradients, totals)
         server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
-        asked = self.participation.participants(round)
         return server._replace(rows=rows), RoundResult(
             drawn=asked.drawn,
             clients=total,
@@ -290,8 +291,7 @@ class Simulator:
 
         By one of `evaluators`, default: `evaluators.test`.
         """
-        paths = list(self.method.run_by_clients(self.initial.own_row))
-        take = functools.partial(state.rows.take, paths=paths)
+        take = self.embeddings.rows(state, list(self.method.run_by_clients(self.initial.own_row)))
         return (evaluator or self.evaluators.test)(_server(state), take, waves)
 
 

@@ -107,6 +107,7 @@ def share_programs(simulators: Sequence[Simulator]) -> None:
     """
     every = [simulator.evaluators.by_program for simulator in simulators]
     together: list[Sequence[Any]] = [simulators]
+    together += zip(*(simulator.embeddings.parts for simulator in simulators), strict=True)
     together += [[one for programs in every for one in programs[what]] for what in every[0]]
     for parts in together:
         for batch in {part.layout.batch for part in parts}:

@@ -51,6 +51,7 @@ ELSEWHERE = [
     ("fedrep", "three-lanes"),
     ("fedbabu", "two-devices-two-lanes"),
     ("ditto", "waves-of-3-two-devices"),
+    ("pefll", "waves-of-3-two-devices"),
 ]
 
 
@@ -104,7 +105,9 @@ def expected_leaves(oracle, clients=CLIENTS, classes=CLASSES):
     rows = {path: np.stack([kept[k][path] for k in range(clients)]) for path in kept[0]}
     if hasattr(oracle, "z"):
         rows["client/embedding"] = np.stack([oracle.z[k] for k in range(clients)])
-    return shared, rows, getattr(oracle, "phi", {})
+    if hasattr(oracle, "psi"):
+        rows["client/embedding"] = np.stack([oracle.embedding(k) for k in range(clients)])
+    return shared, rows, {**getattr(oracle, "phi", {}), **getattr(oracle, "psi", {})}
 
 
 RUNS = [*((name, "one-lane") for name in CASES), *ELSEWHERE]
@@ -112,11 +115,11 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
-    *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto")),
+    *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto", "pefll", "pefll on text")),
     *(
         pair
         for pair in ELSEWHERE
-        if pair[0] not in ("scaffold", "vanilla", "fedbabu", "ditto") and pair != ELSEWHERE[2]
+        if pair[0] not in ("scaffold", "vanilla", "fedbabu", "ditto", "pefll") and pair != ELSEWHERE[2]
     ),
 ]
 
@@ -125,6 +128,7 @@ SELDOM = [  # other cases have their parts
 def test_engine_equals_plain_loop(name, layout):
     sim, state, result = run_engine(name, **LAYOUTS[layout])
     world, oracle = run_oracle(name)
+    sim.embeddings.settle(state)
     found = state.shared, own(state.rows.take(np.arange(CLIENTS))), state.generator
     for leaves, expected in zip(found, expected_leaves(oracle), strict=True):
         assert set(leaves) == set(expected)
@@ -161,7 +165,17 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 @pytest.mark.parametrize(
     "name",
     every_day(
-        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg", "ditto"],
+        [
+            "fedtp",
+            "fedtp, sparse",
+            "fedproto",
+            "pfedme",
+            "scaffold",
+            "apfl, adaptive",
+            "perfedavg",
+            "ditto",
+            "pefll",
+        ],
         ["fedtp, sparse", "scaffold", "ditto"],
     ),
 )
