@@ -60,13 +60,13 @@ class APFL(FedAvg):
     def alpha(self, k):
         return self.own[k].get(self.ALPHA, np.float32(self.settings.alpha))
 
-    def v(self, k):
+    def personal(self, k):
         return {path: self.own[k][self.V + path] for path in self.w}
 
     def train(self, weights, k, round):
         """w on its own loss, v on that of the mixture with the new w; alpha once, before the second batch."""
         t, alpha = self.training, self.alpha(k)
-        w, v = {path: weights[path] for path in self.w}, self.v(k)
+        w, v = {path: weights[path] for path in self.w}, self.personal(k)
         of_w, of_v = (Optimizer(t.optimizer, t.weight_decay, t.clip_norm) for _ in range(2))
         own = t.role_learning_rates.personal
         rate = self.round_rate * (t.learning_rate if own is None else own)
@@ -91,7 +91,7 @@ class APFL(FedAvg):
     def predict(self, k, x):
         """The mixture; neighbours are by v's features."""
         by_w, _ = self.network.predict(self.w, x)
-        by_v, features = self.network.predict(self.v(k), x)
+        by_v, features = self.network.predict(self.personal(k), x)
         return self.alpha(k) * by_v + (1 - self.alpha(k)) * by_w, features
 
 
