@@ -1,6 +1,6 @@
 """python -m benchmarks NAME [NAME ...] [--out DIR]: measure, print tables, write JSON, Markdown and PNG.
 
-`python -m benchmarks paper ITEM` puts the paper's claims to the test.
+`python -m benchmarks paper ITEM` puts the paper's claims to the test, `python -m benchmarks board` all methods.
 """
 
 import argparse
@@ -8,6 +8,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from benchmarks.board.run import main as board
 from benchmarks.paper.run import main as paper
 from benchmarks.results import write
 
@@ -33,8 +34,11 @@ def main() -> None:
     """Run the benchmarks that the command line names, one after the other."""
     if sys.argv[1:2] == ["paper"]:
         return paper(sys.argv[2:])
+    if sys.argv[1:2] == ["board"]:
+        return board(sys.argv[2:])
     described = "\n".join(f"  {name:<15} {what}" for name, what in BENCHMARKS.items())
     described += "\n  paper ITEM      the paper's claims; --help after it lists them"
+    described += "\n  board           all methods on one task, settings chosen on validation shards"
     parser = argparse.ArgumentParser(
         "python -m benchmarks", epilog=described, formatter_class=argparse.RawDescriptionHelpFormatter
     )

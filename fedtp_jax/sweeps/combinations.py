@@ -138,40 +138,48 @@ def _words(entry: Mapping[str, Any]) -> str:
 
 
 def _entries(file: Path, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """{field: value} of each combination."""
-    if ("grid" in values) == ("list" in values):
+    """{field: value} of each combination: of the list, of the grid, or each entry with all of the grid.
+
+    What an entry gives itself is not varied.
+    """
+    if "grid" not in values and "list" not in values:
         raise UserError(
-            f"{file}: expected one of 'grid:' (every combination of {{field: [values]}}) and 'list:' "
-            f"(entries {{field: value}}), got {'both; make two files' if 'grid' in values else 'neither'}"
+            f"{file}: expected 'grid:' (every combination of {{field: [values]}}), 'list:' (entries "
+            "{field: value}), or both (each entry with every combination), got neither"
         )
-    kind = "grid" if "grid" in values else "list"
-    given = values[kind]
-    if kind == "grid":
-        if not isinstance(given, dict) or not given:
+    grid, entries = values.get("grid", {}), values.get("list", [{}])
+    if "grid" in values and (not isinstance(grid, dict) or not grid):
+        raise UserError(
+            f"{file}: grid: got {show(grid)}, expected fields with the values of each, such as "
+            "method.name: [fedtp, fedavg]"
+        )
+    for field, choices in grid.items():
+        if not isinstance(choices, list) or not choices:
             raise UserError(
-                f"{file}: grid: got {show(given)}, expected fields with the values of each, such as "
-                "method.name: [fedtp, fedavg]"
+                f"{file}: grid: {field}: got {show(choices)}, expected a list of values, such as [1, 5]"
             )
-        for field, choices in given.items():
-            if not isinstance(choices, list) or not choices:
+    if "list" in values and not (isinstance(entries, list) and entries and all(map(_is_entry, entries))):
+        raise UserError(
+            f"{file}: list: got {show(entries)}, expected entries such as "
+            "{method.name: fedtp, training.local_epochs: 5}"
+        )
+    for kind, fields in (("grid", grid), ("list", itertools.chain(*entries))):
+        for field in fields:
+            if not isinstance(field, str) or field == "seed":
                 raise UserError(
-                    f"{file}: grid: {field}: got {show(choices)}, expected a list of values, such as [1, 5]"
+                    f"{file}: {kind}: {field}: is not a field to vary here; "
+                    + ("give seeds: [0, 1, 2] beside it" if field == "seed" else "expected section.field")
                 )
-        entries = [dict(zip(given, choice, strict=True)) for choice in itertools.product(*given.values())]
-    else:
-        if not isinstance(given, list) or not given or not all(isinstance(e, dict) and e for e in given):
-            raise UserError(
-                f"{file}: list: got {show(given)}, expected entries such as "
-                "{method.name: fedtp, training.local_epochs: 5}"
-            )
-        entries = given
-    for field in itertools.chain(*entries):
-        if not isinstance(field, str) or field == "seed":
-            raise UserError(
-                f"{file}: {kind}: {field}: is not a field to vary here; "
-                + ("give seeds: [0, 1, 2] beside it" if field == "seed" else "expected section.field")
-            )
-    return entries
+    combinations = []
+    for entry in entries:
+        varied = {field: choices for field, choices in grid.items() if field not in entry}
+        for choice in itertools.product(*varied.values()):
+            combinations.append({**entry, **dict(zip(varied, choice, strict=True))})
+    return combinations
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and bool(entry)
 
 
 def place(file: Path, sweep: Sweep, out: Path) -> list[Combination]:

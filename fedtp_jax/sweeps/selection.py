@@ -36,10 +36,9 @@ def select(out: Path, combinations: Sequence[Combination], metric: str) -> Sheet
     mean over its seeds of each run's mean over its last evaluations. What the table has of the chosen ones is
     of their test shards.
     """
-    candidates = [_candidate(one, metric) for one in combinations if not one.left]
+    candidates, chosen = choose(combinations, metric)
     if not candidates:
         return None
-    chosen = _chosen(candidates, metric)
     write_selection(out / SELECTION, candidates, chosen, metric)
     runs = [dataclasses.replace(run, config=_task(run.config)) for one in chosen for run in one.runs]
     sheet = compare(runs, MEASURED[metric]).sheet
@@ -52,6 +51,12 @@ def select(out: Path, combinations: Sequence[Combination], metric: str) -> Sheet
     if left := [one.name for one in combinations if one.left]:
         notes.append(f"Not chosen from, not finished: {'; '.join(left)}.")
     return dataclasses.replace(sheet, notes=notes)
+
+
+def choose(combinations: Sequence[Combination], metric: str) -> tuple[list[Candidate], list[Candidate]]:
+    """(the settings that are finished, those of them that `metric` chooses)."""
+    candidates = [_candidate(one, metric) for one in combinations if not one.left]
+    return candidates, _chosen(candidates, metric) if candidates else []
 
 
 def _candidate(combination: Combination, metric: str) -> Candidate:

@@ -1,0 +1,1 @@
+"""All methods on one task, each with settings that were chosen on validation shards."""

@@ -1,0 +1,95 @@
+"""Runs the board's sweeps, or what is left of them, and writes what the chosen settings reach."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.board.page import write_page
+from benchmarks.board.tables import curves_of, rows_of
+from fedtp_jax import SimulationConfig, UserError
+from fedtp_jax.engine.compilation_cache import keep_programs
+from fedtp_jax.sweeps.combinations import Combination, Sweep, check, make_folder, place, read_sweep
+from fedtp_jax.sweeps.run_combinations import Board, run_here, run_in_processes
+from fedtp_jax.sweeps.selection import choose
+
+HERE = Path(__file__).parent
+MODELS = {"vit": "a ViT of 72,000 parameters", "cnn": "a CNN with batch norm"}
+QUICK = {"rounds": 2, "cohort_size": 3}
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m benchmarks board [--quick] [--processes N]`."""
+    parser = argparse.ArgumentParser("python -m benchmarks board", description=__doc__)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{QUICK['rounds']} rounds, one seed and one setting of each method: does it all work?",
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/board"), help="the runs' folder (%(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="combinations at once, each on its share of the cores"
+    )
+    try:
+        run(parser.parse_args(arguments))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run and report what the command line asks for."""
+    keep_programs()
+    out = given.out / "quick" if given.quick else given.out
+    results = out / "results" if given.quick else HERE / "results"
+    rows, curves, left, failed = [], [], {}, []
+    for model in MODELS:
+        file = HERE / f"{model}.yaml"
+        asked = read_sweep(file)
+        asked = short(asked) if given.quick else asked
+        combinations = place(file, asked, out / model)
+        failed += run_left(file, asked, combinations, out / model, given.processes)
+        candidates, chosen = choose(combinations, str(asked.select))
+        rows += rows_of(model, candidates, chosen)
+        curves += curves_of(model, chosen)
+        left[model] = len(combinations) - len(candidates)
+    write_page(results, rows, curves, left)
+    if failed:
+        sys.exit("failed: " + "; ".join(failed))
+
+
+def run_left(
+    file: Path, asked: Sweep, combinations: Sequence[Combination], out: Path, processes: int
+) -> list[str]:
+    """Run what is not finished. Returns what failed."""
+    board = Board(combinations, Console(), asked.select)
+    with board.warnings_once():
+        check(file, [one for one in combinations if one.left], asked.select)
+        make_folder(out, combinations)
+        if processes == 1:
+            run_here(combinations, board)
+        else:
+            run_in_processes(combinations, board, processes)
+    return [f"{name}: {reason}" for name, reason in board.failed.items()]
+
+
+def short(asked: Sweep) -> Sweep:
+    """One seed and, of each method, one setting on one partition, for a few rounds."""
+    first: dict[type, SimulationConfig] = {}
+    for config in asked.configs:
+        first.setdefault(type(config.method), config)
+    configs = [
+        dataclasses.replace(
+            config,
+            training=dataclasses.replace(config.training, **QUICK),
+            evaluation=dataclasses.replace(config.evaluation, every=1),
+        )
+        for config in first.values()
+    ]
+    return Sweep(configs, asked.seeds[:1], asked.select)
