@@ -15,7 +15,7 @@ from fedtp_jax.simulation.plan import Load, Plan
 
 BFLOAT16 = (
     "engine.precision=bfloat16: activations take half the bytes, and a GPU multiplies twice as fast; "
-    "accuracies may differ (docs/gpu.md)"
+    "accuracies differ by less than those of seeds did where it was measured (docs/gpu.md)"
 )
 MOST_CLASSES = 20  # with a column each; more are summarised
 

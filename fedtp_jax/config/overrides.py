@@ -23,7 +23,8 @@ def set_fields(tree: dict[str, Any], fields: Mapping[str, Any]) -> None:
     fields = {_by_name(field, value): value for field, value in fields.items()}
     for field, value in sorted(fields.items(), key=lambda pair: not pair[0].endswith(NAME)):
         dropped |= _set(tree, field, _copied(value))  # a later one may write into it
-    if lost := {field: value for field, value in dropped.items() if field not in fields}:
+    given = flat(fields)
+    if lost := {field: value for field, value in dropped.items() if field not in given}:
         words = ", ".join(f"{field}={show(value)}" for field, value in lost.items())
         kept = [field for field in lost if _fits(tree, field)]
         hint = f"; to keep {', '.join(kept)}, give it beside the name" if kept else ""

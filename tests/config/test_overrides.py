@@ -58,6 +58,12 @@ def test_what_is_given_beside_the_name_counts_in_any_order(file, said):
     assert said() == [dropped("partition.alpha=0.1")]
 
 
+def test_what_a_section_as_a_whole_gives_anew_is_not_dropped(file, said):
+    settings = load_config(file, {"partition": {"name": "quantity", "clients": 9}})
+    assert settings.partition == config.Quantity(clients=9)
+    assert said() == [dropped("partition.alpha=0.1")]
+
+
 @pytest.mark.parametrize("text", ["vanilla", "{name: vanilla}"])
 def test_a_section_as_a_whole_says_it_too(text, file, said):
     assert load_config(file, [f"method={text}"]).method == config.Vanilla()
