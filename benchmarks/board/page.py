@@ -14,22 +14,7 @@ from fedtp_jax.plots.style import BLUE, ORANGE, to_png
 from fedtp_jax.storage.csv_log import write_csv
 from fedtp_jax.storage.files import write_atomically
 
-ABOUT = """\
-# The board
-
-All methods on one task: 50 clients of Fashion-MNIST with some 216 train examples each, 10 of them a round, 100 rounds
-of one local epoch (`fedrep` two: one for the head, one for the body), batches of 32, SGD with momentum .9 (`scaffold`
-without). The partitions are of 250 clients, 200 of whom never take part, so that the whole board fits into a day on
-2 cores: a fifth of the examples, and seeds were not cut. Each method has the setting that does best on the clients'
-validation shards (a tenth of their train shards), by the mean of three seeds, from the grid in `{files}`; the test
-shards chose nothing. `tried` is from how many settings.
-
-Accuracy: test accuracy in percent, all clients' examples alike, mean over the last three evaluations; adapted: the
-same after each client has trained all that it runs for one more epoch on its train shard (`evaluation.adapt`); worst
-tenth: of the clients, at the end. Mean ± sample std over seeds, each of which has a partition of its own. MB and
-seconds: of a round, both ways, without evaluation. Seconds were taken while other work ran on the machine: they tell
-orders of magnitude.
-"""
+ABOUT = Path(__file__).parent / "about.md"
 
 
 def write_page(
@@ -44,7 +29,7 @@ def write_page(
     write_csv(out / "curves.csv", pd.DataFrame(curves))
     write_atomically(out / "board.png", to_png(picture(table)))
     files = " and ".join(f"benchmarks/board/{model}.yaml" for model in left)
-    parts = [ABOUT.format(files=files).strip(), "![The board](board.png)"]
+    parts = [ABOUT.read_text().format(files=files).strip(), "![The board](board.png)"]
     for (model, partition), part in table.groupby(["model", "partition"], sort=False):
         parts += [f"## {model}, {partition}", markdown(readable(part))]
     for model, missing in left.items():

@@ -5,6 +5,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -17,8 +18,8 @@ from fedtp_jax.sweeps.run_combinations import Board, run_here, run_in_processes
 from fedtp_jax.sweeps.selection import choose
 
 HERE = Path(__file__).parent
-MODELS = {"vit": "a ViT of 72,000 parameters", "cnn": "a CNN with batch norm"}
-QUICK = {"rounds": 2, "cohort_size": 3}
+MODELS = "vit", "cnn"  # each with its sweep, MODEL.yaml
+QUICK: dict[str, Any] = {"rounds": 2, "cohort_size": 3}
 
 
 def main(arguments: list[str]) -> None:
