@@ -49,6 +49,7 @@ OTHER = {  # values for which no rule below would do
     "training.held_out": 1,
     "training.stop.patience": 1,
     "training.schedule.every": 1,
+    "training.warmup_rounds": 2,
     "evaluation.clients": 2,
     "evaluation.adapt.epochs": 1,
     "evaluation.adapt.steps": 2,

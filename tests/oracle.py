@@ -195,7 +195,10 @@ class World:
 
     def rate(self, round):
         """The round's factor on the clients' learning rate."""
-        s, rounds = self.training.schedule, self.training.rounds
+        s, w = self.training.schedule, self.training.warmup_rounds
+        if round < w:
+            return (round + 1) / w
+        round, rounds = round - w, self.training.rounds - w
         match s:
             case config.Constant():
                 return 1.0
@@ -205,6 +208,8 @@ class World:
                 return s.decay**round
             case config.Step():
                 return s.factor ** (round // s.every)
+            case config.Own():
+                return s.value(round)
 
     # ----------------------------------------------------------------------------------- evaluation
 

@@ -25,6 +25,7 @@ OF_YOUR_OWN = {  # what Python may give beside a name
     "partition": "Partition.from_lists(train, test)",
     "model": "a Flax module of your own",
     "method": "a function of your own that returns a Method",
+    "training.schedule": "a function of your own, round -> factor",
 }
 
 
@@ -56,7 +57,12 @@ def build(kind: type, values: Any, where: str) -> Any:
 
 
 def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) -> Any:
-    """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone."""
+    """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone.
+
+    In Python a schedule may be a function too.
+    """
+    if is_own_schedule(where, values):
+        return Own.part(values)
     if isinstance(values, str):
         values = {"name": values}
     if not isinstance(values, Mapping):
@@ -71,6 +77,11 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; {choices}")
     check_names(kinds[name], options, where + ".", kinds)
     return build(kinds[name], options, where + ".")
+
+
+def is_own_schedule(where: str, value: Any) -> bool:
+    """Whether it is a function of the user's own: round -> factor."""
+    return where == "training.schedule" and callable(value) and not isinstance(value, type)
 
 
 def _refuse_own(options: Mapping[str, Any], where: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtp_jax.config import Evaluation, Optimizer, Own, SimulationConfig, name_of
-from fedtp_jax.config.convert import NAMED, build, show
+from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
 from fedtp_jax.config.overrides import set_fields
 from fedtp_jax.config.plain import flat, plain_values
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
@@ -99,7 +99,9 @@ def checked(settings: SimulationConfig) -> SimulationConfig:
     for name, kinds in NAMED.items():
         owner, field = (settings.training, f"training.{name}") if name == "schedule" else (settings, name)
         value = getattr(owner, name, None) if dataclasses.is_dataclass(owner) else None
-        if value is not None and not isinstance(value, Own) and type(value) not in kinds.values():
+        if isinstance(value, Own | None) or is_own_schedule(field, value):
+            continue
+        if type(value) not in kinds.values():
             allowed = ", ".join(f"config.{kind.__name__}()" for kind in kinds.values())
             raise UserError(f"{field}: got {show(value)}, expected one of {allowed}")
     return from_dict(plain_values(settings))

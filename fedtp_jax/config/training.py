@@ -107,6 +107,9 @@ class Training:
     learning_rate: float = option(0.01, "the clients' learning rate", gt=0)
     role_learning_rates: RoleRates = section(RoleRates, "learning rates of single roles")
     schedule: Any = section(Constant, "the clients' learning rate over the rounds", SCHEDULES)
+    warmup_rounds: int = option(
+        0, "w rounds before the schedule begins, with 1/w, 2/w, ..., w/w of the learning rate", ge=0
+    )
     weight_decay: float = option(1e-5, "L2 decay, added to the gradient of every parameter", ge=0)
     clip_norm: float | None = option(
         None, "largest norm of a client's gradient over all parameters; longer ones are scaled down", gt=0

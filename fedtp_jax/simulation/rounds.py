@@ -166,7 +166,7 @@ class Simulator:
         cohort, steps, *_ = self.participation.participants(round)
         if len(cohort) < training.participation.minimum:
             return
-        rate = learning_rate_factor(training.schedule, round, training.rounds)
+        rate = learning_rate_factor(training, round)
         size = self.bench.wave_size(training.cohort_size, self.row_bytes)  # whoever dropped out
         for first in range(0, len(cohort), size):
             part = slice(first, first + size)

@@ -15,6 +15,7 @@ from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.mesh import open_mesh
 from fedtp_jax.engine.schedule import common_layout
 from fedtp_jax.engine.workbench import Workbench
+from fedtp_jax.learning.optimizers import learning_rate_factors
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.attention_form import is_fused, why_not_fused
@@ -46,6 +47,7 @@ def set_up(
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
     task, method = spec.build(config, check=True, fused=is_fused(config, mesh))
+    learning_rate_factors(config.training)  # what one of the user's own gives is looked at before it trains
     simulator = Simulator(config, task, method, data, partition, mesh, share_with, make_bench)
     clients, unfused = simulator.participation.clients, why_not_fused(config, mesh)
     for line in settings_without_effect(config, task, partition, clients, unfused):

@@ -79,15 +79,21 @@ def _participation(settings: SimulationConfig) -> dict[str, str]:
 
 def _training(settings: SimulationConfig) -> dict[str, str]:
     training, reasons = settings.training, {}
+    scheduled = training.rounds - training.warmup_rounds
     evaluations = math.ceil(training.rounds / settings.evaluation.every)
     if training.stop.patience is None:
         reasons["training.stop.metric"] = "training.stop.patience is null"
     elif training.stop.patience >= evaluations - 1:
         reasons["training.stop.patience"] = f"the last of {evaluations} evaluations would come first"
+    if training.warmup_rounds == 1:
+        reasons["training.warmup_rounds"] = "the only round of the warm-up has all of the learning rate"
+    if scheduled <= 0:
+        reasons["training.schedule"] = f"the warm-up takes all of the {training.rounds} rounds"
     if isinstance(training.schedule, Cosine) and training.schedule.final == 1:
         reasons["training.schedule.final"] = "the learning rate stays what it is"
-    if isinstance(training.schedule, Step) and training.schedule.every >= training.rounds:
-        never = f"the first step would come after round {training.schedule.every}, of {training.rounds}"
+    if isinstance(training.schedule, Step) and training.schedule.every >= scheduled:
+        first = training.warmup_rounds + training.schedule.every
+        never = f"the first step would come after round {first}, of {training.rounds}"
         reasons |= {"training.schedule.every": never, "training.schedule.factor": never}
     return reasons
 
