@@ -135,7 +135,25 @@ class World:
     # ------------------------------------------------------------------------------------- examples
 
     def cohort(self, round):
-        return sample_cohort(self.seed, round, np.arange(self.clients), self.training.cohort_size).tolist()
+        """The draws of a round: a client that was drawn several times is there as often."""
+        how, size, everybody = self.training.participation, self.training.cohort_size, range(self.clients)
+        if how.cohorts is not None:
+            return sorted(how.cohorts[round % len(how.cohorts)])
+        if how.sampling == "without_replacement":
+            return sample_cohort(self.seed, round, np.array(everybody), size).tolist()
+        draw = rng.generator(self.seed, rng.Purpose.COHORT, round)
+        if how.sampling == "poisson":
+            coins = draw.random(self.clients)
+            return [k for k in everybody if coins[k] < size / self.clients]
+        total = sum(map(self.size, everybody))
+        chances = [
+            self.size(k) / total if how.sampling == "by_examples" else 1 / self.clients for k in everybody
+        ]
+        return sorted(draw.choice(everybody, size, p=chances).tolist())
+
+    def counts(self, k):
+        """What client k counts for in a mean, for each time that it was drawn."""
+        return self.size(k) if self.settings.server.weighting == "examples" else 1
 
     def size(self, k):
         return len(self.partition.train[k])

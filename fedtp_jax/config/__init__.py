@@ -77,6 +77,7 @@ from fedtp_jax.config.simulation import (
 )
 from fedtp_jax.config.training import (
     SCHEDULES,
+    Cohorts,
     Constant,
     Cosine,
     Exponential,
@@ -107,6 +108,7 @@ __all__ = [
     "Cifar100",
     "Cnn",
     "CnnBn",
+    "Cohorts",
     "Constant",
     "Cosine",
     "Digits",

@@ -1,5 +1,6 @@
 """Plain values -> the dataclasses of a configuration, with one clear message per mistake."""
 
+import contextlib
 import dataclasses
 import datetime
 import math
@@ -143,11 +144,13 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return number
     elif kind is str and isinstance(value, str):
         return value
-    elif kind == tuple[str, ...]:
-        if isinstance(value, str):
+    elif typing.get_origin(kind) is tuple:
+        item, _ = typing.get_args(kind)
+        if item is str and isinstance(value, str):
             value = [value]
-        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-            return tuple(value)
+        if isinstance(value, list | tuple):
+            with contextlib.suppress(UserError):  # the message shows the whole of it
+                return tuple(_convert(item, one, where) for one in value)
     raise UserError(f"{where}: got {show(value)}, expected {describe(kind)}")
 
 
@@ -175,6 +178,7 @@ def describe(kind: Any) -> str:
         str: "text",
         type(None): "null",
         tuple[str, ...]: "a list of texts",
+        config.Cohorts: "a list of clients (numbers or names) for each round",
     }
     return words[kind]
 

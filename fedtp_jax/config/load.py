@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedtp_jax.config import Evaluation, Optimizer, Own, SimulationConfig, name_of
+from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, SimulationConfig, name_of
 from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
 from fedtp_jax.config.overrides import set_fields
 from fedtp_jax.config.plain import flat, plain_values
@@ -131,12 +131,13 @@ def _check(settings: SimulationConfig) -> None:
     _check_bounds(settings, "")
     clients, training = getattr(settings.partition, "clients", None), settings.training
     cohort, held_out = training.cohort_size, training.held_out
-    if clients is not None and cohort > clients - held_out:
+    if clients is not None and training.participation.cohorts is None and cohort > clients - held_out:
         less = f" - training.held_out = {clients} - {held_out}" if held_out else f" = {clients}"
         raise UserError(
             f"training.cohort_size: {cohort} is more than partition.clients{less}; "
             f"use at most {max(clients - held_out, 0)}, or more clients"
         )
+    _check_participation(training.participation)
     if training.local_steps is not None and training.local_epochs != 1:
         raise UserError(
             f"training.local_steps: {training.local_steps}, but training.local_epochs is "
@@ -151,6 +152,20 @@ def _check(settings: SimulationConfig) -> None:
                 f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.npz"
             )
     _check_rules(settings.method)
+
+
+def _check_participation(part: Participation) -> None:
+    cohorts = part.cohorts
+    if cohorts is None and part.over_selection > 1 and part.sampling != "without_replacement":
+        raise UserError(
+            f"training.participation.over_selection: {part.over_selection}, but with sampling "
+            f"{part.sampling!r} a cohort is what the draw gives, and nobody is too many; leave one of them out"
+        )
+    if cohorts is not None and not isinstance(cohorts, str) and not (cohorts and all(cohorts)):
+        given = f"round {cohorts.index(()) + 1} has no client" if cohorts else "got no cohort at all"
+        raise UserError(
+            f"training.participation.cohorts: {given}; give a list of clients for each round, [[0, 1], [2]]"
+        )
 
 
 def _check_rules(method: Any) -> None:

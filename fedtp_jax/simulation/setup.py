@@ -16,11 +16,11 @@ from fedtp_jax.engine.mesh import open_mesh
 from fedtp_jax.engine.schedule import common_layout
 from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.learning.optimizers import learning_rate_factors
-from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.partitions.make import client_names, make_partition
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.attention_form import is_fused, why_not_fused
+from fedtp_jax.simulation.cohorts import named_cohorts, trace_of
 from fedtp_jax.simulation.data_spec import DataSpec
-from fedtp_jax.simulation.participation import trace_of
 from fedtp_jax.simulation.rounds import BenchMaker, Simulator
 from fedtp_jax.simulation.without_effect import settings_without_effect
 
@@ -73,8 +73,10 @@ def partition_of_run(config: SimulationConfig, data: Dataset) -> Partition:
 
 def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -> DataSpec:
     """What must be known of all that a run reads."""
-    trace = trace_of(config, partition)
-    return DataSpec.of(data, partition, identity(trace) if trace else "")
+    of = config, partition.num_clients, client_names(config.partition, data)
+    trace, cohorts = trace_of(*of), named_cohorts(*of)
+    asked = (trace, cohorts) if cohorts else trace
+    return DataSpec.of(data, partition, identity(asked) if asked else "")
 
 
 def at_once(simulator: Simulator, simulations: int) -> int:

@@ -9,8 +9,10 @@ import numpy as np
 from fedtp_jax.config import (
     Cosine,
     FedBN,
+    FedProto,
     Hypernetwork,
     IidLabel100,
+    Local,
     Optimizer,
     PerFedAvg,
     SimulationConfig,
@@ -31,8 +33,9 @@ def settings_without_effect(
     """
     tested = int((partition.test.sizes[clients] > 0).sum())
     reasons = _evaluation(settings, tested, partition.noise is not None)
-    reasons |= _participation(settings) | _training(settings)
-    reasons |= _method(settings, task)
+    sizes = partition.train.sizes[clients]
+    reasons |= _participation(settings, int((sizes > 0).sum())) | _training(settings)
+    reasons |= _method(settings, task) | _weighting(settings, sizes[sizes > 0])
     if unfused:
         reasons["engine.attention"] = f"attention is xla's anyway: {unfused}"
     if isinstance(settings.partition, IidLabel100):
@@ -61,7 +64,7 @@ def _evaluation(settings: SimulationConfig, tested: int, noisy: bool) -> dict[st
     return reasons
 
 
-def _participation(settings: SimulationConfig) -> dict[str, str]:
+def _participation(settings: SimulationConfig, candidates: int) -> dict[str, str]:
     training, part, where = settings.training, settings.training.participation, "training.participation"
     reasons = {}
     if not part.stragglers:
@@ -70,10 +73,18 @@ def _participation(settings: SimulationConfig) -> dict[str, str]:
         reasons[f"{where}.stragglers"] = f"{where}.straggler_share is 1"
     if training.local_steps == 1:
         reasons[f"{where}.stragglers"] = "training.local_steps is 1, and nobody does less than a step"
-    if not part.dropout and not part.trace:
+    drawn = part.cohorts is None
+    if not part.dropout and not part.trace and drawn and part.sampling == "without_replacement":
         reasons[f"{where}.minimum"] = "every client that is asked returns"
     if math.ceil(round(training.cohort_size * part.over_selection, 9)) == training.cohort_size:
         reasons[f"{where}.over_selection"] = f"no more than the {training.cohort_size} of a cohort are asked"
+    if not drawn:
+        reasons |= dict.fromkeys(
+            ("training.cohort_size", f"{where}.sampling", f"{where}.over_selection"),
+            f"{where}.cohorts says who",
+        )
+    elif part.sampling == "poisson" and training.cohort_size == candidates:
+        reasons[f"{where}.sampling"] = f"all {candidates} clients with train examples are drawn anyway"
     return reasons
 
 
@@ -96,6 +107,16 @@ def _training(settings: SimulationConfig) -> dict[str, str]:
         never = f"the first step would come after round {first}, of {training.rounds}"
         reasons |= {"training.schedule.every": never, "training.schedule.factor": never}
     return reasons
+
+
+def _weighting(settings: SimulationConfig, sizes: np.ndarray) -> dict[str, str]:
+    """`sizes` of the clients that may train."""
+    field = "server.weighting"
+    if isinstance(settings.method, FedProto | Local):
+        return {field: "the method has no mean to which clients come by their weights"}
+    if len(sizes) and (sizes == sizes[0]).all():
+        return {field: "all clients hold equally many train examples"}
+    return {}
 
 
 def _method(settings: SimulationConfig, task: Task) -> dict[str, str]:

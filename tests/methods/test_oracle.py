@@ -51,6 +51,8 @@ ELSEWHERE = [
     ("fedrep", "three-lanes"),
     ("fedbabu", "two-devices-two-lanes"),
     ("ditto", "waves-of-3-two-devices"),
+    ("fedtp, uniform, with replacement", "waves-of-2"),
+    ("scaffold, named cohorts", "two-devices-two-lanes"),
 ]
 
 
@@ -113,10 +115,13 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
     *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto")),
+    *((name, "one-lane") for name in ("fedtp, uniform, with replacement", "scaffold, named cohorts")),
     *(
         pair
         for pair in ELSEWHERE
-        if pair[0] not in ("scaffold", "vanilla", "fedbabu", "ditto") and pair != ELSEWHERE[2]
+        if pair[0] not in ("scaffold", "vanilla", "fedbabu", "ditto")
+        and not pair[0].endswith(("replacement", "cohorts"))
+        and pair != ELSEWHERE[2]
     ),
 ]
 
