@@ -43,6 +43,7 @@ OTHER = {  # values for which no rule below would do
     "training.local_steps": 2,
     "training.clip_norm": 0.05,
     "training.participation.over_selection": 1.7,
+    "training.participation.cohorts": [[0, 1, 2], [3, 4]],
     "training.participation.stragglers": 1.0,
     "training.participation.straggler_share": 0.9,
     "training.participation.minimum": 3,

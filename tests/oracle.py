@@ -12,12 +12,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from oracle_rounds import draws_of, factor_of
 
-from fedtp_jax import config
 from fedtp_jax.core import rng, tree
 from fedtp_jax.data.dataset import Windows
 from fedtp_jax.engine.lanes import NOISE
-from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.models.hypernetwork import Hypernetwork
 from fedtp_jax.models.layers import uniform_fan_in
 
@@ -136,20 +135,7 @@ class World:
 
     def cohort(self, round):
         """The draws of a round: a client that was drawn several times is there as often."""
-        how, size, everybody = self.training.participation, self.training.cohort_size, range(self.clients)
-        if how.cohorts is not None:
-            return sorted(how.cohorts[round % len(how.cohorts)])
-        if how.sampling == "without_replacement":
-            return sample_cohort(self.seed, round, np.array(everybody), size).tolist()
-        draw = rng.generator(self.seed, rng.Purpose.COHORT, round)
-        if how.sampling == "poisson":
-            coins = draw.random(self.clients)
-            return [k for k in everybody if coins[k] < size / self.clients]
-        total = sum(map(self.size, everybody))
-        chances = [
-            self.size(k) / total if how.sampling == "by_examples" else 1 / self.clients for k in everybody
-        ]
-        return sorted(draw.choice(everybody, size, p=chances).tolist())
+        return draws_of(self, round)
 
     def counts(self, k):
         """What client k counts for in a mean, for each time that it was drawn."""
@@ -213,21 +199,7 @@ class World:
 
     def rate(self, round):
         """The round's factor on the clients' learning rate."""
-        s, w = self.training.schedule, self.training.warmup_rounds
-        if round < w:
-            return (round + 1) / w
-        round, rounds = round - w, self.training.rounds - w
-        match s:
-            case config.Constant():
-                return 1.0
-            case config.Cosine():
-                return s.final + (1 - s.final) * (1 + math.cos(math.pi * round / rounds)) / 2
-            case config.Exponential():
-                return s.decay**round
-            case config.Step():
-                return s.factor ** (round // s.every)
-            case config.Own():
-                return s.value(round)
+        return factor_of(self.training, round)
 
     # ----------------------------------------------------------------------------------- evaluation
 

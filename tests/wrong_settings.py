@@ -104,9 +104,17 @@ training.warmup_rounds=-1
 training.warmup_rounds=0.1
 'training.schedule={name: cosine, decay: 1}'
 training.participation.dropout=1
+training.participation.sampling=importance
+training.participation.cohorts=[]
+'training.participation.cohorts=[[0, 1], []]'
+'training.participation.cohorts=[0, 1]'
+'training.participation.cohorts=[[0, 6]]'
+'training.participation.cohorts=[[0], [north]]'
+'training.participation.cohorts=[[0], [1, 1]]'
 training.stop.metric=test_accuracy
 training.stop.patience=0
 server.learning_rate=0
+server.weighting=samples
 evaluation.knn=0.5
 evaluation.knn.weight=2
 evaluation.adapt=5
@@ -129,6 +137,10 @@ training.held_out=4
 training.local_steps=5 training.local_epochs=2
 training.participation.minimum=4
 training.participation.over_selection=2.5
+training.participation.over_selection=1.5 training.participation.sampling=poisson
+training.participation.minimum=3 'training.participation.cohorts=[[0, 1], [2]]'
+training.held_out=3 'training.participation.cohorts=[[0, 1, 2, 3, 4, 5]]'
+training.cohort_size=99 training.participation.sampling=with_replacement
 engine.attention=fused
 'partition={name: file}'
 data.name=npz

@@ -159,7 +159,7 @@ def _check_participation(part: Participation) -> None:
     if cohorts is None and part.over_selection > 1 and part.sampling != "without_replacement":
         raise UserError(
             f"training.participation.over_selection: {part.over_selection}, but with sampling "
-            f"{part.sampling!r} a cohort is what the draw gives, and nobody is too many; leave one of them out"
+            f"{part.sampling!r} a cohort is what the draw gives, and nobody is too many; leave one out"
         )
     if cohorts is not None and not isinstance(cohorts, str) and not (cohorts and all(cohorts)):
         given = f"round {cohorts.index(()) + 1} has no client" if cohorts else "got no cohort at all"
