@@ -165,6 +165,10 @@ method.fixed='["(^|/)(query|key|value)/kernel$"]'
 method=fedavg training.role_learning_rates.personal=0.5
 method=local server.optimizer=adam
 evaluation.clients=7
+evaluation.clients='[]'
+evaluation.clients='[0, 9]'
+evaluation.clients='[0, north]'
+training.held_out=3 evaluation.clients='[0, 1, 2, 3]'
 evaluation.adapt.epochs=2 evaluation.adapt.steps=5
 evaluation.adapt.steps=5 evaluation.knn.weight=0.5
 evaluation.adapt.steps=5 evaluation.adapt.leaves='[haed/]'

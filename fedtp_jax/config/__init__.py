@@ -16,7 +16,7 @@ from fedtp_jax.config.data import (
     Npz,
     Shakespeare,
 )
-from fedtp_jax.config.fields import Optimizer, Own, optimizer, option, section
+from fedtp_jax.config.fields import Clients, Cohorts, Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.method import (
     APFL,
     HEAD,
@@ -77,7 +77,6 @@ from fedtp_jax.config.simulation import (
 )
 from fedtp_jax.config.training import (
     SCHEDULES,
-    Cohorts,
     Constant,
     Cosine,
     Exponential,
@@ -106,6 +105,7 @@ __all__ = [
     "Checkpoint",
     "Cifar10",
     "Cifar100",
+    "Clients",
     "Cnn",
     "CnnBn",
     "Cohorts",

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from fedtp_jax.config.fields import Optimizer, ValidationMetric, optimizer, option, section
+from fedtp_jax.config.fields import Cohorts, Optimizer, ValidationMetric, optimizer, option, section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +50,6 @@ class RoleRates:
     generated: float | None = option(
         None, "of generated leaves, at the client; default: training.learning_rate", ge=0
     )
-
-
-Cohorts = tuple[tuple[int | str, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)

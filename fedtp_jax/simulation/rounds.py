@@ -77,7 +77,7 @@ class Simulator:
         self.participation = Participation(config, partition, self._names)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
-        self.evaluated = evaluated_clients(config, partition, self.participation.clients)
+        self.evaluated = evaluated_clients(config, partition, self.participation.clients, self._names)
         self.evaluators: Evaluators = make_evaluators(
             *(self.bench, self.evaluated, self.method.roles),
             like=share_with.evaluators if share_with else None,

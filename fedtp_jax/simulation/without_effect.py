@@ -55,7 +55,8 @@ def _evaluation(settings: SimulationConfig, tested: int, noisy: bool) -> dict[st
     if not evaluation.adapt.asked_for:
         nobody = "evaluation.adapt has neither epochs nor steps"
         reasons |= {"evaluation.adapt.learning_rate": nobody, "evaluation.adapt.leaves": nobody}
-    if (evaluation.clients or 0) >= tested:
+    wanted = evaluation.clients or 0
+    if (wanted if isinstance(wanted, int) else len({*wanted})) >= tested:
         reasons["evaluation.clients"] = f"there are {tested} clients to evaluate, which all are"
     if not isinstance(settings.model, Transformer) and not noisy and not evaluation.knn.weight:
         reasons["compat"] = (

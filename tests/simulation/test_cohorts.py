@@ -195,12 +195,12 @@ def test_clients_of_the_data_are_named():
     data = from_arrays(x, random.integers(0, 2, 60), groups=groups)
     how = config.Participation(cohorts=(("west",), ("north", 1)))
     training = config.Training(rounds=2, cohort_size=7, participation=how)
-    settings = dataclasses.replace(
-        TINY, training=training, partition=config.Natural(), method=config.FedAvg()
-    )
+    chosen = config.Evaluation(clients=("west", 0))
+    settings = dataclasses.replace(TINY, training=training, partition=config.Natural(), evaluation=chosen)
     with pytest.warns(UserWarning, match="training.cohort_size: 7 has no effect, since .*cohorts says who"):
         result = simulate(settings, data=data)
     assert result.clients["trained_rounds"].tolist() == [1, 1, 1]
+    assert result.clients["test_accuracy"].isna().tolist() == [False, True, False]
 
 
 def test_a_plan_is_of_the_mean_cohort():
