@@ -1,7 +1,7 @@
 """python -m benchmarks NAME [NAME ...] [--out DIR]: measure, print tables, write JSON, Markdown and PNG.
 
-`python -m benchmarks paper ITEM` puts the paper's claims to the test; `python -m benchmarks board` has all methods
-do one task.
+`python -m benchmarks paper ITEM` puts the paper's claims to the test; `python -m benchmarks board` has all
+methods do one task.
 """
 
 import argparse

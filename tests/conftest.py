@@ -108,7 +108,7 @@ def _what_programs_know(config):
     """The sections, and fields of sections, that programs are made of; who holds what is an argument."""
     from fedtp_jax.config import FeatureNoise, PartitionFile
 
-    host = ("rounds", "participation", "held_out", "on_nonfinite", "schedule", "stop")
+    host = ("rounds", "participation", "held_out", "on_nonfinite", "schedule", "warmup_rounds", "stop")
     training = {name: value for name, value in vars(config.training).items() if name not in host}
     measured = config.evaluation.batch_size, config.evaluation.knn, config.evaluation.adapt
     noisy = isinstance(config.partition, FeatureNoise | PartitionFile) and config.partition

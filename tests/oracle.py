@@ -12,12 +12,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from oracle_rounds import draws_of, factor_of
 
-from fedtp_jax import config
 from fedtp_jax.core import rng, tree
 from fedtp_jax.data.dataset import Windows
 from fedtp_jax.engine.lanes import NOISE
-from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.models.hypernetwork import Hypernetwork
 from fedtp_jax.models.layers import uniform_fan_in
 
@@ -135,7 +134,12 @@ class World:
     # ------------------------------------------------------------------------------------- examples
 
     def cohort(self, round):
-        return sample_cohort(self.seed, round, np.arange(self.clients), self.training.cohort_size).tolist()
+        """The draws of a round: a client that was drawn several times is there as often."""
+        return draws_of(self, round)
+
+    def counts(self, k):
+        """What client k counts for in a mean, for each time that it was drawn."""
+        return self.size(k) if self.settings.server.weighting == "examples" else 1
 
     def size(self, k):
         return len(self.partition.train[k])
@@ -195,16 +199,7 @@ class World:
 
     def rate(self, round):
         """The round's factor on the clients' learning rate."""
-        s, rounds = self.training.schedule, self.training.rounds
-        match s:
-            case config.Constant():
-                return 1.0
-            case config.Cosine():
-                return s.final + (1 - s.final) * (1 + math.cos(math.pi * round / rounds)) / 2
-            case config.Exponential():
-                return s.decay**round
-            case config.Step():
-                return s.factor ** (round // s.every)
+        return factor_of(self.training, round)
 
     # ----------------------------------------------------------------------------------- evaluation
 

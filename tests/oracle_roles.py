@@ -3,6 +3,7 @@
 FedAvg is the frame; every other method says what it does differently.
 """
 
+import collections
 import math
 
 import numpy as np
@@ -49,18 +50,22 @@ class FedAvg:
         return {**self.w, **self.own[k]}
 
     def round(self, cohort, round):
-        """One round of these clients; who returns what is not finite is as if it had never been asked."""
+        """One round of these draws; who returns what is not finite is as if it had never been asked.
+
+        A client that was drawn several times trains once, and counts as often.
+        """
         self.round_rate, losses = self.world.rate(round), []
         sent, trained = {k: self.weights(k) for k in cohort}, {}
-        for k in cohort:
+        times = collections.Counter(cohort)
+        for k in times:
             self.losses = []
             returned = self.train(sent[k], k, round)
             if all(np.isfinite(leaf).all() for leaf in returned.values()):
                 trained[k] = returned
                 losses += self.losses
         self.losses = losses
-        examples = sum(self.world.size(k) for k in trained)
-        self.aggregate({k: self.world.size(k) / examples for k in trained}, sent, trained)
+        counts = {k: times[k] * self.world.counts(k) for k in trained}
+        self.aggregate({k: counts[k] / sum(counts.values()) for k in trained}, sent, trained)
 
     def aggregate(self, p, sent, trained):
         for k in p:

@@ -124,6 +124,22 @@ CASES = {
         schedule=config.Cosine(0.1),
         learning_rate=0.01,
     ),
+    "fedtp, uniform, with replacement": case(
+        config.FedTP(hypernetwork=HYPER),
+        server=config.Server(weighting="uniform"),
+        participation=config.Participation(sampling="with_replacement"),
+        warmup_rounds=3,
+    ),
+    "fedper, by examples": case(
+        config.FedPer(), participation=config.Participation(sampling="by_examples"), warmup_rounds=1
+    ),
+    "ditto, poisson": case(config.Ditto(), participation=config.Participation(sampling="poisson")),
+    "scaffold, named cohorts": case(
+        config.Scaffold(),
+        server=config.Server(weighting="uniform"),
+        optimizer=config.Optimizer("sgd"),
+        participation=config.Participation(cohorts=((4, 1, 2, 3, 5, 6), (0, 6))),
+    ),
     "fedtp on text": case(config.FedTP(hypernetwork=HYPER), TRANSFORMER),
     "fedper on text": case(config.FedPer(), LSTM),
     "pfedhn on text": case(config.PFedHN(hypernetwork=HYPER), LSTM),

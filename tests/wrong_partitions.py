@@ -116,6 +116,8 @@ KINDS = {
         "round 0": trace(HEAD + "1,0,2\n"),
         "the last round before the first": trace(HEAD + "1,3,2\n"),
         "a trace in UTF-16": trace(HEAD.encode("utf-16")),
+        "a name of a client that has none": trace(HEAD + "north,1,2\n"),
+        "cohorts that name nobody": given("training.participation.cohorts=who.csv", {"who.csv": HEAD}),
         "a cell of 200,000 characters": trace(HEAD + "1" * 200_000),
     },
 }

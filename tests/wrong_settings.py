@@ -99,11 +99,22 @@ training.optimizer='[adam]'
 training.optimizer.momentum=fast
 training.optimizer.momentun=0.5
 training.schedule=warm
+training.schedule=3
+training.warmup_rounds=-1
+training.warmup_rounds=0.1
 'training.schedule={name: cosine, decay: 1}'
 training.participation.dropout=1
+training.participation.sampling=importance
+training.participation.cohorts=[]
+'training.participation.cohorts=[[0, 1], []]'
+'training.participation.cohorts=[0, 1]'
+'training.participation.cohorts=[[0, 6]]'
+'training.participation.cohorts=[[0], [north]]'
+'training.participation.cohorts=[[0], [1, 1]]'
 training.stop.metric=test_accuracy
 training.stop.patience=0
 server.learning_rate=0
+server.weighting=samples
 evaluation.knn=0.5
 evaluation.knn.weight=2
 evaluation.adapt=5
@@ -126,6 +137,10 @@ training.held_out=4
 training.local_steps=5 training.local_epochs=2
 training.participation.minimum=4
 training.participation.over_selection=2.5
+training.participation.over_selection=1.5 training.participation.sampling=poisson
+training.participation.minimum=3 'training.participation.cohorts=[[0, 1], [2]]'
+training.held_out=3 'training.participation.cohorts=[[0, 1, 2, 3, 4, 5]]'
+training.cohort_size=99 training.participation.sampling=with_replacement
 engine.attention=fused
 'partition={name: file}'
 data.name=npz
@@ -150,6 +165,10 @@ method.fixed='["(^|/)(query|key|value)/kernel$"]'
 method=fedavg training.role_learning_rates.personal=0.5
 method=local server.optimizer=adam
 evaluation.clients=7
+evaluation.clients='[]'
+evaluation.clients='[0, 9]'
+evaluation.clients='[0, north]'
+training.held_out=3 evaluation.clients='[0, 1, 2, 3]'
 evaluation.adapt.epochs=2 evaluation.adapt.steps=5
 evaluation.adapt.steps=5 evaluation.knn.weight=0.5
 evaluation.adapt.steps=5 evaluation.adapt.leaves='[haed/]'

@@ -209,7 +209,8 @@ def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str], where: str) 
     only_named = [field.removesuffix(".of") for field in facts if field.endswith(".of")]
     only_named += ["data"] * (facts.get("data.name") in ("npz", "arrays"))
     only_named += ["partition"] * (facts.get("partition.name") == "file")
-    only_named += ["training.participation"] * bool(facts.get("training.participation.trace"))
+    participation = (facts.get(f"training.participation.{name}") for name in ("trace", "cohorts"))
+    only_named += ["training.participation"] * any(isinstance(given, str) for given in participation)
     missing = [f"{part}.identity" for part in only_named if f"{part}.identity" not in facts]
     return found | dict.fromkeys(missing, f"{UNKNOWN} (to version 0.1.0) {where}")
 

@@ -16,7 +16,7 @@ from fedtp_jax.config.data import (
     Npz,
     Shakespeare,
 )
-from fedtp_jax.config.fields import Optimizer, Own, optimizer, option, section
+from fedtp_jax.config.fields import Clients, Cohorts, Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.method import (
     APFL,
     HEAD,
@@ -106,8 +106,10 @@ __all__ = [
     "Checkpoint",
     "Cifar10",
     "Cifar100",
+    "Clients",
     "Cnn",
     "CnnBn",
+    "Cohorts",
     "Constant",
     "Cosine",
     "Digits",

@@ -1,5 +1,6 @@
 """Plain values -> the dataclasses of a configuration, with one clear message per mistake."""
 
+import contextlib
 import dataclasses
 import datetime
 import math
@@ -25,6 +26,7 @@ OF_YOUR_OWN = {  # what Python may give beside a name
     "partition": "Partition.from_lists(train, test)",
     "model": "a Flax module of your own",
     "method": "a function of your own that returns a Method",
+    "training.schedule": "a function of your own, round -> factor",
 }
 
 
@@ -56,7 +58,12 @@ def build(kind: type, values: Any, where: str) -> Any:
 
 
 def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) -> Any:
-    """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone."""
+    """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone.
+
+    In Python a schedule may be a function too.
+    """
+    if is_own_schedule(where, values):
+        return Own.part(values)
     if isinstance(values, str):
         values = {"name": values}
     if not isinstance(values, Mapping):
@@ -71,6 +78,11 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; {choices}")
     check_names(kinds[name], options, where + ".", kinds)
     return build(kinds[name], options, where + ".")
+
+
+def is_own_schedule(where: str, value: Any) -> bool:
+    """Whether it is a function of the user's own: round -> factor."""
+    return where == "training.schedule" and callable(value) and not isinstance(value, type)
 
 
 def _refuse_own(options: Mapping[str, Any], where: str) -> None:
@@ -132,11 +144,13 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return number
     elif kind is str and isinstance(value, str):
         return value
-    elif kind == tuple[str, ...]:
-        if isinstance(value, str):
+    elif typing.get_origin(kind) is tuple:
+        item, _ = typing.get_args(kind)
+        if item is str and isinstance(value, str):
             value = [value]
-        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-            return tuple(value)
+        if isinstance(value, list | tuple):
+            with contextlib.suppress(UserError):  # the message shows the whole of it
+                return tuple(_convert(item, one, where) for one in value)
     raise UserError(f"{where}: got {show(value)}, expected {describe(kind)}")
 
 
@@ -164,6 +178,8 @@ def describe(kind: Any) -> str:
         str: "text",
         type(None): "null",
         tuple[str, ...]: "a list of texts",
+        config.Clients: "a list of clients (numbers or names)",
+        config.Cohorts: "a list of clients (numbers or names) for each round",
     }
     return words[kind]
 

@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar
 from fedtp_jax.core.identity import identity
 
 T = TypeVar("T")
+Clients = tuple[int | str, ...]  # by number or by name
+Cohorts = tuple[Clients, ...]
 # what may be chosen by: columns of metrics.csv, of validation shards alone
 ValidationMetric = Literal["val_accuracy", "val_client_mean", "val_worst_decile", "val_loss"]
 

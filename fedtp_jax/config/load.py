@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedtp_jax.config import Evaluation, Optimizer, Own, SimulationConfig, name_of
-from fedtp_jax.config.convert import NAMED, build, show
+from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, SimulationConfig, name_of
+from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
 from fedtp_jax.config.overrides import set_fields
 from fedtp_jax.config.plain import flat, plain_values
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
@@ -99,7 +99,9 @@ def checked(settings: SimulationConfig) -> SimulationConfig:
     for name, kinds in NAMED.items():
         owner, field = (settings.training, f"training.{name}") if name == "schedule" else (settings, name)
         value = getattr(owner, name, None) if dataclasses.is_dataclass(owner) else None
-        if value is not None and not isinstance(value, Own) and type(value) not in kinds.values():
+        if isinstance(value, Own | None) or is_own_schedule(field, value):
+            continue
+        if type(value) not in kinds.values():
             allowed = ", ".join(f"config.{kind.__name__}()" for kind in kinds.values())
             raise UserError(f"{field}: got {show(value)}, expected one of {allowed}")
     return from_dict(plain_values(settings))
@@ -129,12 +131,13 @@ def _check(settings: SimulationConfig) -> None:
     _check_bounds(settings, "")
     clients, training = getattr(settings.partition, "clients", None), settings.training
     cohort, held_out = training.cohort_size, training.held_out
-    if clients is not None and cohort > clients - held_out:
+    if clients is not None and training.participation.cohorts is None and cohort > clients - held_out:
         less = f" - training.held_out = {clients} - {held_out}" if held_out else f" = {clients}"
         raise UserError(
             f"training.cohort_size: {cohort} is more than partition.clients{less}; "
             f"use at most {max(clients - held_out, 0)}, or more clients"
         )
+    _check_participation(training.participation)
     if training.local_steps is not None and training.local_epochs != 1:
         raise UserError(
             f"training.local_steps: {training.local_steps}, but training.local_epochs is "
@@ -149,6 +152,20 @@ def _check(settings: SimulationConfig) -> None:
                 f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.npz"
             )
     _check_rules(settings.method)
+
+
+def _check_participation(part: Participation) -> None:
+    cohorts = part.cohorts
+    if cohorts is None and part.over_selection > 1 and part.sampling != "without_replacement":
+        raise UserError(
+            f"training.participation.over_selection: {part.over_selection}, but with sampling "
+            f"{part.sampling!r} a cohort is what the draw gives, and nobody is too many; leave one out"
+        )
+    if cohorts is not None and not isinstance(cohorts, str) and not (cohorts and all(cohorts)):
+        given = f"round {cohorts.index(()) + 1} has no client" if cohorts else "got no cohort at all"
+        raise UserError(
+            f"training.participation.cohorts: {given}; give a list of clients for each round, [[0, 1], [2]]"
+        )
 
 
 def _check_rules(method: Any) -> None:

@@ -5,7 +5,10 @@ from typing import Any
 
 from fedtp_jax.core.errors import user_path
 
-PLACES = ("data.file", "data.directory", "partition.file", "training.participation.trace")
+PLACES = (
+    *("data.file", "data.directory", "partition.file"),
+    *("training.participation.trace", "training.participation.cohorts"),
+)
 
 
 def in_full(values: Mapping[str, Any]) -> dict[str, Any]:

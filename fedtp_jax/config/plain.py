@@ -94,7 +94,7 @@ def plain_values(value: Any) -> Any:
         return {"name": name_of(value), **fields} if named else fields
     if isinstance(value, Mapping):
         return {name: plain_values(v) for name, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [plain_values(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _number(value: Any) -> Any:

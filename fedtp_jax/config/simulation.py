@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from fedtp_jax.config.data import DATASETS, Digits
-from fedtp_jax.config.fields import Own, ValidationMetric, option, section
+from fedtp_jax.config.fields import Clients, Own, ValidationMetric, option, section
 from fedtp_jax.config.method import METHODS, FedTP
 from fedtp_jax.config.model import MODELS, Vit
 from fedtp_jax.config.partition import PARTITIONS, Dirichlet
@@ -54,8 +54,11 @@ class Evaluation:
     every: int = option(10, "rounds between evaluations; the last round is always evaluated", ge=1)
     last: int = option(5, "the headline is mean +- std over this many last evaluations", ge=1)
     batch_size: int = option(256, "examples in an evaluation step", ge=1)
-    clients: int | None = option(
-        None, "evaluate so many clients, drawn once among those with test examples; default: all", ge=1
+    clients: int | Clients | None = option(
+        None,
+        "evaluate so many clients, drawn once among those with test examples, or these (numbers or names); "
+        "default: all",
+        ge=1,
     )
     knn: Knn = section(Knn, "nearest neighbours at prediction time")
     adapt: Adapt = section(Adapt, "a second test, after training on the own shard")

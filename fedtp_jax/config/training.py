@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from fedtp_jax.config.fields import Optimizer, ValidationMetric, optimizer, option, section
+from fedtp_jax.config.fields import Cohorts, Optimizer, ValidationMetric, optimizer, option, section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +54,18 @@ class RoleRates:
 
 @dataclasses.dataclass(frozen=True)
 class Participation:
-    """Which of the drawn clients return, and how much they do; by default all of them, all of it."""
+    """Who is drawn for a round, who of them returns, and how much each does; by default all of it."""
 
+    sampling: Literal["without_replacement", "with_replacement", "by_examples", "poisson"] = option(
+        "without_replacement",
+        "how clients are drawn; with_replacement: one that is drawn m times trains once and weighs m times; "
+        "by_examples: so too, with chances by train examples; poisson: each by itself, with chance K / N",
+    )
+    cohorts: str | Cohorts | None = option(
+        None,
+        "who takes part, in place of a draw: a list of clients (numbers or names) for each round, beginning "
+        "again after the last; or a CSV file client,first_round,last_round that names all who do",
+    )
     dropout: float = option(0.0, "probability that a drawn client does not return", ge=0, lt=1)
     stragglers: float = option(0.0, "probability that a drawn client does only part of its steps", ge=0, le=1)
     straggler_share: float = option(
@@ -92,8 +102,8 @@ class Training:
     """Rounds, cohort and the clients' optimizer."""
 
     rounds: int = option(100, "communication rounds", ge=1)
-    cohort_size: int = option(5, "clients K that train in a round, drawn without replacement", ge=1)
-    participation: Participation = section(Participation, "who of the cohort returns")
+    cohort_size: int = option(5, "clients K that train in a round; with poisson sampling in the mean", ge=1)
+    participation: Participation = section(Participation, "who is drawn, and who returns")
     on_nonfinite: Literal["exclude", "stop"] = option(
         "exclude",
         "a client that returns numbers that are not finite is left out of the round, or ends the run",
@@ -107,6 +117,9 @@ class Training:
     learning_rate: float = option(0.01, "the clients' learning rate", gt=0)
     role_learning_rates: RoleRates = section(RoleRates, "learning rates of single roles")
     schedule: Any = section(Constant, "the clients' learning rate over the rounds", SCHEDULES)
+    warmup_rounds: int = option(
+        0, "w rounds before the schedule begins, with 1/w, 2/w, ..., w/w of the learning rate", ge=0
+    )
     weight_decay: float = option(1e-5, "L2 decay, added to the gradient of every parameter", ge=0)
     clip_norm: float | None = option(
         None, "largest norm of a client's gradient over all parameters; longer ones are scaled down", gt=0
@@ -119,7 +132,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """What the server does with the cohort's mean of the shared leaves.
+    """What the server takes for the cohort's mean, and what it does with that of the shared leaves.
 
     The round's change (old - mean) is the gradient of an optimizer: sgd with learning rate 1 takes the mean
     (FedAvg), sgd with momentum is FedAvgM, adam and yogi are FedAdam and FedYogi (Reddi et al., 2021).
@@ -127,3 +140,7 @@ class Server:
 
     learning_rate: float = option(1.0, "the server's learning rate", gt=0)
     optimizer: Optimizer = optimizer("sgd", "the server's optimizer, whose state is kept from round to round")
+    weighting: Literal["examples", "uniform"] = option(
+        "examples",
+        "what a client counts for in the cohort's mean: its train examples, or as much as any other",
+    )

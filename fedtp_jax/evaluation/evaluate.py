@@ -1,13 +1,14 @@
 """Every client on its own whole shard, with the variables it would run, through the lane engine."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config import Clients, SimulationConfig
 from fedtp_jax.core import rng, tree
+from fedtp_jax.core.client_names import by_name, called, number_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
@@ -40,10 +41,12 @@ def evaluation_work(predict: Predict) -> ClientWork:
     return ClientWork(start, step, finish)
 
 
-def evaluated_clients(config: SimulationConfig, partition: Partition, clients: np.ndarray) -> np.ndarray:
-    """Ids, ascending, of those of `clients` that are evaluated: all, or a sample that is drawn once.
+def evaluated_clients(
+    config: SimulationConfig, partition: Partition, clients: np.ndarray, names: Sequence[str] = ()
+) -> np.ndarray:
+    """Ids, ascending, of those of `clients` that are evaluated: all, a sample drawn once, or those named.
 
-    Raises UserError where there are not enough with test examples.
+    `names` [N] of all clients, or none. Raises UserError where there are not enough with test examples.
     """
     tested = clients[partition.test.sizes[clients] > 0]
     if not len(tested):
@@ -51,6 +54,8 @@ def evaluated_clients(config: SimulationConfig, partition: Partition, clients: n
     count = config.evaluation.clients
     if count is None:
         return clients
+    if not isinstance(count, int):
+        return _named(count, tested, partition.num_clients, names)
     if count > len(tested):
         raise UserError(
             f"evaluation.clients: {count} is more than the {len(tested)} clients that hold test "
@@ -58,6 +63,18 @@ def evaluated_clients(config: SimulationConfig, partition: Partition, clients: n
         )
     draw = rng.generator(config.seed, rng.Purpose.EVALUATED)
     return np.sort(draw.choice(tested, count, replace=False))
+
+
+def _named(wanted: Clients, tested: np.ndarray, num_clients: int, names: Sequence[str]) -> np.ndarray:
+    """Ids, ascending, of clients that the settings name; UserError for one that is not among the `tested`."""
+    field, known = "evaluation.clients", by_name(names)
+    ids = {number_of(client, known, num_clients, field) for client in wanted}
+    if not ids:
+        raise UserError(f"{field}: names no client; name some, or leave it out to evaluate all")
+    if untested := sorted(ids - set(tested.tolist())):
+        who = called(untested[0], names)
+        raise UserError(f"{field}: client {who} holds no test examples, or is held out; name others")
+    return np.array(sorted(ids))
 
 
 class Evaluator:

@@ -192,6 +192,8 @@ def _scaled(training: config.Training) -> str:
     """The setting by which clients' updates are scaled, if there is one."""
     if not isinstance(training.schedule, config.Constant):
         return "training.schedule"
+    if training.warmup_rounds > 1:  # the first of one alone has all of the learning rate
+        return "training.warmup_rounds"
     return "" if training.role_learning_rates == config.RoleRates() else "training.role_learning_rates"
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import optax
 
 from fedtp_jax import config
-from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.config.convert import show
+from fedtp_jax.core.errors import UserError, in_one_line, nearest
 from fedtp_jax.core.tree import Role
 
 SCALES, TRIALS = (1e-3, 1e3), 12  # by which a learning rate is scaled for trial, and in how many steps
@@ -135,8 +136,12 @@ def _is_linear(factory: Any, arguments: Mapping[str, Any], learning_rate: float)
     )
 
 
-def learning_rate_factor(schedule: Any, round: int, rounds: int) -> float:
-    """What the clients' learning rate is multiplied by in `round` (from 0) of `rounds`."""
+def learning_rate_factor(training: config.Training, round: int) -> float:
+    """What the clients' learning rate is multiplied by in `round` (from 0): warm-up, then schedule."""
+    schedule, warmup = training.schedule, training.warmup_rounds
+    if round < warmup:
+        return (round + 1) / warmup
+    round, rounds = round - warmup, training.rounds - warmup
     if isinstance(schedule, config.Cosine):
         falling = (1.0 + math.cos(math.pi * round / rounds)) / 2
         return schedule.final + (1.0 - schedule.final) * falling
@@ -144,7 +149,33 @@ def learning_rate_factor(schedule: Any, round: int, rounds: int) -> float:
         return schedule.decay**round
     if isinstance(schedule, config.Step):
         return float(schedule.factor ** (round // schedule.every))
+    if isinstance(schedule, config.Own):
+        return _own_factor(schedule, round)
     return 1.0
+
+
+def learning_rate_factors(training: config.Training) -> list[float]:
+    """Those of all rounds; UserError where a schedule of the user's own gives what none can be."""
+    return [learning_rate_factor(training, round) for round in range(training.rounds)]
+
+
+def _own_factor(schedule: config.Own, round: int) -> float:
+    """What the user's function gives for `round`; UserError unless it is a finite number, at least 0."""
+    try:
+        with jax.numpy_dtype_promotion("standard"):  # optax's schedules rely on it
+            factor = schedule.value(round)
+        number = float(factor)
+    except Exception as error:  # of the user's own code
+        raise UserError(
+            f"training.schedule: {schedule.of} fails for round {round} ({type(error).__name__}: "
+            f"{in_one_line(error)}); give a function: round, counted from 0 -> factor of the learning rate"
+        ) from None
+    if not (math.isfinite(number) and number >= 0):
+        raise UserError(
+            f"training.schedule: {schedule.of} gives {show(factor)} for round {round}, expected a finite "
+            "number, at least 0: the factor of the learning rate; change the function"
+        )
+    return number
 
 
 def scale_updates(

@@ -14,7 +14,7 @@ from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.learning.local_training import Carry, local_training
 from fedtp_jax.learning.method import Kept, Method, State, Upload
-from fedtp_jax.learning.optimizers import is_plain_sgd
+from fedtp_jax.learning.optimizers import is_plain_sgd, learning_rate_factors
 from fedtp_jax.learning.roles import role_method, zeros
 from fedtp_jax.learning.task import STATISTICS, Task
 
@@ -102,4 +102,9 @@ def _check(training: config.Training) -> None:
     if training.role_learning_rates != config.RoleRates():
         raise UserError(
             "training.role_learning_rates: scaffold shares the whole model; set training.learning_rate"
+        )
+    if not all(factors := learning_rate_factors(training)):
+        raise UserError(
+            f"training.schedule: gives 0 for round {factors.index(0)} (from 0), but scaffold divides by the "
+            "learning rate; give factors greater than 0"
         )

@@ -182,8 +182,9 @@ def report_run(
     if untrained := untrained_note(result.history):
         notes.append(f"{untrained}.")
     notes += [f"{note[0].upper()}{note[1:]}." for note in choice_notes(config, result.history)]
-    if config.evaluation.clients:
-        notes.append(f"Accuracies are of {config.evaluation.clients:,} clients that were drawn once.")
+    if wanted := config.evaluation.clients:
+        count, how = (wanted, "drawn once") if isinstance(wanted, int) else (len({*wanted}), "chosen")
+        notes.append(f"Accuracies are of {count:,} clients that were {how}.")
     write_report(
         folder.report,
         title=f"{name_of(config.method)} on {name_of(config.data)}",

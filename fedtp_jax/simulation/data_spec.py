@@ -29,8 +29,8 @@ class DataSpec:
     `std` normalise inputs on their last axis, uint8 ones after division by 255; text enters as it is. `dtype`
     is that of the inputs as the data set holds them, "uint8", "float32" or "text".
     `class_names`: as in Dataset. `name` is that of the data set; `identity` a fingerprint of all of it,
-    groups, normalisation and names of classes too; `trace` one of the clients' availability. `streams`:
-    version of the random streams.
+    groups, normalisation and names of classes too; `trace` one of the clients' availability, and of cohorts
+    that are named. `streams`: version of the random streams.
     """
 
     input_shape: tuple[int, ...]

@@ -11,7 +11,8 @@ from fedtp_jax.learning.sharded import sharded
 from fedtp_jax.methods import make_method
 
 RATES = ("training.learning_rate", "training.weight_decay", "server.learning_rate")
-HOST = ("seed", "partition.", "training.schedule.", "checkpoint.")  # what no program is made of
+# what no program is made of
+HOST = ("seed", "partition.", "training.schedule.", "training.warmup_rounds", "checkpoint.")
 
 
 def programs_alike(a: SimulationConfig, b: SimulationConfig) -> bool:

@@ -3,33 +3,32 @@
 All of it is drawn on the host before the round: to the engine it is only a schedule.
 """
 
-import csv
 import functools
 import math
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fedtp_jax.config import SimulationConfig, Training
 from fedtp_jax.core import rng
-from fedtp_jax.core.errors import UserError, in_one_line, user_path
-from fedtp_jax.engine.schedule import sample_cohort, steps_of
+from fedtp_jax.core.client_names import called
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.engine.schedule import steps_of
 from fedtp_jax.partitions.partition import Partition
-
-FOREVER = 2**31  # no run has so many rounds
-COLUMNS = ["client", "first_round", "last_round"]
+from fedtp_jax.simulation.cohorts import COHORTS, Cohort, Lottery, named_cohorts, once, trace_of
 
 
 class Participants(NamedTuple):
     """Of one round.
 
     ids: [K] ascending, of the clients that return; steps: [K] local steps that each does, of whole [K];
-    drawn: how many were asked.
+    draws: [K] how often each was drawn, by which it weighs; drawn: how many clients were asked.
     """
 
     ids: np.ndarray
     steps: np.ndarray
+    draws: np.ndarray
     whole: np.ndarray
     drawn: int
 
@@ -51,17 +50,35 @@ class Participation:
       clients: ids, ascending, of the clients that take part in the simulation: all but those held out.
       candidates: of these the ones that hold train examples.
       local_steps: [N] of each client in a round, if it does all.
+      usual: clients of a cohort that is hardly ever exceeded, for which waves are planned.
+      mean: clients of a cohort in the mean, if all are available and return.
     """
 
-    def __init__(self, config: SimulationConfig, partition: Partition) -> None:
+    def __init__(self, config: SimulationConfig, partition: Partition, names: Sequence[str] = ()) -> None:
         training, sizes = config.training, partition.train.sizes
         self._settings, self._size, self._seed = training.participation, training.cohort_size, config.seed
-        self._ask = math.ceil(round(self._size * self._settings.over_selection, 9))
+        self._counts = sizes if config.server.weighting == "examples" else np.ones_like(sizes)
         self.clients = np.setdiff1d(np.arange(partition.num_clients), held_out_clients(config, sizes))
         self.candidates = self.clients[sizes[self.clients] > 0]
         self.local_steps = local_steps(training, sizes)
-        self._check()
-        self._available = trace_of(config, partition)
+        self._available = trace_of(config, partition.num_clients, names)
+        self._named = named_cohorts(config, partition.num_clients, names)
+        if self._named is None:
+            self._ask = math.ceil(round(self._size * self._settings.over_selection, 9))
+            self._lottery = Lottery(self._settings, self._seed, self._ask, self.candidates, sizes)
+            plain = self._settings.sampling == "without_replacement"  # of others none is too many
+            self._takes = self._size if plain else len(self.candidates)
+            self.usual, self.mean = (
+                min(self._lottery.usual, self._takes),
+                min(self._lottery.mean, self._takes),
+            )
+            self._check()
+            self._check_minimum(min(self._lottery.most, self._takes), f"cohort_size {self._size}")
+        else:
+            self._takes = self.usual = self._named.most
+            self.mean = self._named.mean(training.rounds)
+            self._check_named(names)
+            self._check_minimum(self._named.most, f"{self._named.most} clients of the largest cohort")
         # a round asks twice, before and after it: a million candidates are drawn from once
         self._kept = functools.lru_cache(maxsize=8)(self._draw)
 
@@ -75,44 +92,67 @@ class Participation:
                 f"training.cohort_size: {asked} is more than the {len(self.candidates)} clients that hold "
                 f"training examples; use at most {len(self.candidates)}"
             )
-        if self._settings.minimum > self._size:
+
+    def _check_named(self, names: Sequence[str]) -> None:
+        """Raise UserError for a client that is named for a cohort and cannot train."""
+        assert self._named is not None
+        for client in np.setdiff1d(self._named.everybody, self.candidates):
+            held_out = client not in self.clients
+            why = "is held out (training.held_out)" if held_out else "holds no train examples"
+            raise UserError(f"{COHORTS}: client {called(int(client), names)} {why}; name others")
+
+    def _check_minimum(self, most: int, what: str) -> None:
+        """Raise UserError where even the largest cohort, of `most` clients, is too small."""
+        if self._settings.minimum > most:
             raise UserError(
-                f"training.participation.minimum: {self._settings.minimum} is more than the cohort_size "
-                f"{self._size}, so every round would be void; use at most {self._size}"
+                f"training.participation.minimum: {self._settings.minimum} is more than the {what}, so every "
+                f"round would be void; use at most {most}"
             )
 
     def participants(self, round: int) -> Participants:
         """Those of `round` (from 0): a function of the settings, the seed and the round alone."""
         return self._kept(round)
 
+    def takes_place(self, round: int) -> bool:
+        """Whether enough clients return to `round`."""
+        return len(self.participants(round).ids) >= self._settings.minimum
+
+    def weights(self, clients: np.ndarray, cohort: np.ndarray) -> np.ndarray:
+        """p_k of `clients` in a cohort of draws, in which one that was drawn m times stands m times."""
+        ids, times = np.unique(cohort, return_counts=True)
+        return times[np.searchsorted(ids, clients)] * self._counts[clients] / self._counts[cohort].sum()
+
     def _draw(self, round: int) -> Participants:
-        asked = self._drawn(round)
+        asked, draws = self._asked(round)
         s, takes_part = self._settings, []
-        for k in asked:
+        for k, times in zip(asked, draws, strict=True):
             returns, share = 1.0, 1.0
             if s.dropout or s.stragglers:
                 draw = rng.generator(self._seed, rng.Purpose.PARTICIPATION, round, int(k))
                 returns, slow, share = draw.random(3)
                 share = s.straggler_share + (1 - s.straggler_share) * share if slow < s.stragglers else 1.0
             if returns >= s.dropout:
-                takes_part.append((int(k), share))
-        ids = np.array([k for k, _ in takes_part], np.int64)
-        shares, whole = np.array([share for _, share in takes_part]), self.local_steps[ids]
+                takes_part.append((int(k), share, int(times)))
+        ids = np.array([k for k, _, _ in takes_part], np.int64)
+        draws = np.array([times for _, _, times in takes_part], np.int64)
+        shares, whole = np.array([share for _, share, _ in takes_part]), self.local_steps[ids]
         steps = np.ceil(shares * whole - 1e-9).astype(np.int64)  # so one at least
-        if len(ids) > self._size:
+        if len(ids) > self._takes:
             # the less of its work a client does in the round's time, the later it would be done with all
             by_lot = rng.generator(self._seed, rng.Purpose.PARTICIPATION, round).permutation(len(ids))
             late = np.argsort(-(steps / whole)[by_lot], kind="stable")
-            first = np.sort(by_lot[late[: self._size]])
-            ids, steps, whole = ids[first], steps[first], whole[first]
-        return Participants(ids, steps, whole, len(asked))
+            first = np.sort(by_lot[late[: self._takes]])
+            ids, steps, draws, whole = ids[first], steps[first], draws[first], whole[first]
+        return Participants(ids, steps, draws, whole, len(asked))
 
-    def _drawn(self, round: int) -> np.ndarray:
-        """Ids, ascending, of the clients that are asked: as many as there are, if too few are available."""
+    def _asked(self, round: int) -> Cohort:
+        """The clients that are asked: as many as there are, if too few are available."""
         there = self.candidates
         if self._available is not None:
             there = there[self._available.at(round)[there]]
-        return sample_cohort(self._seed, round, there, min(self._ask, len(there)))
+        if self._named is not None:
+            return once(np.intersect1d(self._named.named(round), there, assume_unique=True))
+        return self._lottery.cohort(round, there)
 
 
 def local_steps(training: Training, sizes: np.ndarray) -> np.ndarray:
@@ -131,59 +171,3 @@ def held_out_clients(config: SimulationConfig, sizes: np.ndarray) -> np.ndarray:
         )
     draw = rng.generator(config.seed, rng.Purpose.HELD_OUT)
     return np.sort(draw.choice(clients, count, replace=False))
-
-
-class Trace(NamedTuple):
-    """[I] clients, and the first and last round (from 0) of an interval in which each is available."""
-
-    clients: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    num_clients: int
-
-    def at(self, round: int) -> np.ndarray:
-        """[N] who is available in `round`: clients that the trace does not name always are."""
-        available = np.ones(self.num_clients, bool)
-        available[self.clients] = False
-        available[self.clients[(self.first <= round) & (round <= self.last)]] = True
-        return available
-
-
-def trace_of(config: SimulationConfig, partition: Partition) -> Trace | None:
-    """When each client is available, or None without a file that says so."""
-    path = config.training.participation.trace
-    return read_trace(user_path(path), partition.num_clients) if path else None
-
-
-def read_trace(path: Path, num_clients: int) -> Trace:
-    """A CSV file with the columns client, first_round, last_round (rounds from 1, both included).
-
-    A client may have several lines. Raises UserError for a file that is missing or holds anything else.
-    """
-    field = "training.participation.trace"
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins its files with a mark
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{field}: {path} cannot be read ({in_one_line(error)}); give a CSV file") from None
-    if not rows or rows[0] != COLUMNS:
-        head = ",".join(rows[0]) if rows else "nothing"
-        raise UserError(f"{field}: {path} begins with {head[:80]!r}, expected {','.join(COLUMNS)}")
-    intervals = []
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(row):
-            continue
-        try:
-            client, first, last = map(int, row)
-        except ValueError:
-            raise UserError(
-                f"{field}: {path}, line {number}: got {','.join(row)[:80]!r}, expected three whole numbers"
-            ) from None
-        if not 0 <= client < num_clients or not 1 <= first <= last:
-            raise UserError(
-                f"{field}: {path}, line {number}: client {client} from round {first} to {last}; expected a "
-                f"client from 0 to {num_clients - 1} and rounds from 1 up, the last not before the first"
-            )
-        intervals.append((client, min(first, FOREVER) - 1, min(last, FOREVER) - 1))
-    columns = np.array(intervals, np.int64).reshape(-1, 3).T
-    return Trace(columns[0], columns[1], columns[2], num_clients)

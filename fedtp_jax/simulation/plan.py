@@ -14,6 +14,7 @@ import numpy as np
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.load import checked
 from fedtp_jax.core import tree
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.sources import load
 from fedtp_jax.engine.schedule import Layout, stays
 from fedtp_jax.engine.waves import Prepared
@@ -34,7 +35,7 @@ class Load:
     """The work of a training round, or of an evaluation; means over the rounds that were looked at.
 
     Attributes:
-      clients: that take part; in an evaluation once for each shard that they are evaluated on.
+      clients: that take part, in the mean; in an evaluation once for each shard that they are evaluated on.
       waves, wave_size: how many waves, and clients in each (in the last there may be fewer).
       lanes: of each device.
       ticks: local steps one after the other, over all waves.
@@ -179,16 +180,22 @@ def _loads(simulator: Simulator) -> dict[str, Load]:
 
         return test
 
-    training = simulator.config.training
-    rounds = map(simulator.prepare, range(min(training.rounds, ROUNDS)))
+    rounds, who = range(simulator.config.training.rounds), simulator.participation
+    some = list(itertools.islice(filter(who.takes_place, rounds), ROUNDS))
+    if not some:
+        raise UserError(
+            f"training.participation: none of the {len(rounds)} rounds takes place, so there is nothing to "
+            "plan; let more clients take part"
+        )
     data = tree.num_bytes(simulator.bench.examples)
     loads = {
         "training": _load(
             train,
-            itertools.chain.from_iterable(rounds),
-            training.cohort_size,
+            itertools.chain.from_iterable(map(simulator.prepare, some)),
+            max(round(who.mean), 1),
             simulator.layout,
             simulator.program_bytes - data,
+            simulator.wave_size,
         ),
     }
     for what, (first, *others) in simulator.evaluators.by_program.items():
@@ -202,8 +209,18 @@ def _loads(simulator: Simulator) -> dict[str, Load]:
     return loads
 
 
-def _load(run: Run, prepared: Iterable[Prepared], clients: int, layout: Layout, program_bytes: int) -> Load:
-    """The work for `clients` in waves such as those `prepared`, of which `run` does any."""
+def _load(
+    run: Run,
+    prepared: Iterable[Prepared],
+    clients: int,
+    layout: Layout,
+    program_bytes: int,
+    wave_size: int | None = None,
+) -> Load:
+    """The work for `clients` in waves such as those `prepared`, of which `run` does any.
+
+    `wave_size`: clients of a full wave; default: of the first one.
+    """
     begin = time.perf_counter()
     first, seen, looked_at = None, [], 0
     for wave in prepared:
@@ -215,7 +232,8 @@ def _load(run: Run, prepared: Iterable[Prepared], clients: int, layout: Layout, 
             break
     assert first is not None, "somebody trains, and somebody is tested"
     host = time.perf_counter() - begin
-    waves = math.ceil(clients / first.clients)
+    wave_size = wave_size or first.clients
+    waves = math.ceil(clients / wave_size)
     share = waves / len(seen)
     useful, executed, alone = (float(total) * share for total in np.sum(seen, axis=0))
     lanes = layout.devices * layout.lanes
@@ -224,7 +242,7 @@ def _load(run: Run, prepared: Iterable[Prepared], clients: int, layout: Layout, 
     return Load(
         clients=clients,
         waves=waves,
-        wave_size=first.clients,
+        wave_size=wave_size,
         lanes=layout.lanes,
         ticks=executed / lanes,
         longest_ticks=alone,

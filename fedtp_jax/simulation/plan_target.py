@@ -182,7 +182,7 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
         training=_bound(
             programs[train],
             dataclasses.replace(simulator.layout, lanes=simulations * simulator.layout.lanes),
-            _ticks(waves, training.cohort_size, simulator.layout),
+            _ticks(waves, max(round(simulator.participation.mean), 1), simulator.layout),
             target,
             config.engine.precision,
         ),

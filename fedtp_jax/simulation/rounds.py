@@ -73,11 +73,11 @@ class Simulator:
         self._server_shapes = self.bench.abstract(self.initial.server, self._shardings)
         # one function wherever it is asked: JAX traces it once
         self.variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
-        self.participation = Participation(config, partition)
         self._names = client_names(config.partition, data)
+        self.participation = Participation(config, partition, self._names)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
-        self.evaluated = evaluated_clients(config, partition, self.participation.clients)
+        self.evaluated = evaluated_clients(config, partition, self.participation.clients, self._names)
         self.evaluators: Evaluators = make_evaluators(
             *(self.bench, self.evaluated, self.method.roles),
             like=share_with.evaluators if share_with else None,
@@ -93,11 +93,10 @@ class Simulator:
 
     def _plan(self, like: Layout | None) -> Layout:
         """A training layout that any cohort fits."""
-        training = self.config.training
-        sizes = self.partition.train.sizes[self.participation.candidates]
-        batch = min(training.batch_size, int(sizes.max()))
-        steps = self.participation.local_steps[self.participation.candidates]
-        return self.bench.plan(steps, training.cohort_size, batch, self.row_bytes, self._of_program, like)
+        who = self.participation
+        batch = min(self.config.training.batch_size, int(self.partition.train.sizes[who.candidates].max()))
+        steps = who.local_steps[who.candidates]
+        return self.bench.plan(steps, who.usual, batch, self.row_bytes, self._of_program, like)
 
     @functools.cached_property
     def row_bytes(self) -> int:
@@ -105,6 +104,11 @@ class Simulator:
         server, row = self.initial.server, tree.rows_like(self.initial.own_row, 1)
         sent = row_bytes(self.method.send, self.initial.one_client)
         return max(sent, row_bytes(self.variables, server, row))
+
+    @property
+    def wave_size(self) -> int:
+        """Clients of a wave, unless it is a round's last: whoever dropped out, and however many came."""
+        return self.bench.wave_size(self.participation.usual, self.row_bytes)
 
     def _of_program(self, what: Callable[..., Any], layout: Layout) -> Any:
         """What of the programs (such as `Programs.num_bytes`) is asked, of the one for this layout."""
@@ -164,18 +168,15 @@ class Simulator:
 
     def prepare(self, round: int) -> Iterator[Prepared]:
         """The waves of `round`, none if it is void; a function of the seed and the round alone."""
-        training = self.config.training
-        cohort, steps, *_ = self.participation.participants(round)
-        if len(cohort) < training.participation.minimum:
+        if not self.participation.takes_place(round):
             return
-        rate = learning_rate_factor(training.schedule, round, training.rounds)
-        size = self.bench.wave_size(training.cohort_size, self.row_bytes)  # whoever dropped out
-        for first in range(0, len(cohort), size):
-            part = slice(first, first + size)
-            batches = [
-                self._batches(round, int(k), int(n)) for k, n in zip(cohort[part], steps[part], strict=True)
-            ]
-            yield self.prepare_wave(cohort[part], batches, cohort, rate)
+        cohort, steps, draws, *_ = self.participation.participants(round)
+        rate = learning_rate_factor(self.config.training, round)
+        for first in range(0, len(cohort), self.wave_size):
+            part = slice(first, first + self.wave_size)
+            work = zip(cohort[part].tolist(), steps[part].tolist(), strict=True)
+            batches = [self._batches(round, *one) for one in work]
+            yield self.prepare_wave(cohort[part], batches, np.repeat(cohort, draws), rate)
 
     def _batches(self, round: int, client: int, steps: int) -> Batches:
         """The client's first `steps` local steps in `round`."""
@@ -186,15 +187,14 @@ class Simulator:
     def prepare_wave(
         self, clients: np.ndarray, batches: Sequence[Batches], cohort: np.ndarray, rate: float = 1.0
     ) -> Prepared:
-        """The wave of `clients` [K] with these local steps and weights p_k = n_k / sum over the cohort.
+        """The wave of `clients` [K] with these local steps, and their weights p_k in the cohort of all draws.
 
         `rate` is the round's factor on the clients' learning rate.
         """
-        sizes = self.partition.train.sizes
         facts = make_facts(
             clients,
             batches,
-            weight=sizes[clients] / sizes[cohort].sum(),
+            weight=self.participation.weights(clients, cohort),
             rate=rate,
             noise=self.bench.noise(clients),
             class_counts=self._class_counts(clients),

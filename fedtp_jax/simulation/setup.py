@@ -15,11 +15,12 @@ from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.mesh import open_mesh
 from fedtp_jax.engine.schedule import common_layout
 from fedtp_jax.engine.workbench import Workbench
-from fedtp_jax.partitions.make import make_partition
+from fedtp_jax.learning.optimizers import learning_rate_factors
+from fedtp_jax.partitions.make import client_names, make_partition
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.attention_form import is_fused, why_not_fused
+from fedtp_jax.simulation.cohorts import named_cohorts, trace_of
 from fedtp_jax.simulation.data_spec import DataSpec
-from fedtp_jax.simulation.participation import trace_of
 from fedtp_jax.simulation.rounds import BenchMaker, Simulator
 from fedtp_jax.simulation.without_effect import settings_without_effect
 
@@ -46,6 +47,7 @@ def set_up(
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
     task, method = spec.build(config, check=True, fused=is_fused(config, mesh))
+    learning_rate_factors(config.training)  # what one of the user's own gives is looked at before it trains
     simulator = Simulator(config, task, method, data, partition, mesh, share_with, make_bench)
     clients, unfused = simulator.participation.clients, why_not_fused(config, mesh)
     for line in settings_without_effect(config, task, partition, clients, unfused):
@@ -71,8 +73,10 @@ def partition_of_run(config: SimulationConfig, data: Dataset) -> Partition:
 
 def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -> DataSpec:
     """What must be known of all that a run reads."""
-    trace = trace_of(config, partition)
-    return DataSpec.of(data, partition, identity(trace) if trace else "")
+    of = config, partition.num_clients, client_names(config.partition, data)
+    trace, cohorts = trace_of(*of), named_cohorts(*of)
+    asked = (trace, cohorts) if cohorts else trace
+    return DataSpec.of(data, partition, identity(asked) if asked else "")
 
 
 def at_once(simulator: Simulator, simulations: int) -> int:

@@ -9,8 +9,10 @@ import numpy as np
 from fedtp_jax.config import (
     Cosine,
     FedBN,
+    FedProto,
     Hypernetwork,
     IidLabel100,
+    Local,
     Optimizer,
     PerFedAvg,
     SimulationConfig,
@@ -31,8 +33,9 @@ def settings_without_effect(
     """
     tested = int((partition.test.sizes[clients] > 0).sum())
     reasons = _evaluation(settings, tested, partition.noise is not None)
-    reasons |= _participation(settings) | _training(settings)
-    reasons |= _method(settings, task)
+    sizes = partition.train.sizes[clients]
+    reasons |= _participation(settings, int((sizes > 0).sum())) | _training(settings)
+    reasons |= _method(settings, task) | _weighting(settings, sizes[sizes > 0])
     if unfused:
         reasons["engine.attention"] = f"attention is xla's anyway: {unfused}"
     if isinstance(settings.partition, IidLabel100):
@@ -52,7 +55,8 @@ def _evaluation(settings: SimulationConfig, tested: int, noisy: bool) -> dict[st
     if not evaluation.adapt.asked_for:
         nobody = "evaluation.adapt has neither epochs nor steps"
         reasons |= {"evaluation.adapt.learning_rate": nobody, "evaluation.adapt.leaves": nobody}
-    if (evaluation.clients or 0) >= tested:
+    wanted = evaluation.clients or 0
+    if (wanted if isinstance(wanted, int) else len({*wanted})) >= tested:
         reasons["evaluation.clients"] = f"there are {tested} clients to evaluate, which all are"
     if not isinstance(settings.model, Transformer) and not noisy and not evaluation.knn.weight:
         reasons["compat"] = (
@@ -61,7 +65,7 @@ def _evaluation(settings: SimulationConfig, tested: int, noisy: bool) -> dict[st
     return reasons
 
 
-def _participation(settings: SimulationConfig) -> dict[str, str]:
+def _participation(settings: SimulationConfig, candidates: int) -> dict[str, str]:
     training, part, where = settings.training, settings.training.participation, "training.participation"
     reasons = {}
     if not part.stragglers:
@@ -70,26 +74,50 @@ def _participation(settings: SimulationConfig) -> dict[str, str]:
         reasons[f"{where}.stragglers"] = f"{where}.straggler_share is 1"
     if training.local_steps == 1:
         reasons[f"{where}.stragglers"] = "training.local_steps is 1, and nobody does less than a step"
-    if not part.dropout and not part.trace:
+    drawn = part.cohorts is None
+    if not part.dropout and not part.trace and drawn and part.sampling == "without_replacement":
         reasons[f"{where}.minimum"] = "every client that is asked returns"
     if math.ceil(round(training.cohort_size * part.over_selection, 9)) == training.cohort_size:
         reasons[f"{where}.over_selection"] = f"no more than the {training.cohort_size} of a cohort are asked"
+    if not drawn:
+        reasons |= dict.fromkeys(
+            ("training.cohort_size", f"{where}.sampling", f"{where}.over_selection"),
+            f"{where}.cohorts says who",
+        )
+    elif part.sampling == "poisson" and training.cohort_size == candidates:
+        reasons[f"{where}.sampling"] = f"all {candidates} clients with train examples are drawn anyway"
     return reasons
 
 
 def _training(settings: SimulationConfig) -> dict[str, str]:
     training, reasons = settings.training, {}
+    scheduled = training.rounds - training.warmup_rounds
     evaluations = math.ceil(training.rounds / settings.evaluation.every)
     if training.stop.patience is None:
         reasons["training.stop.metric"] = "training.stop.patience is null"
     elif training.stop.patience >= evaluations - 1:
         reasons["training.stop.patience"] = f"the last of {evaluations} evaluations would come first"
+    if training.warmup_rounds == 1:
+        reasons["training.warmup_rounds"] = "the only round of the warm-up has all of the learning rate"
+    if scheduled <= 0:
+        reasons["training.schedule"] = f"the warm-up takes all of the {training.rounds} rounds"
     if isinstance(training.schedule, Cosine) and training.schedule.final == 1:
         reasons["training.schedule.final"] = "the learning rate stays what it is"
-    if isinstance(training.schedule, Step) and training.schedule.every >= training.rounds:
-        never = f"the first step would come after round {training.schedule.every}, of {training.rounds}"
+    if isinstance(training.schedule, Step) and training.schedule.every >= scheduled:
+        first = training.warmup_rounds + training.schedule.every
+        never = f"the first step would come after round {first}, of {training.rounds}"
         reasons |= {"training.schedule.every": never, "training.schedule.factor": never}
     return reasons
+
+
+def _weighting(settings: SimulationConfig, sizes: np.ndarray) -> dict[str, str]:
+    """`sizes` of the clients that may train."""
+    field = "server.weighting"
+    if isinstance(settings.method, FedProto | Local):
+        return {field: "the method has no mean to which clients come by their weights"}
+    if len(sizes) and (sizes == sizes[0]).all():
+        return {field: "all clients hold equally many train examples"}
+    return {}
 
 
 def _method(settings: SimulationConfig, task: Task) -> dict[str, str]:

@@ -20,8 +20,9 @@ DEVICES = "engine.devices"
 OF, IDENTITY = ".of", ".identity"
 WORDS = {
     "identity": "data set (its groups, normalisation or names of classes differ)",
-    "trace": "training.participation.trace",
+    "trace": "training.participation.trace, or cohorts",
 }
+ASKED = ("training.participation.trace", "training.participation.cohorts")
 
 
 def check_same_run(
@@ -81,7 +82,9 @@ def check_config(meta: Mapping[str, Any], config: SimulationConfig, path: Path) 
 
 
 def _settings_changed(there: Mapping[str, Any], here: Mapping[str, Any], parts: list[str]) -> list[str]:
-    left_out = {*PLACES, DEVICES, *(f"{part}.name" for part in parts)}  # of devices another warning tells
+    # that there is a file is a setting; where it lies is not
+    places = {place for place in PLACES if place not in ASKED or _are_texts(place, there, here)}
+    left_out = {*places, DEVICES, *(f"{part}.name" for part in parts)}  # of devices another warning tells
     return differences(
         *(
             {
@@ -92,6 +95,10 @@ def _settings_changed(there: Mapping[str, Any], here: Mapping[str, Any], parts: 
             for side in (there, here)
         )
     )
+
+
+def _are_texts(field: str, *sides: Mapping[str, Any]) -> bool:
+    return all(isinstance(side.get(field), str) for side in sides)
 
 
 def _parts_changed(

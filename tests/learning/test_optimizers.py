@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from fedtp_jax import UserError, config
-from fedtp_jax.learning.optimizers import learning_rate_factor, make_optimizer, scale_updates
+from fedtp_jax.learning.optimizers import learning_rate_factors, make_optimizer, scale_updates
 
 LEAVES = {"w": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array([0.5])}
 GRADIENT = {"w": jnp.array([3.0, 0.0, 4.0]), "b": jnp.array([0.0])}
@@ -83,7 +83,8 @@ def test_an_optimizer_whose_updates_do_not_scale_is_refused_where_they_must():
 
 def test_schedules():
     def factors(schedule):
-        return [round(learning_rate_factor(schedule, r, 5), 6) for r in range(5)]
+        training = config.Training(rounds=5, schedule=schedule)
+        return [round(factor, 6) for factor in learning_rate_factors(training)]
 
     assert factors(config.Constant()) == [1.0] * 5
     assert factors(config.Exponential(0.5)) == [1.0, 0.5, 0.25, 0.125, 0.0625]
@@ -91,7 +92,47 @@ def test_schedules():
     assert factors(config.Cosine(final=0.2)) == pytest.approx(
         [0.2 + 0.8 * (1 + np.cos(np.pi * r / 5)) / 2 for r in range(5)], abs=1e-6
     )
-    assert learning_rate_factor(config.Cosine(), 0, 1) == 1.0
+    assert learning_rate_factors(config.Training(rounds=1, schedule=config.Cosine())) == [1.0]
+
+
+def own(function):
+    return config.Own.part(function)
+
+
+def test_a_warm_up_comes_before_any_schedule():
+    def factors(rounds, warmup, schedule):
+        training = config.Training(rounds=rounds, warmup_rounds=warmup, schedule=schedule)
+        return learning_rate_factors(training)
+
+    assert factors(6, 4, config.Step(every=1)) == [0.25, 0.5, 0.75, 1.0, 1.0, 0.5]
+    for schedule in (config.Cosine(0.2), config.Exponential(0.5), own(lambda round: 0.9**round)):
+        assert factors(8, 3, schedule)[3:] == factors(5, 0, schedule)
+    assert factors(2, 4, config.Cosine()) == [0.25, 0.5]
+    assert factors(3, 1, config.Constant()) == [1.0] * 3
+
+
+def test_a_schedule_may_be_any_function_of_the_round():
+    def factors(function):
+        return learning_rate_factors(config.Training(rounds=4, schedule=own(function)))
+
+    assert factors(lambda round: 1 / (1 + round)) == [1, 1 / 2, 1 / 3, 1 / 4]
+    assert factors(optax.linear_schedule(1.0, 0.0, 4)) == [1.0, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda round: 1 - round, "gives -1 for round 2, expected a finite number, at least 0"),
+        (lambda round: float("nan"), "gives nan for round 0"),
+        (lambda round: "half", "fails for round 0 (ValueError: could not convert"),
+        (lambda round: 1 / (2 - round), "fails for round 2 (ZeroDivisionError: division by zero)"),
+        (lambda: 1.0, "fails for round 0 (TypeError: "),
+    ],
+)
+def test_what_an_own_schedule_gives_is_looked_at(function, words):
+    with pytest.raises(UserError) as caught:
+        learning_rate_factors(config.Training(rounds=4, schedule=own(function)))
+    assert str(caught.value).startswith("training.schedule: ") and words in str(caught.value)
 
 
 def test_roles_have_their_own_learning_rates():

@@ -52,6 +52,8 @@ ELSEWHERE = [
     ("fedbabu", "two-devices-two-lanes"),
     ("ditto", "waves-of-3-two-devices"),
     ("pefll", "waves-of-3-two-devices"),
+    ("fedtp, uniform, with replacement", "waves-of-2"),
+    ("scaffold, named cohorts", "two-devices-two-lanes"),
 ]
 
 
@@ -111,16 +113,17 @@ def expected_leaves(oracle, clients=CLIENTS, classes=CLASSES):
 
 
 RUNS = [*((name, "one-lane") for name in CASES), *ELSEWHERE]
+OFTEN = (  # elsewhere
+    *("scaffold", "vanilla", "fedbabu", "ditto", "pefll"),
+    *("fedtp, uniform, with replacement", "scaffold, named cohorts"),
+)
 SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
     *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto", "pefll", "pefll on text")),
-    *(
-        pair
-        for pair in ELSEWHERE
-        if pair[0] not in ("scaffold", "vanilla", "fedbabu", "ditto", "pefll") and pair != ELSEWHERE[2]
-    ),
+    *((name, "one-lane") for name in ("fedtp, uniform, with replacement", "scaffold, named cohorts")),
+    *(pair for pair in ELSEWHERE if pair[0] not in OFTEN and pair != ELSEWHERE[2]),
 ]
 
 

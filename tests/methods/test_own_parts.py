@@ -82,6 +82,52 @@ def test_a_run_of_own_parts_resumes_from_python_alone(tmp_path):
     same_state(Result.load(tmp_path / "run", **parts).state, whole.state)
 
 
+def halved(round):
+    return 0.5**round
+
+
+def test_a_schedule_of_the_users_own_is_what_it_gives_and_resumes_from_python(tmp_path):
+    training = {"rounds": 4, "cohort_size": 2, "warmup_rounds": 2}
+    settings = {"model": Tiny(), "method": "fedper", "partition": LISTS, "checkpoint": {"every": 1}}
+
+    def run(schedule, **options):
+        return simulate(**settings, training={**training, "schedule": schedule}, **options)
+
+    whole = run(halved, out=tmp_path / "whole")
+    same_state(whole.state, run(config.Exponential(0.5)).state)
+    with pytest.raises(Stopped):
+        run(halved, out=tmp_path / "run", on_round=stop_after(2))
+    file, parts = tmp_path / "run" / "config.yaml", {"model": Tiny(), "partition": LISTS}
+    with pytest.raises(
+        UserError, match=r"training\.schedule: halved was given from Python.*\{'schedule': \.\.\.\}"
+    ):
+        simulate(file, **parts, out=tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match=r"training\.schedule\.name: 'halved' there, 'constant' here"):
+        simulate(file, **parts, training={"schedule": "constant"}, out=tmp_path / "run", resume=True)
+    own = {**parts, "training": {"schedule": halved}}
+    simulate(file, **own, out=tmp_path / "run", resume=True)
+    same_files(tmp_path / "whole", tmp_path / "run")
+    same_state(Result.load(tmp_path / "run", **own).state, whole.state)
+    assert checked(SimulationConfig(training=config.Training(schedule=halved))).training.schedule == Own.part(
+        halved
+    )
+
+
+def test_a_schedule_that_cannot_be_is_refused_before_anything_runs(tmp_path):
+    def ends(round):
+        return 1.0 - round
+
+    for method, message in (
+        ("fedavg", r"schedule: test_.*ends gives -1.0 for round 2, expected a finite number, at least 0"),
+        ("scaffold", r"schedule: gives 0 for round 1 \(from 0\), but scaffold divides by the learning rate"),
+    ):
+        rounds, plain = 2 + (method == "fedavg"), config.Optimizer("sgd")
+        training = config.Training(rounds=rounds, cohort_size=2, schedule=ends, optimizer=plain)
+        with pytest.raises(UserError, match=f"training.{message}"):
+            simulate(method=method, partition=LISTS, training=training, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_leaves_beside_the_model_train_and_have_keys_of_their_own():
     """Two scalars of each client, drawn at random, that shift and scale the logits."""
 
