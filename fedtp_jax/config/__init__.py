@@ -18,6 +18,7 @@ from fedtp_jax.config.data import (
 )
 from fedtp_jax.config.fields import Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.method import (
+    ADAPTER,
     APFL,
     HEAD,
     METHODS,
@@ -28,6 +29,7 @@ from fedtp_jax.config.method import (
     FedBABU,
     FedBN,
     FedPer,
+    FedPerfix,
     FedProto,
     FedProx,
     FedRep,
@@ -44,7 +46,7 @@ from fedtp_jax.config.method import (
     Scaffold,
     Vanilla,
 )
-from fedtp_jax.config.model import MODELS, Cnn, CnnBn, Lstm, Transformer, Vit
+from fedtp_jax.config.model import MODELS, Adapter, Cnn, CnnBn, Lstm, Transformer, Vit
 from fedtp_jax.config.names import check_calls
 from fedtp_jax.config.partition import (
     PARTITIONS,
@@ -91,6 +93,7 @@ from fedtp_jax.config.training import (
 check_calls()
 
 __all__ = [
+    "ADAPTER",
     "APFL",
     "DATASETS",
     "HEAD",
@@ -101,6 +104,7 @@ __all__ = [
     "QKV",
     "SCHEDULES",
     "Adapt",
+    "Adapter",
     "Arrays",
     "Checkpoint",
     "Cifar10",
@@ -121,6 +125,7 @@ __all__ = [
     "FedBABU",
     "FedBN",
     "FedPer",
+    "FedPerfix",
     "FedProto",
     "FedProx",
     "FedRep",

@@ -5,11 +5,12 @@ from typing import Literal
 
 from fedtp_jax.config.fields import Optimizer, optimizer, option, section
 
-# Self-attention's projections to queries, keys and values, the classifier, and the normalisation layers, by
-# this package's leaf names.
+# Self-attention's projections to queries, keys and values, the classifier, the normalisation layers, and
+# the adapters beside attention, by this package's leaf names.
 QKV = (r"(^|/)(query|key|value)/kernel$",)
 HEAD = (r"(^|/)head/",)
 NORMS = (r"norm[^/]*/",)
+ADAPTER = (r"(^|/)adapter/",)
 
 
 def _fixed(default: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -59,6 +60,15 @@ class FedPer:
 
     personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
     fixed: tuple[str, ...] = _fixed()
+
+
+@dataclasses.dataclass(frozen=True)
+class FedPerfix(FedPer):
+    """FedPer whose clients also keep the adapters beside attention, model.adapter's (Sun et al., 2023)."""
+
+    personal: tuple[str, ...] = option(
+        (*ADAPTER, *HEAD), "regular expressions on leaf paths that stay with the client"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,6 +218,7 @@ METHODS: dict[str, type] = {
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "fedperfix": FedPerfix,
     "lg_fedavg": LGFedAvg,
     "fedrep": FedRep,
     "fedbabu": FedBABU,

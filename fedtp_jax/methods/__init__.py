@@ -14,6 +14,7 @@ from fedtp_jax.methods.fedavg import fedavg
 from fedtp_jax.methods.fedbabu import fedbabu
 from fedtp_jax.methods.fedbn import fedbn
 from fedtp_jax.methods.fedper import fedper
+from fedtp_jax.methods.fedperfix import fedperfix
 from fedtp_jax.methods.fedproto import fedproto
 from fedtp_jax.methods.fedprox import fedprox
 from fedtp_jax.methods.fedrep import fedrep
@@ -34,6 +35,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedProx: fedprox,
     config.Local: local,
     config.FedPer: fedper,
+    config.FedPerfix: fedperfix,
     config.LGFedAvg: lg_fedavg,
     config.FedRep: fedrep,
     config.FedBABU: fedbabu,

@@ -16,6 +16,7 @@ from fedtp_jax.config import (
     SimulationConfig,
     Step,
     Transformer,
+    Vit,
 )
 from fedtp_jax.config.simulation import default_of
 from fedtp_jax.learning.task import STATISTICS, Task
@@ -33,6 +34,8 @@ def settings_without_effect(
     reasons = _evaluation(settings, tested, partition.noise is not None)
     reasons |= _participation(settings) | _training(settings)
     reasons |= _method(settings, task)
+    if isinstance(settings.model, Vit | Transformer) and settings.model.adapter.size is None:
+        reasons["model.adapter.scale"] = "model.adapter.size is null: there is no adapter"
     if unfused:
         reasons["engine.attention"] = f"attention is xla's anyway: {unfused}"
     if isinstance(settings.partition, IidLabel100):

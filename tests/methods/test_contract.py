@@ -19,7 +19,7 @@ EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
     *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto"),
 )
-ATTENTION = ("vanilla", "fedtp", "fedtp_per")
+ATTENTION = ("vanilla", "fedtp", "fedtp_per", "fedperfix")
 SUPPORTED = {
     "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto"),
     "cnn": (*EVERYWHERE, "fedrod", "fedproto"),
@@ -77,6 +77,7 @@ def bytes_that_travel(method, model_leaves):
     stays = {
         "local": ".",
         "fedper": "^params/head/",
+        "fedperfix": "^params/head/|/adapter/",
         "fedrep": "^params/head/",
         "fedbabu": "^params/head/",
         "lg_fedavg": "^(?!params/head/)",
@@ -217,6 +218,15 @@ def warm():
                 f"method.{role}: .*query.* matches no leaf of the model.*the leaves are params/",
             )
             for method, role in (("fedtp", "generated"), ("fedtp_per", "generated"), ("vanilla", "personal"))
+            for model in ("cnn", "lstm")
+        ],
+        *[
+            (
+                "fedperfix",
+                model,
+                {},
+                "model.adapter.size: the model has no adapter.*size=256, or choose fedper",
+            )
             for model in ("cnn", "lstm")
         ],
         *[

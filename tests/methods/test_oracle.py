@@ -113,6 +113,7 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
     *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto")),
+    *((name, "one-lane") for name in ("fedperfix", "fedperfix on text")),
     *(
         pair
         for pair in ELSEWHERE
