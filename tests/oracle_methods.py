@@ -1,7 +1,7 @@
 """The plain loops of all methods, by name."""
 
 from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPRod, PFedMe
-from oracle_other_steps import APFL, PerFedAvg, Scaffold
+from oracle_other_steps import APFL, FedALA, PerFedAvg, Scaffold
 from oracle_roles import (
     FedAvg,
     FedBABU,
@@ -36,6 +36,7 @@ METHODS = {
     "apfl": APFL,
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
+    "fedala": FedALA,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

@@ -94,6 +94,13 @@ CASES = {
         config.PerFedAvg(inner_learning_rate=0.1), server=config.Server(0.5), schedule=config.Step(every=1)
     ),
     "ditto": case(config.Ditto(penalty=2.0), schedule=config.Exponential(0.5), optimizer=MOMENTUM),
+    "fedala": case(config.FedALA(), evaluation=KNN, schedule=config.Exponential(0.5), optimizer=MOMENTUM),
+    "fedala, noise": case(
+        config.FedALA(("attention/", "head/"), mixing_learning_rate=5.0, share=0.4, passes=2),
+        server=config.Server(0.5),
+        clip_norm=0.5,
+        local_steps=3,
+    ),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp on adapters": case(
         config.FedTP(generated=config.ADAPTER, hypernetwork=HYPER), WITH_ADAPTER, local_epochs=1

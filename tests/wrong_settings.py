@@ -146,6 +146,8 @@ method=scaffold training.optimizer=sgd training.role_learning_rates.shared=0.1
 method=ditto training.role_learning_rates.shared=0.1
 method=fedperfix
 method=fedperfix model=lstm
+method=fedala training.role_learning_rates.shared=0.1
+method=fedala method.personal='[]'
 method=fedrep
 method=fedrep training.local_steps=5
 method=fedbabu method.fixed='[.]'

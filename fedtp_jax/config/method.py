@@ -185,6 +185,21 @@ class Ditto:
 
 
 @dataclasses.dataclass(frozen=True)
+class FedALA:
+    """Clients start from their own last head mixed with the shared one, by weights (Zhang et al., 2023).
+
+    They learn the weights first, one for each number that is mixed, in steps before the local ones.
+    """
+
+    personal: tuple[str, ...] = option(
+        HEAD, "regular expressions on leaf paths of which a client mixes its own and the shared values"
+    )
+    mixing_learning_rate: float = option(1.0, "eta: of the weights, in all rounds", gt=0)
+    share: float = option(0.8, "share of its train examples that a client learns weights on", gt=0, le=1)
+    passes: int = option(1, "over them, in every round in which it takes part", ge=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -231,6 +246,7 @@ METHODS: dict[str, type] = {
     "apfl": APFL,
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
+    "fedala": FedALA,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

@@ -8,6 +8,7 @@ import jax
 from fedtp_jax import config
 from fedtp_jax.core.tree import Leaves, Role
 from fedtp_jax.engine.lanes import ClientWork
+from fedtp_jax.engine.prelude import Prelude
 from fedtp_jax.learning.task import Output
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Method(NamedTuple):
       predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
       class_counts: whether the local training asks how many examples of each class a client holds.
       hypernetwork: settings of the one that generates leaves, where one does.
+      prelude: steps of the work that come before a client's local ones.
       only_training: beginnings of the paths of shared leaves and rows that the local training alone reads.
     """
 
@@ -96,6 +98,7 @@ class Method(NamedTuple):
     class_counts: bool = False
     hypernetwork: config.Hypernetwork = config.Hypernetwork()
     only_training: tuple[str, ...] = ()
+    prelude: Prelude = Prelude()
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.

@@ -10,6 +10,7 @@ from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.apfl import apfl
 from fedtp_jax.methods.ditto import ditto
+from fedtp_jax.methods.fedala import fedala
 from fedtp_jax.methods.fedavg import fedavg
 from fedtp_jax.methods.fedbabu import fedbabu
 from fedtp_jax.methods.fedbn import fedbn
@@ -48,6 +49,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.APFL: apfl,
     config.PerFedAvg: perfedavg,
     config.Ditto: ditto,
+    config.FedALA: fedala,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.FedTPPer: fedtp,

@@ -17,7 +17,7 @@ from fedtp_jax.learning.method import EMBEDDING, own
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto"),
+    *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto", "fedala"),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per", "fedperfix")
 SUPPORTED = {
@@ -95,7 +95,7 @@ def bytes_that_travel(method, model_leaves):
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
     *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme")),
-    *(("vit", name) for name in ("scaffold", "apfl", "ditto", "fedrep")),
+    *(("vit", name) for name in ("scaffold", "apfl", "ditto", "fedrep", "fedala")),
     *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper"), ("cnn_bn", "fedbabu")),
 ]
 
@@ -251,6 +251,21 @@ def warm():
             {"training": dataclasses.replace(TRAINING, role_learning_rates=config.RoleRates(shared=0.1))},
             "training.role_learning_rates: ditto has two models",
         ),
+        (
+            "fedala",
+            "vit",
+            {"training": dataclasses.replace(TRAINING, role_learning_rates=config.RoleRates(personal=0.1))},
+            "training.role_learning_rates: fedala shares the whole model; set training.learning_rate",
+        ),
+        *[
+            (
+                config.FedALA(personal=nothing),
+                "cnn_bn",
+                {},
+                r"method.personal: \[.*\] names no parameter, so there is nothing to mix; name some",
+            )
+            for nothing in ((), ("batch_stats/",))
+        ],
         *[
             (
                 config.FedBABU(fixed=everything),

@@ -28,7 +28,7 @@ GROUPS, EACH = 24, 10
 ROUNDS, CLIENTS, CLASSES, TRAIN, TEST, BROKEN = 3, 8, 4, 64, 24, 4  # the last train examples are NaN
 ON_TEXT = (
     *("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn"),
-    *("scaffold", "apfl", "perfedavg", "ditto", "fedrep"),
+    *("scaffold", "apfl", "perfedavg", "ditto", "fedrep", "fedala"),
 )
 GENERATING = ("fedtp", "fedtp_per", "fedtp_rod", "pfedhn")
 

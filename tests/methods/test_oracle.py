@@ -23,9 +23,8 @@ from ragged_clients import (
 )
 
 from fedtp_jax import config
-from fedtp_jax.core import rng
 from fedtp_jax.data.dataset import Dataset, Examples
-from fedtp_jax.engine.schedule import sample_cohort, shuffled_batches
+from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.evaluation.metrics import summarize
 from fedtp_jax.learning.method import own
@@ -51,6 +50,8 @@ ELSEWHERE = [
     ("fedrep", "three-lanes"),
     ("fedbabu", "two-devices-two-lanes"),
     ("ditto", "waves-of-3-two-devices"),
+    ("fedala", "three-lanes"),
+    ("fedala", "waves-of-3-two-devices"),
 ]
 
 
@@ -113,7 +114,7 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
     *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto")),
-    *((name, "one-lane") for name in ("fedperfix", "fedperfix on text")),
+    *((name, "one-lane") for name in ("fedperfix", "fedperfix on text", "fedala")),
     *(
         pair
         for pair in ELSEWHERE
@@ -162,8 +163,18 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 @pytest.mark.parametrize(
     "name",
     every_day(
-        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg", "ditto"],
-        ["fedtp, sparse", "scaffold", "ditto"],
+        [
+            "fedtp",
+            "fedtp, sparse",
+            "fedproto",
+            "pfedme",
+            "scaffold",
+            "apfl, adaptive",
+            "perfedavg",
+            "ditto",
+            "fedala",
+        ],
+        ["fedtp, sparse", "scaffold", "ditto", "fedala"],
     ),
 )
 def test_client_with_numbers_not_finite_is_left_out(name):
@@ -207,12 +218,8 @@ def test_client_with_numbers_not_finite_is_left_out(name):
 
 
 def _batches(sim, cohort):
-    """The local steps of these clients in round 0."""
-    t, orders = sim.config.training, [rng.generator(SEED, rng.Purpose.BATCHES, 0, int(k)) for k in cohort]
-    return [
-        shuffled_batches(sim.partition.train[k], t.local_epochs, t.batch_size, order, t.local_steps)
-        for k, order in zip(cohort, orders, strict=True)
-    ]
+    """The steps of these clients in round 0."""
+    return [sim._batches(0, int(k), int(sim.participation.local_steps[k])) for k in cohort]
 
 
 @pytest.mark.slow
