@@ -104,7 +104,7 @@ def fields():
 
 def _is_elsewhere(kind, field):
     """What several kinds have in common is looked at in one of them."""
-    common = {"method.hypernetwork": "fedtp", "partition.validation": "iid"}
+    common = {"method.hypernetwork": "fedtp", "model.adapter": "vit", "partition.validation": "iid"}
     return any(f"{field}.".startswith(f"{name}.") and kind != one for name, one in common.items())
 
 

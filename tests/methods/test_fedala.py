@@ -3,9 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pytest
 from method_cases import CLIENTS, TRAIN, TRAINING, simulator
+from tiny_run import TINY
 
-from fedtp_jax import config
+from fedtp_jax import config, simulate
+from fedtp_jax.core import tree
+from fedtp_jax.data.sources import load
+from fedtp_jax.evaluation.novel_clients import Adaptation
 from fedtp_jax.methods.fedala import THETA, WEIGHT
 
 HEAD = ("params/head/bias", "params/head/kernel")
@@ -45,3 +50,20 @@ def test_weights_are_learned_before_the_local_steps_which_alone_count():
     weights = state.rows.take(cohort)[WEIGHT + HEAD[1]]
     assert ((weights >= 0) & (weights <= 1)).all()
     assert all((own != 1).any() for own in weights)
+
+
+@pytest.mark.slow
+def test_everything_beside_the_rounds_takes_the_mixture():
+    training = dataclasses.replace(TINY.training, rounds=2, held_out=1)
+    adapt = config.Evaluation(adapt=config.Adapt(steps=1))
+    result = simulate(TINY, method=config.FedALA(), training=training, evaluation=adapt)
+    assert result.adapted is not None
+    trained = int(np.flatnonzero(result.state.rows.trained)[0])
+    leaves, server = tree.flatten(result.variables(trained)), result.state.shared
+    row = result.state.rows.take(np.array([trained]))
+    assert leaves.keys() == server.keys()
+    for path in HEAD:
+        theta, weight = row[THETA + path][0], row[WEIGHT + path][0]
+        np.testing.assert_allclose(leaves[path], theta + (server[path] - theta) * weight, atol=1e-6)
+    novel = result.personalize_held_out(load(TINY.data), settings=Adaptation(epochs=1))
+    assert set(novel.accuracy) == {"zero_shot", "fit", "fine_tune", "local"}

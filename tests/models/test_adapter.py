@@ -5,8 +5,9 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from tiny_run import TINY
 
-from fedtp_jax import config
+from fedtp_jax import config, simulate
 from fedtp_jax.core import tree
 from fedtp_jax.models import make_model, text, vit
 from fedtp_jax.models.adapter import AdapterSize
@@ -60,3 +61,17 @@ def test_it_is_beside_all_else(name):
     own = {path: leaf.shape for path, leaf in beside.items() if path not in without}
     each = {"down/kernel": (M, D), "down/bias": (D,), "up/kernel": (D, 2 * A * F), "up/bias": (2 * A * F,)}
     assert own == {f"params/block_0/attention/adapter/{path}": size for path, size in each.items()}
+
+
+@pytest.mark.slow
+def test_a_hypernetwork_may_generate_it_and_attention_is_looked_at_as_ever():
+    model = dataclasses.replace(TINY.model, adapter=config.Adapter(D))
+    method = dataclasses.replace(TINY.method, generated=config.ADAPTER)
+    result = simulate(TINY, model=model, method=method, training=config.Training(rounds=1, cohort_size=3))
+    variables = result.variables(0)["params"]["block_0"]["attention"]
+    assert variables["adapter"]["up"]["kernel"].shape == (D, 2 * 2 * 4)
+    generated = {path for path, role in result._built[1].roles.items() if role == "generated"}
+    assert generated == {path for path in tree.flatten(result.variables(0)) if "/adapter/" in path}
+    x = np.zeros((2, 8, 8, 1), np.uint8)
+    (weights,) = result.intermediates(0, x)["block_0"]["attention"]["attention"]
+    np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-5)
