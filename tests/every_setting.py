@@ -40,6 +40,7 @@ OTHER = {  # values for which no rule below would do
     "partition.seed": 5,
     "partition.min_size": 1100,
     "model.patch_size": 2,
+    "model.adapter.size": 3,
     "training.local_steps": 2,
     "training.clip_norm": 0.05,
     "training.participation.over_selection": 1.7,
@@ -75,6 +76,7 @@ BESIDE = {  # what else a field takes to have something to do
     "method.statistics": {"model": {"name": "cnn_bn", "kernels": 1}},
     "compat": {"evaluation.knn.weight": 0.9},
     "model.dropout": {},
+    "model.adapter.scale": {"model.adapter.size": 3},
 }
 BASE = dataclasses.replace(
     TINY,
@@ -104,7 +106,7 @@ def fields():
 
 def _is_elsewhere(kind, field):
     """What several kinds have in common is looked at in one of them."""
-    common = {"method.hypernetwork": "fedtp", "partition.validation": "iid"}
+    common = {"method.hypernetwork": "fedtp", "model.adapter": "vit", "partition.validation": "iid"}
     return any(f"{field}.".startswith(f"{name}.") and kind != one for name, one in common.items())
 
 
@@ -162,6 +164,8 @@ def outcome(kind, field):
             given |= beside
     if field.startswith("training.schedule."):
         given["training.schedule.name"] = SCHEDULE_OF[field.rsplit(".", 1)[1]]
+    if kind == "fedperfix":
+        given["model.adapter.size"] = 3
     if section == "model":
         given["method"] = "fedavg"
     if kind == "fedrep":
@@ -204,7 +208,7 @@ def _compare(section, kind, field, before, after):
         same = made[0].fingerprint() == made[1].fingerprint() and np.array_equal(made[0].noise, made[1].noise)
         told = settings_without_effect(after, None, made[1], np.arange(made[1].num_clients))
         return "result" if not same else told[0] if told and after != before else "nothing"
-    if section == "model" and field != "model.dropout":
+    if section == "model" and field not in ("model.dropout", "model.adapter.scale"):
         data, partition = federation(kind)
         shapes = [
             DataSpec.of(data, partition).build(settings)[0].leaf_shapes() for settings in (before, after)

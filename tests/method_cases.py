@@ -57,6 +57,9 @@ def simulator(method, model, data=None, noise=None, share_with=None, **settings)
     training = dataclasses.replace(TRAINING, local_epochs=passes)
     training = PLAIN if isinstance(method, config.Scaffold) else training
     settings = {"seed": SEED, "training": training, **settings}
-    settings = config.SimulationConfig(model=MODELS[model], method=method, **settings)
+    model = MODELS[model]
+    if isinstance(method, config.FedPerfix) and hasattr(model, "adapter"):
+        model = dataclasses.replace(model, adapter=config.Adapter(size=3))
+    settings = config.SimulationConfig(model=model, method=method, **settings)
     task, built = DataSpec.of(data, partition).build(settings)
     return Simulator(settings, task, built, data, partition, make_mesh(1), share_with)

@@ -183,11 +183,28 @@ class World:
     def steps_done(self, k, round):
         return self.all_steps(k)
 
-    def local_steps(self, k, round):
+    def order(self, k, round):
+        """What the order of client k's examples is drawn by."""
+        return rng.generator(self.seed, rng.Purpose.BATCHES, round, k)
+
+    def steps_before(self, k, round, order, share, passes):
+        """Passes over a random share of client k's shard, before its local steps; numbered up to -1."""
+        some = order.permutation(self.partition.train[k])[: math.ceil(share * self.size(k) - 1e-9)]
+        size, batches = self.training.batch_size, []
+        for _ in range(passes):
+            shuffled = order.permutation(some)
+            batches += [shuffled[first : first + size] for first in range(0, len(some), size)]
+        key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.CLIENT, round), k)
+        for number, batch in enumerate(batches, start=-len(batches)):
+            x, y = self.examples(self.data.train, batch)
+            own = jax.random.fold_in(key, np.uint32(2**32 + number))
+            yield Step(self.noisy(k, x, own), y, own, False)
+
+    def local_steps(self, k, round, order=None):
         """Client k's local steps: shuffled passes over its shard, the last batch of each may be smaller."""
         t, steps = self.training, self.steps_done(k, round)
         in_pass = math.ceil(self.size(k) / t.batch_size)
-        order = rng.generator(self.seed, rng.Purpose.BATCHES, round, k)
+        order = order or self.order(k, round)
         key = jax.random.fold_in(rng.key(self.seed, rng.Purpose.CLIENT, round), k)
         for step in range(steps):
             first = step % in_pass * t.batch_size

@@ -1,13 +1,14 @@
 """The plain loops of all methods, by name."""
 
 from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPRod, PFedMe
-from oracle_other_steps import APFL, PerFedAvg, Scaffold
+from oracle_other_steps import APFL, FedALA, PerFedAvg, Scaffold
 from oracle_pefll import PeFLL
 from oracle_roles import (
     FedAvg,
     FedBABU,
     FedBN,
     FedPer,
+    FedPerfix,
     FedProx,
     FedRep,
     FedTP,
@@ -23,6 +24,7 @@ METHODS = {
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "fedperfix": FedPerfix,
     "lg_fedavg": LGFedAvg,
     "fedrep": FedRep,
     "fedbabu": FedBABU,
@@ -35,6 +37,7 @@ METHODS = {
     "apfl": APFL,
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
+    "fedala": FedALA,
     "pfedhn": PFedHN,
     "pefll": PeFLL,
     "fedtp": FedTP,

@@ -1,4 +1,6 @@
-"""The methods whose local steps are others as plain loops: SCAFFOLD, APFL, Per-FedAvg."""
+"""The methods whose local steps are others as plain loops: SCAFFOLD, APFL, Per-FedAvg, FedALA."""
+
+import re
 
 import jax
 import numpy as np
@@ -114,3 +116,44 @@ class PerFedAvg(FedAvg):
         logits, features, statistics = to_numpy(self.network.forward(weights, x, key))
         loss, d = cross_entropy(logits, y, self.world.class_weights)
         return loss, to_numpy(self.network.backward(weights, x, key, d, np.zeros_like(features))), statistics
+
+
+class FedALA(FedAvg):
+    """A start from u = theta + (w - theta) W, whose W is learned first (Zhang et al., 2023, algorithm 1)."""
+
+    THETA, W = "local/", "mixing/"
+
+    def __init__(self, world, settings):
+        super().__init__(world, settings)
+        found = [p for p in self.w if any(re.search(pattern, p) for pattern in settings.personal)]
+        self.mixed = [path for path in found if is_parameter(path)]
+        for own in self.own.values():
+            own.update({self.THETA + path: self.w[path] for path in self.mixed})
+            own.update({self.W + path: np.ones_like(self.w[path]) for path in self.mixed})
+
+    def mixture(self, own):
+        """Equation 4."""
+        return {
+            p: own[self.THETA + p] + (self.w[p] - own[self.THETA + p]) * own[self.W + p] for p in self.mixed
+        }
+
+    def train(self, weights, k, round):
+        """Adaptive local aggregation, equation 5, on a share of the examples; then local steps on all."""
+        t, s, own, order = self.training, self.settings, dict(self.own[k]), self.world.order(k, round)
+        u = {**self.w, **self.mixture(own)}
+        for step in self.world.steps_before(k, round, order, s.share, s.passes):
+            logits, features, _ = to_numpy(self.network.forward(u, step.x, step.key))
+            _, d = cross_entropy(logits, step.y, self.world.class_weights)
+            g = to_numpy(self.network.backward(u, step.x, step.key, d, np.zeros_like(features)))
+            for p in self.mixed:
+                slope = g[p] * (self.w[p] - own[self.THETA + p])
+                own[self.W + p] = np.clip(own[self.W + p] - s.mixing_learning_rate * slope, 0, 1)
+            u = {**u, **self.mixture(own)}
+        optimizer = Optimizer(t.optimizer, t.weight_decay, t.clip_norm)
+        for step in self.world.local_steps(k, round, order):
+            u = self.local_step(u, k, step, step.key, optimizer)
+        return {**u, **own, **{self.THETA + path: u[path] for path in self.mixed}}
+
+    def predict(self, k, x):
+        """As it would start now, before it learns W anew."""
+        return self.network.predict({**self.w, **self.mixture(self.own[k])}, x)

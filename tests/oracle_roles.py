@@ -9,6 +9,8 @@ import math
 import numpy as np
 from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
 
+from fedtp_jax import config
+
 
 def is_qkv(path):
     """W^Q, W^K, W^V of self-attention."""
@@ -23,6 +25,11 @@ def is_head(path):
 def is_norm(path):
     """A normalisation layer's own parameters or running statistics."""
     return "norm" in path.split("/")[-2]
+
+
+def is_adapter(path):
+    """Down or Up of an adapter beside attention."""
+    return "/attention/adapter/" in path
 
 
 class FedAvg:
@@ -147,6 +154,13 @@ class FedPer(FedAvg):
         return is_head(path)
 
 
+class FedPerfix(FedPer):
+    """The adapters beside attention stay too (Sun et al., 2023)."""
+
+    def stays(self, path):
+        return is_head(path) or is_adapter(path)
+
+
 class LGFedAvg(FedAvg):
     """All but the classifier stays with the client (Liang et al., 2020)."""
 
@@ -204,7 +218,8 @@ class FedTP(FedAvg):
         self.z_optimizer = {k: Optimizer(hyper.optimizer, hyper.weight_decay) for k in clients}
 
     def generated(self, path):
-        return is_qkv(path)
+        """Or, as configured, the adapters beside them."""
+        return is_adapter(path) if self.settings.generated == config.ADAPTER else is_qkv(path)
 
     def weights(self, k):
         return {**super().weights(k), **to_numpy(self.hyper.generate(self.phi, self.z[k]))}

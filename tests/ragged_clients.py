@@ -25,6 +25,7 @@ TRAINING = config.Training(
 )
 VIT = config.Vit(patch_size=2, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, dropout=0.2)
 TRANSFORMER = config.Transformer(dim=8, depth=1, heads=2, dim_head=4, mlp_dim=12, dropout=0.2)
+WITH_ADAPTER = dataclasses.replace(VIT, adapter=config.Adapter(size=5))
 CNN_BN = config.CnnBn(kernels=1)
 LSTM = config.Lstm(embedding=3, hidden=4, layers=1)
 HYPER = config.Hypernetwork(embedding=6, hidden=10, layers=2)
@@ -46,6 +47,10 @@ CASES = {
     "local": case(config.Local()),
     # several batches of a client: its examples keep their noise wherever they are
     "fedper, noise": case(config.FedPer(), evaluation=dataclasses.replace(KNN, batch_size=2)),
+    "fedperfix": case(config.FedPerfix(), WITH_ADAPTER, role_learning_rates=config.RoleRates(personal=0.02)),
+    "fedperfix on text": case(
+        config.FedPerfix(), dataclasses.replace(TRANSFORMER, adapter=config.Adapter(5, scale=0.5))
+    ),
     "lg_fedavg": case(config.LGFedAvg()),
     # three passes: the optimizer that rests while the other one works has a state
     "fedrep": case(config.FedRep(body_epochs=2), local_epochs=3, clip_norm=0.5, optimizer=MOMENTUM),
@@ -95,7 +100,17 @@ CASES = {
         )
     ),
     "pefll on text": case(config.PeFLL(hypernetwork=HYPER, batches=None), LSTM),
+    "fedala": case(config.FedALA(), evaluation=KNN, schedule=config.Exponential(0.5), optimizer=MOMENTUM),
+    "fedala, noise": case(
+        config.FedALA(("attention/", "head/"), mixing_learning_rate=5.0, share=0.4, passes=2),
+        server=config.Server(0.5),
+        clip_norm=0.5,
+        local_steps=3,
+    ),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
+    "fedtp on adapters": case(
+        config.FedTP(generated=config.ADAPTER, hypernetwork=HYPER), WITH_ADAPTER, local_epochs=1
+    ),
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))
     ),

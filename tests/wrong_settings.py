@@ -97,6 +97,8 @@ training.learning_rate=1e400
 training.momentum=1
 training.optimizer='[adam]'
 training.optimizer.momentum=fast
+model.adapter=8
+model.adapter.size=0
 training.optimizer.momentun=0.5
 training.schedule=warm
 training.schedule=3
@@ -157,6 +159,10 @@ method=pfedme training.role_learning_rates.shared=0.1
 method=scaffold
 method=scaffold training.optimizer=sgd training.role_learning_rates.shared=0.1
 method=ditto training.role_learning_rates.shared=0.1
+method=fedperfix
+method=fedperfix model=lstm
+method=fedala training.role_learning_rates.shared=0.1
+method=fedala method.personal='[]'
 method=fedrep
 method=fedrep training.local_steps=5
 method=fedbabu method.fixed='[.]'

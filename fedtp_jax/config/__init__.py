@@ -18,16 +18,19 @@ from fedtp_jax.config.data import (
 )
 from fedtp_jax.config.fields import Clients, Cohorts, Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.method import (
+    ADAPTER,
     APFL,
     HEAD,
     METHODS,
     NORMS,
     QKV,
     Ditto,
+    FedALA,
     FedAvg,
     FedBABU,
     FedBN,
     FedPer,
+    FedPerfix,
     FedProto,
     FedProx,
     FedRep,
@@ -45,7 +48,7 @@ from fedtp_jax.config.method import (
     Scaffold,
     Vanilla,
 )
-from fedtp_jax.config.model import MODELS, Cnn, CnnBn, Lstm, Transformer, Vit
+from fedtp_jax.config.model import MODELS, Adapter, Cnn, CnnBn, Lstm, Transformer, Vit
 from fedtp_jax.config.names import check_calls
 from fedtp_jax.config.partition import (
     PARTITIONS,
@@ -92,6 +95,7 @@ from fedtp_jax.config.training import (
 check_calls()
 
 __all__ = [
+    "ADAPTER",
     "APFL",
     "DATASETS",
     "HEAD",
@@ -102,6 +106,7 @@ __all__ = [
     "QKV",
     "SCHEDULES",
     "Adapt",
+    "Adapter",
     "Arrays",
     "Checkpoint",
     "Cifar10",
@@ -120,10 +125,12 @@ __all__ = [
     "Exponential",
     "FashionMnist",
     "FeatureNoise",
+    "FedALA",
     "FedAvg",
     "FedBABU",
     "FedBN",
     "FedPer",
+    "FedPerfix",
     "FedProto",
     "FedProx",
     "FedRep",

@@ -5,11 +5,12 @@ from typing import Literal
 
 from fedtp_jax.config.fields import Optimizer, optimizer, option, section
 
-# Self-attention's projections to queries, keys and values, the classifier, and the normalisation layers, by
-# this package's leaf names.
+# Self-attention's projections to queries, keys and values, the classifier, the normalisation layers, and
+# the adapters beside attention, by this package's leaf names.
 QKV = (r"(^|/)(query|key|value)/kernel$",)
 HEAD = (r"(^|/)head/",)
 NORMS = (r"norm[^/]*/",)
+ADAPTER = (r"(^|/)adapter/",)
 
 
 def _fixed(default: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -59,6 +60,15 @@ class FedPer:
 
     personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
     fixed: tuple[str, ...] = _fixed()
+
+
+@dataclasses.dataclass(frozen=True)
+class FedPerfix(FedPer):
+    """FedPer whose clients also keep the adapters beside attention, model.adapter's (Sun et al., 2023)."""
+
+    personal: tuple[str, ...] = option(
+        (*ADAPTER, *HEAD), "regular expressions on leaf paths that stay with the client"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +185,21 @@ class Ditto:
 
 
 @dataclasses.dataclass(frozen=True)
+class FedALA:
+    """Clients start from their own last head mixed with the shared one, by weights (Zhang et al., 2023).
+
+    They learn the weights first, one for each number that is mixed, in steps before the local ones.
+    """
+
+    personal: tuple[str, ...] = option(
+        HEAD, "regular expressions on leaf paths of which a client mixes its own and the shared values"
+    )
+    mixing_learning_rate: float = option(1.0, "eta: of the weights, in all rounds", gt=0)
+    share: float = option(0.8, "share of its train examples that a client learns weights on", gt=0, le=1)
+    passes: int = option(1, "over them, in every round in which it takes part", ge=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -229,6 +254,7 @@ METHODS: dict[str, type] = {
     "fedprox": FedProx,
     "local": Local,
     "fedper": FedPer,
+    "fedperfix": FedPerfix,
     "lg_fedavg": LGFedAvg,
     "fedrep": FedRep,
     "fedbabu": FedBABU,
@@ -241,6 +267,7 @@ METHODS: dict[str, type] = {
     "apfl": APFL,
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
+    "fedala": FedALA,
     "pfedhn": PFedHN,
     "pefll": PeFLL,
     "fedtp": FedTP,

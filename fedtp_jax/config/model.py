@@ -2,7 +2,15 @@
 
 import dataclasses
 
-from fedtp_jax.config.fields import option
+from fedtp_jax.config.fields import option, section
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    """scale * Up(tanh(Down x)), added to the keys and values of every block (FedPerfix: Sun et al., 2023)."""
+
+    size: int | None = option(None, "width between Down and Up (the authors: 256); default: no adapter", ge=1)
+    scale: float = option(1.5, "factor of what is added", gt=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +24,7 @@ class Vit:
     dim_head: int = option(64, "width of one head", ge=1)
     mlp_dim: int = option(256, "hidden width of the MLP", ge=1)
     dropout: float = option(0.1, "dropout rate in training", ge=0, lt=1)
+    adapter: Adapter = section(Adapter, "an adapter beside attention")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Transformer:
     dim_head: int = option(64, "width of one head", ge=1)
     mlp_dim: int = option(256, "hidden width of the MLP", ge=1)
     dropout: float = option(0.1, "dropout rate in training", ge=0, lt=1)
+    adapter: Adapter = section(Adapter, "an adapter beside attention")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,8 @@ class Batch(NamedTuple):
     """One local step's examples.
 
     x [B, ...] normalised (text: [B, T] codes), y [B] (text: [B, T]), mask [B] 1.0 where the example is real,
-    step: number of the client's local step; positions [B] of the examples among all of the data.
+    step: number of the client's local step, below 0 in a method's prelude; positions [B] of the examples
+    among all of the data.
     """
 
     x: jax.Array

@@ -39,19 +39,21 @@ class Batches(NamedTuple):
     """The local steps of one client.
 
     positions [steps, B] int32 of examples, of which valid [steps] are real; last_pass: the first of the last
-    steps that are as many as a pass over the examples takes.
+    steps that are as many as a pass over the examples takes; prelude: steps that come before step 0.
     """
 
     positions: np.ndarray
     valid: np.ndarray
     last_pass: int = 0
+    prelude: int = 0
 
 
 class Tables(NamedTuple):
     """What the engine reads. The leading axis D is split over the devices.
 
     positions [D, T, L, B]: of the examples; valid [D, T, L]: how many are real (0: the lane idles);
-    step [D, T, L]: number of the client's local step; slot [D, C, L]: whose work a lane does in a segment;
+    step [D, T, L]: number of the client's local step, below 0 in its prelude;
+    slot [D, C, L]: whose work a lane does in a segment;
     starts, ends [D, C, L]: whether the lane's client begins, or is done, with the segment;
     bounds [D, C + 1]: first tick of each segment; segments [D]: how many there are.
     """
@@ -251,7 +253,7 @@ def _fill_device(
             width = batches[client].positions.shape[1]
             tables.positions[0, tick:until, lane, :width] = batches[client].positions
             tables.valid[0, tick:until, lane] = batches[client].valid
-            tables.step[0, tick:until, lane] = np.arange(steps)
+            tables.step[0, tick:until, lane] = np.arange(steps) - batches[client].prelude
             slots[slot] = client
             sits.append((lane, slot, tick, until))
             slot, tick = slot + 1, until

@@ -28,8 +28,8 @@ class Wave(NamedTuple):
 class Prepared(NamedTuple):
     """A wave on the devices, and what the host knows of it.
 
-    ids: [D * C] client ids by slot, N where nobody sits; examples: [D * C] that each client's steps are of,
-    which float32 on the devices would count to 2^24; clients: how many sit.
+    ids: [D * C] client ids by slot, N where nobody sits; examples: [D * C] that each client's local steps
+    are of, which float32 on the devices would count to 2^24; clients: how many sit.
     """
 
     wave: Wave
@@ -56,7 +56,8 @@ def prepare_wave(
     ids = np.where(sits, cohort[schedule.position], num_clients).astype(np.int32)
     slot_facts = jax.tree.map(lambda fact: _by_slot(fact, schedule.position), facts)
     wave = put(Wave(schedule.tables, ids, slot_facts))
-    examples = _by_slot(np.array([part.valid.sum(dtype=np.int64) for part in batches]), schedule.position)
+    trained = np.array([part.valid[part.prelude :].sum(dtype=np.int64) for part in batches])
+    examples = _by_slot(trained, schedule.position)
     steps = schedule.useful_steps, schedule.executed_steps
     return Prepared(wave, ids, examples, len(cohort), *steps, time.perf_counter() - begin)
 

@@ -272,7 +272,7 @@ def make_facts(
         return np.broadcast_to(np.asarray(value, dtype), len(cohort)).copy()
 
     last_pass: Any = [part.last_pass for part in batches] if len(batches) else 0
-    steps: Any = [len(part.valid) for part in batches] if len(batches) else 0
+    steps: Any = [len(part.valid) - part.prelude for part in batches] if len(batches) else 0
     counts = np.zeros((len(cohort), classes), np.float32) if class_counts is None else class_counts
     parts = each(weight, np.float32), each(last_pass, np.int32), each(steps, np.int32)
     others = each(rate, np.float32), each(noise, np.float32), counts.astype(np.float32)

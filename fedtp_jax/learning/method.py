@@ -8,6 +8,7 @@ import jax
 from fedtp_jax import config
 from fedtp_jax.core.tree import Leaves, Role
 from fedtp_jax.engine.lanes import Batch, ClientWork
+from fedtp_jax.engine.prelude import Prelude
 from fedtp_jax.learning.task import Output
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ class Method(NamedTuple):
       class_counts: whether the local training asks how many examples of each class a client holds.
       hypernetwork: settings of the one that generates leaves, where one does.
       description: of the clients, which gives their embeddings; None: they are learnt.
+      prelude: steps of the work that come before a client's local ones.
       only_training: beginnings of the paths of shared leaves and rows that the local training alone reads.
     """
 
@@ -110,6 +112,7 @@ class Method(NamedTuple):
     hypernetwork: config.Hypernetwork = config.Hypernetwork()
     only_training: tuple[str, ...] = ()
     description: Description | None = None
+    prelude: Prelude = Prelude()
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.

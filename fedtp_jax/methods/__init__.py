@@ -10,10 +10,12 @@ from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.apfl import apfl
 from fedtp_jax.methods.ditto import ditto
+from fedtp_jax.methods.fedala import fedala
 from fedtp_jax.methods.fedavg import fedavg
 from fedtp_jax.methods.fedbabu import fedbabu
 from fedtp_jax.methods.fedbn import fedbn
 from fedtp_jax.methods.fedper import fedper
+from fedtp_jax.methods.fedperfix import fedperfix
 from fedtp_jax.methods.fedproto import fedproto
 from fedtp_jax.methods.fedprox import fedprox
 from fedtp_jax.methods.fedrep import fedrep
@@ -35,6 +37,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedProx: fedprox,
     config.Local: local,
     config.FedPer: fedper,
+    config.FedPerfix: fedperfix,
     config.LGFedAvg: lg_fedavg,
     config.FedRep: fedrep,
     config.FedBABU: fedbabu,
@@ -47,6 +50,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.APFL: apfl,
     config.PerFedAvg: perfedavg,
     config.Ditto: ditto,
+    config.FedALA: fedala,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.PeFLL: pefll,

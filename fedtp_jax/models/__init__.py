@@ -12,6 +12,7 @@ import flax.linen as nn
 
 from fedtp_jax import config
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.models.adapter import AdapterSize
 from fedtp_jax.models.cnn import SMALLEST_SIDE, Cnn
 from fedtp_jax.models.lstm import Lstm
 from fedtp_jax.models.text import Transformer
@@ -70,7 +71,7 @@ def _vit(settings: config.Vit, input_shape: tuple[int, ...], num_classes: int) -
             f"model.patch_size: {settings.patch_size} does not divide images of {height}x{width} pixels "
             f"(examples are [height, width, channels]); use one of {', '.join(map(str, fits))}"
         )
-    return Vit(num_classes, **dataclasses.asdict(settings))
+    return Vit(num_classes, **_with_adapter(settings))
 
 
 def _cnn(settings: config.Cnn, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -84,7 +85,13 @@ def _cnn(settings: config.Cnn, input_shape: tuple[int, ...], num_classes: int) -
 
 
 def _transformer(settings: config.Transformer, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    return Transformer(num_classes, **dataclasses.asdict(settings))
+    return Transformer(num_classes, **_with_adapter(settings))
+
+
+def _with_adapter(settings: config.Vit | config.Transformer) -> dict[str, Any]:
+    """The settings as a Transformer takes them."""
+    size, scale = settings.adapter.size, settings.adapter.scale
+    return vars(settings) | {"adapter": None if size is None else AdapterSize(size, scale)}
 
 
 def _lstm(settings: config.Lstm, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:

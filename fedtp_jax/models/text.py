@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedtp_jax.models.adapter import Adapter, AdapterSize
 from fedtp_jax.models.attention import attend
 from fedtp_jax.models.fused_attention import even, with_length
 from fedtp_jax.models.layers import Dense, Dropout, uniform_fan_in
@@ -33,6 +34,7 @@ class Attention(nn.Module):
     dropout: float
     causal: bool
     fused: bool
+    adapter: AdapterSize | None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
@@ -42,10 +44,13 @@ class Attention(nn.Module):
         can_be = factors is None and not self.is_initializing()  # which is in float32
         fused = self.tokens if self.fused and can_be else None
         length = even(self.tokens) if fused else self.tokens
+        beside = Adapter(self.adapter, inner, name="adapter")(x) if self.adapter else {}
         x = with_length(x, self.tokens, length)
 
         def project(name: str) -> jax.Array:
             rows = _dense(inner, name, use_bias=False)(x)
+            if name in beside:
+                rows = rows + with_length(beside[name], self.tokens, length)
             return rows.reshape(-1, length, self.heads, self.dim_head)
 
         projected = project("query"), project("key"), project("value")
@@ -77,11 +82,12 @@ class Block(nn.Module):
     dropout: float
     causal: bool
     fused: bool
+    adapter: AdapterSize | None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         sizes = self.tokens, self.heads, self.dim_head
-        attention = Attention(*sizes, self.dropout, self.causal, self.fused, name="attention")
+        attention = Attention(*sizes, self.dropout, self.causal, self.fused, self.adapter, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
         x = nn.LayerNorm(EPSILON, name="attention_norm")(x + attention(x, train))
         return nn.LayerNorm(EPSILON, name="mlp_norm")(x + mlp(x, train))
@@ -103,6 +109,7 @@ class Transformer(nn.Module):
     dropout: float = 0.1
     causal: bool = True
     fused: bool = False
+    adapter: AdapterSize | None = None
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
@@ -112,8 +119,9 @@ class Transformer(nn.Module):
         x = Dropout(self.dropout)(x.reshape(-1, self.dim), train)
         x = nn.LayerNorm(EPSILON, name="embedding_norm")(x)
         sizes = tokens.shape[1], self.heads, self.dim_head, self.mlp_dim
-        for block in range(self.depth):
-            x = Block(*sizes, self.dropout, self.causal, self.fused, name=f"block_{block}")(x, train)
+        for number in range(self.depth):
+            block = Block(*sizes, self.dropout, self.causal, self.fused, self.adapter, name=f"block_{number}")
+            x = block(x, train)
         x = x.reshape(*tokens.shape, self.dim)
         self.sow("intermediates", "features", x)
         return _dense(self.vocabulary, "head", use_bias=False)(x) * self.dim**-0.5

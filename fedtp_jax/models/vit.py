@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fedtp_jax.models.adapter import Adapter, AdapterSize
 from fedtp_jax.models.attention import attend
 from fedtp_jax.models.fused_attention import even, with_length
 from fedtp_jax.models.layers import Dropout, dense, gelu
@@ -24,16 +25,20 @@ class Attention(nn.Module):
     dim_head: int
     dropout: float
     fused: bool
+    adapter: AdapterSize | None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         dim, inner = x.shape[-1], self.heads * self.dim_head
         fused = self.tokens if self.fused and not self.is_initializing() else None  # which is in float32
         length = even(self.tokens) if fused else self.tokens
+        beside = Adapter(self.adapter, inner, name="adapter")(x) if self.adapter else {}
         x = with_length(x, self.tokens, length)
 
         def project(name: str) -> jax.Array:
             rows = dense(inner, dim, name, use_bias=False)(x)
+            if name in beside:
+                rows = rows + with_length(beside[name], self.tokens, length)
             return rows.reshape(-1, length, self.heads, self.dim_head)
 
         mixed, weights = attend(project("query"), project("key"), project("value"), fused=fused)
@@ -68,11 +73,12 @@ class Block(nn.Module):
     mlp_dim: int
     dropout: float
     fused: bool
+    adapter: AdapterSize | None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
         sizes = self.tokens, self.heads, self.dim_head
-        attention = Attention(*sizes, self.dropout, self.fused, name="attention")
+        attention = Attention(*sizes, self.dropout, self.fused, self.adapter, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
         x = x + attention(nn.LayerNorm(EPSILON, name="attention_norm")(x), train)
         return x + mlp(nn.LayerNorm(EPSILON, name="mlp_norm")(x), train)
@@ -90,6 +96,7 @@ class Vit(nn.Module):
     mlp_dim: int = 256
     dropout: float = 0.1
     fused: bool = False
+    adapter: AdapterSize | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
@@ -102,7 +109,7 @@ class Vit(nn.Module):
         x, tokens = Dropout(self.dropout)(x, train).reshape(-1, self.dim), x.shape[1]
         sizes = tokens, self.heads, self.dim_head, self.mlp_dim
         for block in range(self.depth):
-            x = Block(*sizes, self.dropout, self.fused, name=f"block_{block}")(x, train)
+            x = Block(*sizes, self.dropout, self.fused, self.adapter, name=f"block_{block}")(x, train)
         features = x.reshape(-1, tokens, self.dim)[:, 0]
         self.sow("intermediates", "features", features)
         return dense(self.num_classes, self.dim, "head")(nn.LayerNorm(EPSILON, name="head_norm")(features))

@@ -225,7 +225,8 @@ def _load(
     first, seen, looked_at = None, [], 0
     for wave in prepared:
         first = first or wave  # the only one that stays on the devices
-        longest = int(np.asarray(wave.wave.tables.step).max()) + 1
+        first_tick, after_last = stays(jax.device_get(wave.wave.tables), wave.ids)[:, 3:].T
+        longest = int((after_last - first_tick).max())
         seen.append((wave.useful_steps, wave.executed_steps, longest))
         looked_at += wave.clients
         if looked_at >= CLIENTS:

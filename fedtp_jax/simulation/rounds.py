@@ -15,7 +15,7 @@ from fedtp_jax.core import rng, tree
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.meeting import Simulation, beside
-from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches
+from fedtp_jax.engine.schedule import Batches, Layout
 from fedtp_jax.engine.waves import Prepared, Wave
 from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
 from fedtp_jax.evaluation.evaluate import Evaluator, evaluated_clients
@@ -61,7 +61,7 @@ class Simulator:
         make_bench: BenchMaker = Workbench,
     ) -> None:
         self.config, self.task, self.partition = config, task, partition
-        self.method, self.numbers = sharded(method, mesh), dict[str, float]()
+        self.method, self.prelude, self.numbers = sharded(method, mesh), method.prelude, dict[str, float]()
         self.bench: Workbench = (
             share_with.bench.for_partition(config, partition)
             if share_with
@@ -94,8 +94,9 @@ class Simulator:
     def _plan(self, like: Layout | None) -> Layout:
         """A training layout that any cohort fits."""
         who = self.participation
-        batch = min(self.config.training.batch_size, int(self.partition.train.sizes[who.candidates].max()))
-        steps = who.local_steps[who.candidates]
+        sizes = self.partition.train.sizes[who.candidates]
+        batch = min(self.config.training.batch_size, int(sizes.max()))
+        steps = who.local_steps[who.candidates] + self.prelude.steps(sizes, batch)
         return self.bench.plan(steps, who.usual, batch, self.row_bytes, self._of_program, like)
 
     @functools.cached_property
@@ -179,10 +180,10 @@ class Simulator:
             yield self.prepare_wave(cohort[part], batches, np.repeat(cohort, draws), rate)
 
     def _batches(self, round: int, client: int, steps: int) -> Batches:
-        """The client's first `steps` local steps in `round`."""
+        """The method's prelude, and the client's first `steps` local steps in `round`."""
         order = rng.generator(self.config.seed, rng.Purpose.BATCHES, round, client)
         shard, epochs = self.bench.train_positions(client), self.config.training.local_epochs
-        return shuffled_batches(shard, epochs, self.layout.batch, order, steps)
+        return self.prelude.and_local_steps(shard, epochs, self.layout.batch, order, steps)
 
     def prepare_wave(
         self, clients: np.ndarray, batches: Sequence[Batches], cohort: np.ndarray, rate: float = 1.0

@@ -18,6 +18,7 @@ from fedtp_jax.config import (
     SimulationConfig,
     Step,
     Transformer,
+    Vit,
 )
 from fedtp_jax.config.simulation import default_of
 from fedtp_jax.learning.task import STATISTICS, Task
@@ -36,6 +37,8 @@ def settings_without_effect(
     sizes = partition.train.sizes[clients]
     reasons |= _participation(settings, int((sizes > 0).sum())) | _training(settings)
     reasons |= _method(settings, task) | _weighting(settings, sizes[sizes > 0])
+    if isinstance(settings.model, Vit | Transformer) and settings.model.adapter.size is None:
+        reasons["model.adapter.scale"] = "model.adapter.size is null: there is no adapter"
     if unfused:
         reasons["engine.attention"] = f"attention is xla's anyway: {unfused}"
     if isinstance(settings.partition, IidLabel100):

@@ -18,9 +18,9 @@ from fedtp_jax.simulation.round_result import describing
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto", "pefll"),
+    *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto", "fedala", "pefll"),
 )
-ATTENTION = ("vanilla", "fedtp", "fedtp_per")
+ATTENTION = ("vanilla", "fedtp", "fedtp_per", "fedperfix")
 SUPPORTED = {
     "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto"),
     "cnn": (*EVERYWHERE, "fedrod", "fedproto"),
@@ -79,6 +79,7 @@ def bytes_that_travel(method, sim):
     stays = {
         "local": ".",
         "fedper": "^params/head/",
+        "fedperfix": "^params/head/|/adapter/",
         "fedrep": "^params/head/",
         "fedbabu": "^params/head/",
         "lg_fedavg": "^(?!params/head/)",
@@ -101,7 +102,7 @@ def bytes_that_travel(method, sim):
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
     *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme")),
-    *(("vit", name) for name in ("scaffold", "apfl", "ditto", "fedrep")),
+    *(("vit", name) for name in ("scaffold", "apfl", "ditto", "fedrep", "fedala")),
     *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper"), ("cnn_bn", "fedbabu")),
 ]
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 from oracle import World
-from ragged_clients import ADAM, HYPER, LSTM, MOMENTUM, TRANSFORMER, VIT
+from ragged_clients import ADAM, HYPER, LSTM, MOMENTUM, TRANSFORMER, VIT, WITH_ADAPTER
 from test_oracle import METHODS, expected_leaves, mixed_dtypes
 
 from fedtp_jax import config
@@ -28,7 +28,7 @@ GROUPS, EACH = 24, 10
 ROUNDS, CLIENTS, CLASSES, TRAIN, TEST, BROKEN = 3, 8, 4, 64, 24, 4  # the last train examples are NaN
 ON_TEXT = (
     *("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn"),
-    *("scaffold", "apfl", "perfedavg", "ditto", "fedrep"),
+    *("scaffold", "apfl", "perfedavg", "ditto", "fedrep", "fedala"),
 )
 GENERATING = ("fedtp", "fedtp_per", "fedtp_rod", "pfedhn")
 
@@ -55,6 +55,8 @@ class Group:
             update = choose(random, "dense", "sparse")
             options["hypernetwork"] = dict(vars(HYPER), embedding_update=update, learning_rate=0.02)
         self.method = config.METHODS[self.name](**{k: config.Hypernetwork(**v) for k, v in options.items()})
+        if self.name == "fedperfix":
+            model = WITH_ADAPTER
         self.model, self.data = model, _data(self.text)
         self.knn = (
             config.Knn(0.5, int(random.integers(1, 5)), 0.7)

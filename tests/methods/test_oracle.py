@@ -23,9 +23,8 @@ from ragged_clients import (
 )
 
 from fedtp_jax import config
-from fedtp_jax.core import rng
 from fedtp_jax.data.dataset import Dataset, Examples
-from fedtp_jax.engine.schedule import sample_cohort, shuffled_batches
+from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.evaluation.metrics import summarize
 from fedtp_jax.learning.method import own
@@ -54,6 +53,8 @@ ELSEWHERE = [
     ("pefll", "waves-of-3-two-devices"),
     ("fedtp, uniform, with replacement", "waves-of-2"),
     ("scaffold, named cohorts", "two-devices-two-lanes"),
+    ("fedala", "three-lanes"),
+    ("fedala", "waves-of-3-two-devices"),
 ]
 
 
@@ -123,6 +124,7 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
     *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto", "pefll", "pefll on text")),
     *((name, "one-lane") for name in ("fedtp, uniform, with replacement", "scaffold, named cohorts")),
+    *((name, "one-lane") for name in ("fedperfix", "fedperfix on text", "fedala")),
     *(pair for pair in ELSEWHERE if pair[0] not in OFTEN and pair != ELSEWHERE[2]),
 ]
 
@@ -177,9 +179,10 @@ def test_same_seed_same_bits_and_other_seed_other_result():
             "apfl, adaptive",
             "perfedavg",
             "ditto",
+            "fedala",
             "pefll",
         ],
-        ["fedtp, sparse", "scaffold", "ditto"],
+        ["fedtp, sparse", "scaffold", "ditto", "fedala"],
     ),
 )
 def test_client_with_numbers_not_finite_is_left_out(name):
@@ -223,12 +226,8 @@ def test_client_with_numbers_not_finite_is_left_out(name):
 
 
 def _batches(sim, cohort):
-    """The local steps of these clients in round 0."""
-    t, orders = sim.config.training, [rng.generator(SEED, rng.Purpose.BATCHES, 0, int(k)) for k in cohort]
-    return [
-        shuffled_batches(sim.partition.train[k], t.local_epochs, t.batch_size, order, t.local_steps)
-        for k, order in zip(cohort, orders, strict=True)
-    ]
+    """The steps of these clients in round 0."""
+    return [sim._batches(0, int(k), int(sim.participation.local_steps[k])) for k in cohort]
 
 
 @pytest.mark.slow

@@ -59,6 +59,15 @@ def warm():
             for model in ("cnn", "lstm")
         ],
         *[
+            (
+                "fedperfix",
+                model,
+                {},
+                "model.adapter.size: the model has no adapter.*size=256, or choose fedper",
+            )
+            for model in ("cnn", "lstm")
+        ],
+        *[
             (method, "vit", {"server": MOMENTUM}, "server.optimizer: this method shares no parameters")
             for method in ("local", "pfedhn", "fedproto")
         ],
@@ -80,6 +89,21 @@ def warm():
             {"training": dataclasses.replace(TRAINING, role_learning_rates=config.RoleRates(shared=0.1))},
             "training.role_learning_rates: ditto has two models",
         ),
+        (
+            "fedala",
+            "vit",
+            {"training": dataclasses.replace(TRAINING, role_learning_rates=config.RoleRates(personal=0.1))},
+            "training.role_learning_rates: fedala shares the whole model; set training.learning_rate",
+        ),
+        *[
+            (
+                config.FedALA(personal=nothing),
+                "cnn_bn",
+                {},
+                r"method.personal: \[.*\] names no parameter, so there is nothing to mix; name some",
+            )
+            for nothing in ((), ("batch_stats/",))
+        ],
         *[
             (
                 config.FedBABU(fixed=everything),

@@ -58,7 +58,8 @@ def cases(*lengths):
     rng = np.random.default_rng(0)
     yield config.Vit(patch_size=8, dropout=0.1, **small), rng.normal(size=(B, 16, 16, 3)).astype(np.float32)
     for length in lengths:
-        yield config.Transformer(dropout=0.0, **small), rng.integers(0, 20, (B, length), np.int32)
+        model = config.Transformer(dropout=0.0, **small, adapter=config.Adapter(3 if length % 2 else None))
+        yield model, rng.integers(0, 20, (B, length), np.int32)
 
 
 @pytest.mark.parametrize(("settings", "x"), [*cases(6, 7)])
