@@ -5,7 +5,8 @@ import re
 
 import jax
 import numpy as np
-from oracle import Optimizer, cross_entropy, to_numpy
+from oracle import Optimizer, cross_entropy
+from oracle_network import to_numpy
 
 from fedtp_jax.core import rng
 

@@ -2,7 +2,8 @@
 
 import jax
 import numpy as np
-from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
+from oracle import Optimizer, cross_entropy
+from oracle_network import is_parameter, to_numpy
 from oracle_roles import FedAvg, FedTP
 
 from fedtp_jax import config

@@ -4,7 +4,8 @@ import re
 
 import jax
 import numpy as np
-from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
+from oracle import Optimizer, cross_entropy
+from oracle_network import is_parameter, to_numpy
 from oracle_roles import FedAvg
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from oracle import to_numpy
+from oracle_network import to_numpy
 from oracle_roles import FedAvg, PFedHN
 
 from fedtp_jax.core import rng, tree

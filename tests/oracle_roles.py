@@ -7,7 +7,8 @@ import collections
 import math
 
 import numpy as np
-from oracle import Optimizer, cross_entropy, is_parameter, to_numpy
+from oracle import Optimizer, cross_entropy
+from oracle_network import is_parameter, to_numpy
 
 from fedtp_jax import config
 

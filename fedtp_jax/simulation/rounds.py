@@ -182,8 +182,8 @@ class Simulator:
     def _batches(self, round: int, client: int, steps: int) -> Batches:
         """The method's prelude, and the client's first `steps` local steps in `round`."""
         order = rng.generator(self.config.seed, rng.Purpose.BATCHES, round, client)
-        shard, epochs = self.bench.train_positions(client), self.config.training.local_epochs
-        return self.prelude.and_local_steps(shard, epochs, self.layout.batch, order, steps)
+        about = self.bench.train_positions(client), self.config.training.local_epochs, self.layout.batch
+        return self.prelude.and_local_steps(*about, order, steps)
 
     def prepare_wave(
         self, clients: np.ndarray, batches: Sequence[Batches], cohort: np.ndarray, rate: float = 1.0
@@ -290,7 +290,7 @@ class Simulator:
     ) -> Sums:
         """Per-client sums [N] over each client's own shard (zero for clients that are not evaluated).
 
-        By one of `evaluators`, default: `evaluators.test`.
+        `evaluator`: one of `evaluators`, default: `evaluators.test`.
         """
         take = self.embeddings.rows(state, list(self.method.run_by_clients(self.initial.own_row)))
         return (evaluator or self.evaluators.test)(_server(state), take, waves)

@@ -6,6 +6,8 @@ import pytest
 from sweep_files import BASE, GRID, placed
 
 from fedtp_jax import load_config
+from fedtp_jax.config import name_of
+from fedtp_jax.sweeps.combinations import read_sweep
 
 DIRICHLET = {"name": "dirichlet", "clients": 6, "alpha": 0.3}
 
@@ -78,3 +80,14 @@ def test_folders_are_named_by_what_varies(grid, names, file):
     assert len(set(found)) == len(found)
     assert found == names
     assert len(set(found)) == len(found)
+
+
+def test_a_list_beside_a_grid_is_each_entry_with_all_of_it(file):
+    entries = [{"method.name": "local"}, {"method.name": "fedavg", "training.learning_rate": 0.3}]
+    grid = {"training.learning_rate": [0.1, 0.2], "training.rounds": [1, 2]}
+    configs = read_sweep(Path(file(list=entries, grid=grid))).configs
+    found = [(name_of(c.method), c.training.learning_rate, c.training.rounds) for c in configs]
+    assert found == [
+        *(("local", rate, rounds) for rate in (0.1, 0.2) for rounds in (1, 2)),
+        *(("fedavg", 0.3, rounds) for rounds in (1, 2)),
+    ]

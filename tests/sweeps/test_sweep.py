@@ -13,9 +13,7 @@ from rich.console import Console
 from sweep_files import BASE, placed, snapshot
 
 from fedtp_jax import Result, load_config, simulate
-from fedtp_jax.config import name_of
 from fedtp_jax.sweeps import run_combinations as sweeping
-from fedtp_jax.sweeps.combinations import read_sweep
 
 # -------------------------------------------------------------------------------------- what is run
 
@@ -209,17 +207,6 @@ def test_an_interrupt_stops_all_after_their_round(processes, file, capsys):
         assert rounds < 400
         assert (one.parent / "checkpoints" / str(rounds)).is_dir()  # nothing is done twice
     assert metrics[1].exists() == (processes == "2")
-
-
-def test_a_list_beside_a_grid_is_each_entry_with_all_of_it(file):
-    entries = [{"method.name": "local"}, {"method.name": "fedavg", "training.learning_rate": 0.3}]
-    grid = {"training.learning_rate": [0.1, 0.2], "training.rounds": [1, 2]}
-    configs = read_sweep(Path(file(list=entries, grid=grid))).configs
-    found = [(name_of(c.method), c.training.learning_rate, c.training.rounds) for c in configs]
-    assert found == [
-        *(("local", rate, rounds) for rate in (0.1, 0.2) for rounds in (1, 2)),
-        *(("fedavg", 0.3, rounds) for rounds in (1, 2)),
-    ]
 
 
 # ----------------------------------------------------------------------------------------- mistakes
