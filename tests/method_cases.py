@@ -24,7 +24,7 @@ MODELS = {
     "lstm": config.Lstm(embedding=2, hidden=3, layers=1),
 }
 METHODS = {
-    name: kind(hypernetwork=HYPER)
+    name: kind(hypernetwork=dataclasses.replace(kind().hypernetwork, embedding=3, hidden=4, layers=1))
     if hasattr(kind, "hypernetwork") or issubclass(kind, config.FedTP)
     else kind()
     for name, kind in config.METHODS.items()

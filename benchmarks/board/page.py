@@ -14,8 +14,6 @@ from fedtp_jax.plots.style import BLUE, ORANGE, to_png
 from fedtp_jax.storage.csv_log import write_csv
 from fedtp_jax.storage.files import write_atomically
 
-ABOUT = Path(__file__).parent / "about.md"
-
 
 def write_page(
     out: Path, rows: Sequence[dict[str, Any]], curves: Sequence[dict[str, Any]], left: Mapping[str, int]
@@ -28,8 +26,11 @@ def write_page(
     write_csv(out / "board.csv", table)
     write_csv(out / "curves.csv", pd.DataFrame(curves))
     write_atomically(out / "board.png", to_png(picture(table)))
-    files = " and ".join(f"benchmarks/board/{model}.yaml" for model in left)
-    parts = [ABOUT.read_text().format(files=files).strip(), "![The board](board.png)"]
+    parts = [
+        "# The board",
+        "[What is measured](../README.md). Mean ± sample std over three seeds, in percent.",
+    ]
+    parts.append("![The board](board.png)")
     for (model, partition), part in table.groupby(["model", "partition"], sort=False):
         parts += [f"## {model}, {partition}", markdown(readable(part))]
     for model, missing in left.items():

@@ -228,10 +228,15 @@ class FedTPRod(FedTP):
     """FedTP and FedRod: generated attention, and FedRod's two predictors."""
 
 
-def _hypernetwork_of_pefll() -> Hypernetwork:
-    return Hypernetwork(
-        embedding=32, hidden=100, layers=3, learning_rate=2e-4, weight_decay=0.0, optimizer=Optimizer("adam")
-    )
+@dataclasses.dataclass(frozen=True)
+class DescribingHypernetwork(Hypernetwork):
+    """PeFLL's, whose embeddings are computed; the network that computes them shares its optimizer."""
+
+    embedding: int = option(32, "size E of a client's embedding (the authors: 1 + N / 4)", ge=2)
+    hidden: int = option(100, "width of the trunk", ge=1)
+    learning_rate: float | None = option(2e-4, "its learning rate; null: training.learning_rate", gt=0)
+    weight_decay: float = option(0.0, "its L2 decay, added to the gradient", ge=0)
+    optimizer: Optimizer = optimizer("adam", "its optimizer, whose state is kept from round to round")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,7 +251,7 @@ class PeFLL(FedTP):
     batches: int | None = option(
         1, "of a client's batches, from which its embedding is computed in a round; none: all of them", ge=1
     )
-    hypernetwork: Hypernetwork = section(_hypernetwork_of_pefll, "the server's hypernetwork")
+    hypernetwork: DescribingHypernetwork = section(DescribingHypernetwork, "the server's hypernetwork")
 
 
 METHODS: dict[str, type] = {

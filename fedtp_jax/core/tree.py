@@ -72,13 +72,13 @@ def matching(paths: Sequence[str], patterns: Sequence[str], field: str) -> set[s
             words = {word for path in paths for word in path.split("/")}
             raise UserError(
                 f"{field}: {pattern!r} matches no leaf of the model{nearest(pattern, words)}; "
-                f"the leaves are {', '.join(_in_short(paths))}"
+                f"the leaves are {', '.join(leaves_in_short(paths))}"
             )
         matched |= found
     return matched
 
 
-def _in_short(paths: Sequence[str]) -> list[str]:
+def leaves_in_short(paths: Sequence[str]) -> list[str]:
     """Expressions that together match every path, one for those that differ in numbers alone."""
     number = re.compile(r"(?<=[_/])\d+(?=/)")
     alike: dict[tuple[str, ...], list[str]] = {}

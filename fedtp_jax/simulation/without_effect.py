@@ -14,6 +14,7 @@ from fedtp_jax.config import (
     IidLabel100,
     Local,
     Optimizer,
+    PeFLL,
     PerFedAvg,
     SimulationConfig,
     Step,
@@ -129,6 +130,8 @@ def _method(settings: SimulationConfig, task: Task) -> dict[str, str]:
         reasons["method.statistics"] = "the model keeps no running statistics"
     if isinstance(method, PerFedAvg) and settings.training.batch_size == 1:
         reasons["method.inner_learning_rate"] = "training.batch_size is 1: none is left for it"
+    if isinstance(method, PeFLL):
+        reasons["method.hypernetwork.embedding_update"] = "embeddings are computed, none is learnt"
     hypernetwork = getattr(method, "hypernetwork", None)
     if isinstance(hypernetwork, Hypernetwork) and not hypernetwork.weight_decay:
         optimizer = hypernetwork.optimizer

@@ -134,11 +134,23 @@ def test_every_page_is_in_the_index(page):
 
 
 def test_the_reference_is_what_the_docstrings_say():
-    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+    committed = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert committed == made_by("make_reference").page(), "run: python docs/make_reference.py"
+
+
+def test_the_methods_pages_are_what_the_code_says(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    pages = (ROOT / "docs" / "methods").iterdir()
+    committed = {page.name: page.read_text(encoding="utf-8") for page in pages}
+    assert committed == made_by("make_methods").pages(), "run: python docs/make_methods.py"
+
+
+def made_by(script):
+    """The module of a script in docs/."""
+    spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    committed = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    assert committed == module.page(), "run: python docs/make_reference.py"
+    return module
 
 
 def test_the_citation_names_this_version():
