@@ -29,9 +29,16 @@ from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.embedding_steps import EmbeddingSteps
 from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
 from fedtp_jax.simulation.initial_state import InitialState
+from fedtp_jax.simulation.mixing import Mixing
 from fedtp_jax.simulation.numbers import traced_with
 from fedtp_jax.simulation.participation import Participation
-from fedtp_jax.simulation.round_result import RoundResult, check_excluded, traffic, void_round
+from fedtp_jax.simulation.round_result import (
+    RoundResult,
+    check_excluded,
+    result_of_round,
+    traffic,
+    void_round,
+)
 
 BenchMaker = Callable[[SimulationConfig, Dataset, Partition, Mesh], Workbench]
 
@@ -88,6 +95,7 @@ class Simulator:
             row=self.method.run_by_clients(self.initial.own_row),
         )
         self.embeddings = EmbeddingSteps(lambda: self.method, self.initial, self.bench)
+        self.mixing = Mixing(lambda: self.method, self.initial, self.bench, config.training.cohort_size)
         self.traffic = traffic(method, self.initial.one_client, task)
 
     def _plan(self, like: Layout | None) -> Layout:
@@ -144,6 +152,7 @@ class Simulator:
         self.programs.start("zeros", self._zero_totals, server)
         self.programs.start("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.embeddings.compile()
+        self.mixing.compile(server)
 
     def init(self, folder: Path | None = None) -> State:
         """The state before round 0; rows that live on disk are files in `folder`."""
@@ -237,29 +246,17 @@ class Simulator:
             loss += float(losses.sum(dtype=np.float64))
             examples += int(prepared.examples[bad == 0].sum())
             done.append(prepared[3:])
-        if not done:
-            return state, void_round(self.participation.participants(round), self.traffic)
-        clients, useful, executed, host = zip(*done, strict=True)
-        total = sum(clients)
-        check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite, self._names)
-        weight = float(jax.device_get(totals[0].weight))
-        self.embeddings.step(rows, np.concatenate(returned), gradients, weight)
-        server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
         asked = self.participation.participants(round)
-        return server._replace(rows=rows), RoundResult(
-            drawn=asked.drawn,
-            clients=total,
-            stragglers=asked.stragglers,
-            share_done=asked.share_done,
-            excluded=tuple(sorted(excluded)),
-            void=False,
-            train_loss=loss / max(examples, 1),
-            examples=examples,
-            occupancy=sum(useful) / max(sum(executed), 1),
-            bytes_down=asked.drawn * self.traffic[0],
-            bytes_up=total * self.traffic[1],
-            host_seconds=sum(host),
-        )
+        if not done:
+            return state, void_round(asked, self.traffic)
+        total = sum(wave[0] for wave in done)
+        check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite, self._names)
+        weight, ids = float(jax.device_get(totals[0].weight)), np.concatenate(returned)
+        self.embeddings.step(rows, ids, gradients, weight)
+        server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
+        self.mixing.step(server, rows, ids)
+        result = result_of_round(asked, done, excluded, loss, examples, self.traffic)
+        return server._replace(rows=rows), result
 
     def _train_wave(
         self, server: State, rows: Leaves, totals: Any, wave: Wave, examples: Any, key: jax.Array
