@@ -1,5 +1,6 @@
 """The plain loops of all methods, by name."""
 
+from oracle_mixing import FedAMP, FedPAC
 from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPRod, PFedMe
 from oracle_other_steps import APFL, PerFedAvg, Scaffold
 from oracle_roles import (
@@ -34,6 +35,8 @@ METHODS = {
     "apfl": APFL,
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
+    "fedamp": FedAMP,
+    "fedpac": FedPAC,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

@@ -89,6 +89,16 @@ CASES = {
         config.PerFedAvg(inner_learning_rate=0.1), server=config.Server(0.5), schedule=config.Step(every=1)
     ),
     "ditto": case(config.Ditto(penalty=2.0), schedule=config.Exponential(0.5), optimizer=MOMENTUM),
+    "fedamp": case(config.FedAMP(alpha=0.3, penalty=0.5, sigma=0.2), schedule=config.Exponential(0.5)),
+    "fedamp, batch norm": case(config.FedAMP(alpha=0.2), CNN_BN, local_epochs=1, learning_rate=0.005),
+    "fedpac": case(
+        config.FedPAC(weight=0.7),
+        server=config.Server(0.5, MOMENTUM),
+        local_epochs=3,
+        clip_norm=0.5,
+        optimizer=config.Optimizer("sgd", {"momentum": 0.5}),
+        schedule=config.Step(every=1),
+    ),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))

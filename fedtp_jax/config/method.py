@@ -175,6 +175,33 @@ class Ditto:
 
 
 @dataclasses.dataclass(frozen=True)
+class FedAMP:
+    """Every client's model is held near one that the server makes of similar ones (Huang et al., 2021).
+
+    With alpha * (cohort_size - 1) <= sigma that one is a mean, whatever the distances of the models.
+    """
+
+    alpha: float = option(1.0, "alpha_k: step of the server's towards the other clients' models", gt=0)
+    penalty: float = option(1.0, "lambda: how strongly a client's model is held near the server's", ge=0)
+    sigma: float = option(1.0, "of A(x) = 1 - exp(-x / sigma), x the squared distance of two models", gt=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FedPAC:
+    """Heads combined for each client, features held near all clients' class means (Xu et al., 2023).
+
+    The first pass of training.local_epochs trains the head, those after it the body.
+    """
+
+    personal: tuple[str, ...] = option(
+        HEAD, "regular expressions on leaf paths that each client has combined"
+    )
+    fixed: tuple[str, ...] = _fixed()
+    weight: float = option(1.0, "weight lambda of the features' distance to the class means", ge=0)
+    head_learning_rate: float = option(0.1, "of the personal leaves", gt=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class PFedHN:
     """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
 
@@ -220,6 +247,8 @@ METHODS: dict[str, type] = {
     "apfl": APFL,
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
+    "fedamp": FedAMP,
+    "fedpac": FedPAC,
     "pfedhn": PFedHN,
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,

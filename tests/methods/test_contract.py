@@ -9,7 +9,7 @@ import pytest
 from marks import every_day
 from method_cases import CLASSES, CLIENTS, SEED, TEST, TRAIN, TRAINING, simulator
 
-from fedtp_jax import UserError, config
+from fedtp_jax import config
 from fedtp_jax.core.tree import rows_like, select
 from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
@@ -17,13 +17,13 @@ from fedtp_jax.learning.method import EMBEDDING, own
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto"),
+    *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto", "fedamp"),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per")
 SUPPORTED = {
-    "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto"),
-    "cnn": (*EVERYWHERE, "fedrod", "fedproto"),
-    "cnn_bn": (*EVERYWHERE, "fedbn", "fedrod", "fedproto"),
+    "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto", "fedpac"),
+    "cnn": (*EVERYWHERE, "fedrod", "fedproto", "fedpac"),
+    "cnn_bn": (*EVERYWHERE, "fedbn", "fedrod", "fedproto", "fedpac"),
     "transformer": (*EVERYWHERE, *ATTENTION, "fedbn"),
     "lstm": EVERYWHERE,
 }
@@ -73,7 +73,10 @@ def same_bits(a, b):
 
 
 def bytes_that_travel(method, model_leaves):
-    """Of one client, one way: leaves that do not stay (SCAFFOLD: and their controls), or FedProto's sums."""
+    """Of one client, (down, up): leaves that do not stay (SCAFFOLD: and their controls), or FedProto's sums.
+
+    FedPAC: down the centroids, up the sums that they are made of, class means and a variance.
+    """
     stays = {
         "local": ".",
         "fedper": "^params/head/",
@@ -83,26 +86,38 @@ def bytes_that_travel(method, model_leaves):
         "fedtp_per": "^params/head/",
         "fedbn": "norm",
         "vanilla": "(query|key|value)/kernel$",
+        "fedamp": "^batch_stats/",
     }.get(method, "^nothing$")
+    prototypes = 0
+    if method in ("fedproto", "fedpac"):
+        prototypes = CLASSES * model_leaves["params/head/kernel"].shape[0]
     if method == "fedproto":
-        features = model_leaves["params/head/kernel"].shape[0]
-        return 4 * (CLASSES * features + CLASSES)
+        return (4 * (prototypes + CLASSES),) * 2
     times = {path: 1 + (method == "scaffold" and path.startswith("params/")) for path in model_leaves}
-    return 4 * sum(times[p] * leaf.size for p, leaf in model_leaves.items() if not re.search(stays, p))
+    leaves = sum(times[p] * leaf.size for p, leaf in model_leaves.items() if not re.search(stays, p))
+    if method == "fedpac":
+        return 4 * (leaves + prototypes + CLASSES), 4 * (leaves + prototypes + CLASSES + prototypes + 1)
+    return (4 * leaves,) * 2
 
 
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
     *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme")),
-    *(("vit", name) for name in ("scaffold", "apfl", "ditto", "fedrep")),
-    *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper"), ("cnn_bn", "fedbabu")),
+    *(("vit", name) for name in ("scaffold", "apfl", "ditto", "fedrep", "fedpac")),
+    *(
+        ("cnn_bn", "fedbn"),
+        ("transformer", "fedtp_per"),
+        ("lstm", "fedper"),
+        ("cnn_bn", "fedbabu"),
+        ("cnn_bn", "fedamp"),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("model", "method"), every_day(PAIRS, EVERY_DAY))
 def test_method_keeps_its_contract(model, method):
     sim = simulator(method, model)
-    assert sim.traffic == (bytes_that_travel(method, sim.task.leaf_shapes()),) * 2
+    assert sim.traffic == bytes_that_travel(method, sim.task.leaf_shapes())
 
     whole = (model, method) == ("vit", "fedtp")  # from its own initial state, and killed with its programs
     state = sim.init() if whole else sim.place(any_state(sim))
@@ -133,8 +148,8 @@ def test_method_keeps_its_contract(model, method):
         state, _ = sim.round(state, 1, sim.prepare(1))
         sim.evaluate(state)
     assert (sim.programs.count, compiled) == (programs, [])
-    # zeros, train, aggregate, evaluate; init; embeddings
-    assert programs == 4 + whole + (EMBEDDING in sim.initial.row)
+    # zeros, train, aggregate, evaluate; init; embeddings; mix
+    assert programs == 4 + whole + (EMBEDDING in sim.initial.row) + (sim.method.mix is not None)
 
     if model == "vit":  # as if killed after the first round; the code is the same on every model
         again = simulator(method, model, share_with=None if whole else sim)
@@ -175,124 +190,3 @@ def test_fedbn_statistics_do_not_hang_on_what_else_is_personal(statistics, where
     held = state.row if where == "rows" else state.server.shared
     assert {path for path in held if path.startswith("batch_stats/")}
     assert [path for path in state.row if path.startswith("params/")] == ["params/norm_1/bias"]
-
-
-MOMENTUM = config.Server(optimizer=config.Optimizer("sgd", {"momentum": 0.9}))
-KNN = config.Evaluation(knn=config.Knn(weight=0.5))
-NEEDS_FEATURES = "one feature vector per example.*choose vit"
-
-
-def clients(name, **arguments):
-    return dataclasses.replace(TRAINING, optimizer=config.Optimizer(name, arguments))
-
-
-@pytest.fixture(scope="module")
-def warm():
-    """JAX compiles pieces of its own when keys and arrays are first made."""
-    simulator("fedavg", "vit")
-    simulator("fedavg", "lstm")
-
-
-@pytest.mark.parametrize(
-    ("method", "model", "settings", "message"),
-    [
-        ("fedbn", "cnn", {}, r"method.personal: .*norm.* matches no leaf of the model"),
-        ("fedbn", "lstm", {}, r"method.personal: .*norm.* matches no leaf of the model"),
-        *[
-            (method, model, {}, f"method {method}: needs {NEEDS_FEATURES}")
-            for method in ("fedrod", "fedproto")
-            for model in ("transformer", "lstm")
-        ],
-        ("fedtp_rod", "transformer", {}, f"method fedtp_rod: needs {NEEDS_FEATURES}"),
-        ("fedtp_rod", "lstm", {}, "method"),
-        *[
-            ("fedavg", model, {"evaluation": KNN}, f"evaluation.knn: needs {NEEDS_FEATURES}")
-            for model in ("transformer", "lstm")
-        ],
-        *[
-            (
-                method,
-                model,
-                {},
-                f"method.{role}: .*query.* matches no leaf of the model.*the leaves are params/",
-            )
-            for method, role in (("fedtp", "generated"), ("fedtp_per", "generated"), ("vanilla", "personal"))
-            for model in ("cnn", "lstm")
-        ],
-        *[
-            (method, "vit", {"server": MOMENTUM}, "server.optimizer: this method shares no parameters")
-            for method in ("local", "pfedhn", "fedproto")
-        ],
-        (
-            "fedrep",
-            "vit",
-            {"training": TRAINING},
-            "method.body_epochs: 1, but training.local_epochs is 1, so no pass would train the head",
-        ),
-        (
-            "fedrep",
-            "vit",
-            {"training": dataclasses.replace(TRAINING, local_steps=3)},
-            "training.local_steps: 3, but fedrep parts a round by passes; give training.local_epochs",
-        ),
-        (
-            "ditto",
-            "vit",
-            {"training": dataclasses.replace(TRAINING, role_learning_rates=config.RoleRates(shared=0.1))},
-            "training.role_learning_rates: ditto has two models",
-        ),
-        *[
-            (
-                config.FedBABU(fixed=everything),
-                "vit",
-                {},
-                "method.fixed: matches every parameter of the model",
-            )
-            for everything in (("params/",), (".",))
-        ],
-        (
-            config.FedPer(fixed=("head",)),
-            "vit",
-            {},
-            r"method.personal: .*head/' matches only leaves that are fixed already; a leaf has one role",
-        ),
-        (
-            "fedavg",
-            "vit",
-            {"training": clients("sdg")},
-            "training.optimizer.name: optax has no optimizer 'sdg'.*sgd",
-        ),
-        (
-            "fedavg",
-            "vit",
-            {"training": clients("sgd", momentun=0.9)},
-            "training.optimizer.momentun: optax.sgd has no such argument.*momentum",
-        ),
-        (
-            "fedavg",
-            "vit",
-            {"server": config.Server(optimizer=config.Optimizer("adamm"))},
-            "server.optimizer.name: optax has no optimizer 'adamm'.*adam",
-        ),
-        (
-            "scaffold",
-            "vit",
-            {"training": TRAINING},
-            "training.optimizer: got sgd, momentum=0.9, but scaffold .*set training.optimizer=sgd",
-        ),
-        ("scaffold", "vit", {"training": clients("adam")}, "training.optimizer: got adam, but scaffold"),
-        ("fedavg", "vit", {"data": "lstm"}, "model.name: vit takes images .*choose transformer, lstm"),
-        ("fedavg", "lstm", {"data": "vit"}, "model.name: lstm takes text windows .*choose vit, cnn"),
-        (
-            "fedavg",
-            "lstm",
-            {"noise": np.ones(CLIENTS, np.float32)},
-            "partition.name: feature_noise .*is text",
-        ),
-    ],
-)
-def test_combinations_that_do_not_exist_say_so_before_anything_runs(method, model, settings, message, warm):
-    compiled.clear()
-    with pytest.raises(UserError, match=f"(?s){message}"):
-        simulator(method, model, **settings)
-    assert compiled == []

@@ -51,6 +51,9 @@ ELSEWHERE = [
     ("fedrep", "three-lanes"),
     ("fedbabu", "two-devices-two-lanes"),
     ("ditto", "waves-of-3-two-devices"),
+    ("fedamp", "waves-of-3-two-devices"),
+    ("fedpac", "waves-of-2"),
+    ("fedpac", "two-devices-two-lanes"),
 ]
 
 
@@ -112,11 +115,11 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedavg", "local", "vanilla", "fedtp", "fedtp_per")),
     *((name, "one-lane") for name in ("fedtp, sparse", "fedtp_rod", "fedtp on text")),
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
-    *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto")),
+    *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto", "fedamp")),
     *(
         pair
         for pair in ELSEWHERE
-        if pair[0] not in ("scaffold", "vanilla", "fedbabu", "ditto") and pair != ELSEWHERE[2]
+        if pair[0] not in ("scaffold", "vanilla", "fedbabu", "ditto", "fedamp") and pair != ELSEWHERE[2]
     ),
 ]
 
@@ -161,8 +164,11 @@ def test_same_seed_same_bits_and_other_seed_other_result():
 @pytest.mark.parametrize(
     "name",
     every_day(
-        ["fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg", "ditto"],
-        ["fedtp, sparse", "scaffold", "ditto"],
+        [
+            *("fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg"),
+            *("ditto", "fedamp", "fedpac"),
+        ],
+        ["fedtp, sparse", "scaffold", "ditto", "fedpac"],
     ),
 )
 def test_client_with_numbers_not_finite_is_left_out(name):
