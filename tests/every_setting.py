@@ -168,7 +168,7 @@ def outcome(kind, field):
         given["model.adapter.size"] = 3
     if section == "model":
         given["method"] = "fedavg"
-    if kind == "fedrep":
+    if kind in ("fedrep", "fedpac"):
         given["training.local_epochs"] = 4
     before = from_dict(plain(BASE), given)
     assert _compare(section, kind, field, before, before) == "nothing", "and no message without the field"

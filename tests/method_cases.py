@@ -53,7 +53,9 @@ def simulator(method, model, data=None, noise=None, share_with=None, **settings)
     data, partition = federation(data or model)
     partition = partition._replace(noise=noise)
     method = METHODS[method] if isinstance(method, str) else method
-    passes = 2 if isinstance(method, config.FedRep) else 1  # it has one for the head, one for the body
+    passes = (
+        2 if isinstance(method, config.FedRep | config.FedPAC) else 1
+    )  # one for the head, one for the body
     training = dataclasses.replace(TRAINING, local_epochs=passes)
     training = PLAIN if isinstance(method, config.Scaffold) else training
     settings = {"seed": SEED, "training": training, **settings}

@@ -1,5 +1,6 @@
 """The plain loops of all methods, by name."""
 
+from oracle_mixing import FedAMP, FedPAC
 from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPRod, PFedMe
 from oracle_other_steps import APFL, FedALA, PerFedAvg, Scaffold
 from oracle_pefll import PeFLL
@@ -38,6 +39,8 @@ METHODS = {
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
     "fedala": FedALA,
+    "fedamp": FedAMP,
+    "fedpac": FedPAC,
     "pfedhn": PFedHN,
     "pefll": PeFLL,
     "fedtp": FedTP,

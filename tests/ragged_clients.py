@@ -108,6 +108,16 @@ CASES = {
         clip_norm=0.5,
         local_steps=3,
     ),
+    "fedamp": case(config.FedAMP(alpha=0.3, penalty=0.5, sigma=0.2), schedule=config.Exponential(0.5)),
+    "fedamp, batch norm": case(config.FedAMP(alpha=0.2), CNN_BN, local_epochs=1, learning_rate=0.005),
+    "fedpac": case(
+        config.FedPAC(weight=0.7),
+        server=config.Server(0.5, MOMENTUM),
+        local_epochs=3,
+        clip_norm=0.5,
+        optimizer=config.Optimizer("sgd", {"momentum": 0.5}),
+        schedule=config.Step(every=1),
+    ),
     "fedtp": case(config.FedTP(hypernetwork=HYPER)),
     "fedtp on adapters": case(
         config.FedTP(generated=config.ADAPTER, hypernetwork=HYPER), WITH_ADAPTER, local_epochs=1

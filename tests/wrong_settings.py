@@ -87,6 +87,8 @@ method.personal='[3]'
 method.hypernetwork=150
 method.hypernetwork.hiden=2
 'method={name: fedproto, weight: .inf}'
+'method={name: fedamp, sigma: 0}'
+'method={name: fedpac, head_learning_rate: 0}'
 training.rounds=x
 training.rounds=2.5
 training.rounds=true
@@ -165,6 +167,11 @@ method=fedala training.role_learning_rates.shared=0.1
 method=fedala method.personal='[]'
 method=fedrep
 method=fedrep training.local_steps=5
+method=fedpac
+method=fedpac training.cohort_size=1 training.local_epochs=2
+method=fedpac training.local_steps=5
+method=fedpac training.local_epochs=2 training.role_learning_rates.personal=0.1
+method=fedamp server.optimizer=adam
 method=fedbabu method.fixed='[.]'
 method=fedper method.fixed='[head]'
 method.fixed='["(^|/)(query|key|value)/kernel$"]'

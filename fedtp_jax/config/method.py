@@ -3,38 +3,9 @@
 import dataclasses
 from typing import Literal
 
-from fedtp_jax.config.fields import Optimizer, optimizer, option, section
-
-# Self-attention's projections to queries, keys and values, the classifier, the normalisation layers, and
-# the adapters beside attention, by this package's leaf names.
-QKV = (r"(^|/)(query|key|value)/kernel$",)
-HEAD = (r"(^|/)head/",)
-NORMS = (r"norm[^/]*/",)
-ADAPTER = (r"(^|/)adapter/",)
-
-
-def _fixed(default: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The field of the rule for fixed leaves, which comes before the others."""
-    return option(default, "regular expressions on leaf paths that keep their initial values, alike for all")
-
-
-@dataclasses.dataclass(frozen=True)
-class Hypernetwork:
-    """The server's hypernetwork: client embedding -> generated leaves, with its own optimizer."""
-
-    embedding: int = option(128, "size E of a client's embedding", ge=1)
-    embedding_update: Literal["auto", "dense", "sparse"] = option(
-        "auto",
-        "dense: the optimizer steps on all clients' embeddings in every round, as in the authors' code (decay"
-        " and momentum move absent ones); sparse: on the cohort's; auto: dense up to 10,000 clients",
-    )
-    hidden: int = option(150, "width of the trunk", ge=1)
-    layers: int = option(3, "hidden layers of the trunk", ge=0)
-    learning_rate: float | None = option(None, "its learning rate; default: training.learning_rate", gt=0)
-    weight_decay: float = option(1e-3, "its L2 decay, added to the gradient", ge=0)
-    optimizer: Optimizer = optimizer(
-        "sgd", "its optimizer, whose state is kept from round to round", momentum=0.9
-    )
+from fedtp_jax.config.fields import option
+from fedtp_jax.config.generated import FedTP, FedTPPer, FedTPRod, PeFLL, PFedHN
+from fedtp_jax.config.patterns import ADAPTER, HEAD, NORMS, QKV, fixed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +30,7 @@ class FedPer:
     """Clients keep their own classifier head, the rest is averaged (Arivazhagan et al., 2019)."""
 
     personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
-    fixed: tuple[str, ...] = _fixed()
+    fixed: tuple[str, ...] = fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +47,7 @@ class LGFedAvg:
     """Clients keep their own body, the classifier head is averaged (Liang et al., 2020)."""
 
     shared: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that are averaged")
-    fixed: tuple[str, ...] = _fixed()
+    fixed: tuple[str, ...] = fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +55,7 @@ class FedRep:
     """Clients train their own head, then the body on it, which is averaged (Collins et al., 2021)."""
 
     personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
-    fixed: tuple[str, ...] = _fixed()
+    fixed: tuple[str, ...] = fixed()
     body_epochs: int = option(
         1, "last passes of training.local_epochs, which train the body; those before train the head", ge=1
     )
@@ -94,7 +65,7 @@ class FedRep:
 class FedBABU:
     """The head stays as it was initialised, the body is trained and averaged (Oh et al., 2022)."""
 
-    fixed: tuple[str, ...] = _fixed(HEAD)
+    fixed: tuple[str, ...] = fixed(HEAD)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +77,7 @@ class FedBN:
         "local",
         "batch norm's running statistics, whatever `personal` and `fixed` are; FedTP's authors average them",
     )
-    fixed: tuple[str, ...] = _fixed()
+    fixed: tuple[str, ...] = fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +85,7 @@ class Vanilla:
     """Clients keep their own query, key and value projections (FedTP's "vanilla personalization")."""
 
     personal: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that stay with the client")
-    fixed: tuple[str, ...] = _fixed()
+    fixed: tuple[str, ...] = fixed()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,58 +171,30 @@ class FedALA:
 
 
 @dataclasses.dataclass(frozen=True)
-class PFedHN:
-    """A hypernetwork generates every client's whole model (Shamsian et al., 2021)."""
+class FedAMP:
+    """Every client's model is held near one that the server makes of similar ones (Huang et al., 2021).
 
-    hypernetwork: Hypernetwork = section(Hypernetwork, "the server's hypernetwork")
-
-
-@dataclasses.dataclass(frozen=True)
-class FedTP:
-    """A hypernetwork generates every client's query, key and value projections (Li et al., 2023)."""
-
-    generated: tuple[str, ...] = option(QKV, "regular expressions on leaf paths that are generated")
-    personal: tuple[str, ...] = option((), "regular expressions on leaf paths that stay with the client")
-    fixed: tuple[str, ...] = _fixed()
-    hypernetwork: Hypernetwork = section(Hypernetwork, "the server's hypernetwork")
-
-
-@dataclasses.dataclass(frozen=True)
-class FedTPPer(FedTP):
-    """FedTP and FedPer: generated attention, and the client's own classifier head."""
-
-    personal: tuple[str, ...] = option(HEAD, "regular expressions on leaf paths that stay with the client")
-
-
-@dataclasses.dataclass(frozen=True)
-class FedTPRod(FedTP):
-    """FedTP and FedRod: generated attention, and FedRod's two predictors."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DescribingHypernetwork(Hypernetwork):
-    """PeFLL's, whose embeddings are computed; the network that computes them shares its optimizer."""
-
-    embedding: int = option(32, "size E of a client's embedding (the authors: 1 + N / 4)", ge=2)
-    hidden: int = option(100, "width of the trunk", ge=1)
-    learning_rate: float | None = option(2e-4, "its learning rate; null: training.learning_rate", gt=0)
-    weight_decay: float = option(0.0, "its L2 decay, added to the gradient", ge=0)
-    optimizer: Optimizer = optimizer("adam", "its optimizer, whose state is kept from round to round")
-
-
-@dataclasses.dataclass(frozen=True)
-class PeFLL(FedTP):
-    """The hypernetwork's embeddings are computed from the clients' data (Scott et al., 2024).
-
-    A client that never trained needs no training: its examples give its embedding.
+    With alpha * (cohort_size - 1) <= sigma that one is a mean, whatever the distances of the models.
     """
 
-    generated: tuple[str, ...] = option((".",), "regular expressions on leaf paths that are generated")
-    kernels: int = option(16, "of the first convolution of the network that computes embeddings", ge=1)
-    batches: int | None = option(
-        1, "of a client's batches, from which its embedding is computed in a round; none: all of them", ge=1
+    alpha: float = option(1.0, "alpha_k: step of the server's towards the other clients' models", gt=0)
+    penalty: float = option(1.0, "lambda: how strongly a client's model is held near the server's", ge=0)
+    sigma: float = option(1.0, "of A(x) = 1 - exp(-x / sigma), x the squared distance of two models", gt=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class FedPAC:
+    """Heads combined for each client, features held near all clients' class means (Xu et al., 2023).
+
+    The first pass of training.local_epochs trains the head, those after it the body.
+    """
+
+    personal: tuple[str, ...] = option(
+        HEAD, "regular expressions on leaf paths that each client has combined"
     )
-    hypernetwork: DescribingHypernetwork = section(DescribingHypernetwork, "the server's hypernetwork")
+    fixed: tuple[str, ...] = fixed()
+    weight: float = option(1.0, "weight lambda of the features' distance to the class means", ge=0)
+    head_learning_rate: float = option(0.1, "of the personal leaves", gt=0)
 
 
 METHODS: dict[str, type] = {
@@ -273,6 +216,8 @@ METHODS: dict[str, type] = {
     "perfedavg": PerFedAvg,
     "ditto": Ditto,
     "fedala": FedALA,
+    "fedamp": FedAMP,
+    "fedpac": FedPAC,
     "pfedhn": PFedHN,
     "pefll": PeFLL,
     "fedtp": FedTP,

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from fedtp_jax.config.data import DATASETS, Digits
 from fedtp_jax.config.fields import Clients, Own, ValidationMetric, option, section
-from fedtp_jax.config.method import METHODS, FedTP
+from fedtp_jax.config.generated import FedTP
+from fedtp_jax.config.method import METHODS
 from fedtp_jax.config.model import MODELS, Vit
 from fedtp_jax.config.partition import PARTITIONS, Dirichlet
 from fedtp_jax.config.training import SCHEDULES, Server, Training

@@ -1,7 +1,7 @@
 """What a method is: a record of pure functions over a state."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 
@@ -79,6 +79,21 @@ class Description(NamedTuple):
     batches: int | None
 
 
+class Mix(NamedTuple):
+    """How the server combines what the clients of a cohort send of their own.
+
+    Attributes:
+      combine: (state without rows, {path: [K, ...]} of the rows under `up`, [K] who counts) -> {path: [K,
+        ...]} of all under `down`: rows that replace the clients' own. Who does not count has zeros in place
+        of rows, and nobody is given its new ones.
+      up, down: beginnings of the paths of rows that clients send, and of those that come back to them.
+    """
+
+    combine: Callable[[State, Leaves, jax.Array], Leaves]
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+
+
 class Method(NamedTuple):
     """A method as pure functions, on a State that holds the rows of some K clients.
 
@@ -97,6 +112,7 @@ class Method(NamedTuple):
       description: of the clients, which gives their embeddings; None: they are learnt.
       prelude: steps of the work that come before a client's local ones.
       only_training: beginnings of the paths of shared leaves and rows that the local training alone reads.
+      mix: after `aggregate`, for methods whose server combines clients' own rows.
     """
 
     roles: Mapping[str, Role]
@@ -113,6 +129,7 @@ class Method(NamedTuple):
     only_training: tuple[str, ...] = ()
     description: Description | None = None
     prelude: Prelude = Prelude()
+    mix: Mix | None = None
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.
@@ -129,6 +146,11 @@ class Method(NamedTuple):
     def travelling(self, shared: Leaves) -> Leaves:
         """Those of the shared leaves that travel in every round: all but the fixed ones."""
         return {path: leaf for path, leaf in shared.items() if self.roles.get(path) != "fixed"}
+
+    def mixed(self, rows: Mapping[str, T], way: Literal["up", "down"]) -> dict[str, T]:
+        """Of the clients' rows those that travel this way for the server to combine them."""
+        begins = getattr(self.mix, way) if self.mix else ()
+        return {path: row for path, row in rows.items() if path.startswith(begins)}
 
 
 def own(rows: Leaves) -> Leaves:

@@ -5,15 +5,17 @@ from typing import Any
 
 from fedtp_jax import config
 from fedtp_jax.core.errors import UserError
-from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.method import Method, Mix
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.apfl import apfl
 from fedtp_jax.methods.ditto import ditto
 from fedtp_jax.methods.fedala import fedala
+from fedtp_jax.methods.fedamp import fedamp
 from fedtp_jax.methods.fedavg import fedavg
 from fedtp_jax.methods.fedbabu import fedbabu
 from fedtp_jax.methods.fedbn import fedbn
+from fedtp_jax.methods.fedpac import fedpac
 from fedtp_jax.methods.fedper import fedper
 from fedtp_jax.methods.fedperfix import fedperfix
 from fedtp_jax.methods.fedproto import fedproto
@@ -30,7 +32,7 @@ from fedtp_jax.methods.pfedme import pfedme
 from fedtp_jax.methods.scaffold import scaffold
 from fedtp_jax.methods.vanilla import vanilla
 
-__all__ = ["Method", "Output", "Task", "make_method", "role_method"]
+__all__ = ["Method", "Mix", "Output", "Task", "make_method", "role_method"]
 
 FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedAvg: fedavg,
@@ -51,6 +53,8 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.PerFedAvg: perfedavg,
     config.Ditto: ditto,
     config.FedALA: fedala,
+    config.FedAMP: fedamp,
+    config.FedPAC: fedpac,
     config.PFedHN: pfedhn,
     config.FedTP: fedtp,
     config.PeFLL: pefll,

@@ -51,6 +51,7 @@ class Participation:
       candidates: of these the ones that hold train examples.
       local_steps: [N] of each client in a round, if it does all.
       usual: clients of a cohort that is hardly ever exceeded, for which waves are planned.
+      most: clients of the largest cohort that there can be.
       mean: clients of a cohort in the mean, if all are available and return.
     """
 
@@ -68,17 +69,16 @@ class Participation:
             self._lottery = Lottery(self._settings, self._seed, self._ask, self.candidates, sizes)
             plain = self._settings.sampling == "without_replacement"  # of others none is too many
             self._takes = self._size if plain else len(self.candidates)
-            self.usual, self.mean = (
-                min(self._lottery.usual, self._takes),
-                min(self._lottery.mean, self._takes),
-            )
+            self.usual = min(self._lottery.usual, self._takes)
+            self.most = min(self._lottery.most, self._takes)
+            self.mean = min(self._lottery.mean, self._takes)
             self._check()
-            self._check_minimum(min(self._lottery.most, self._takes), f"cohort_size {self._size}")
+            self._check_minimum(f"cohort_size {self._size}")
         else:
-            self._takes = self.usual = self._named.most
+            self._takes = self.usual = self.most = self._named.most
             self.mean = self._named.mean(training.rounds)
             self._check_named(names)
-            self._check_minimum(self._named.most, f"{self._named.most} clients of the largest cohort")
+            self._check_minimum(f"{self.most} clients of the largest cohort")
         # a round asks twice, before and after it: a million candidates are drawn from once
         self._kept = functools.lru_cache(maxsize=8)(self._draw)
 
@@ -101,12 +101,12 @@ class Participation:
             why = "is held out (training.held_out)" if held_out else "holds no train examples"
             raise UserError(f"{COHORTS}: client {called(int(client), names)} {why}; name others")
 
-    def _check_minimum(self, most: int, what: str) -> None:
-        """Raise UserError where even the largest cohort, of `most` clients, is too small."""
-        if self._settings.minimum > most:
+    def _check_minimum(self, what: str) -> None:
+        """Raise UserError where even the largest cohort, which is called so, is too small."""
+        if self._settings.minimum > self.most:
             raise UserError(
                 f"training.participation.minimum: {self._settings.minimum} is more than the {what}, so every "
-                f"round would be void; use at most {most}"
+                f"round would be void; use at most {self.most}"
             )
 
     def participants(self, round: int) -> Participants:

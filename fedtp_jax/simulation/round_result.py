@@ -40,6 +40,36 @@ class RoundResult(NamedTuple):
     host_seconds: float
 
 
+def result_of_round(
+    asked: Participants,
+    waves: Sequence[tuple[int, int, int, float]],
+    excluded: Sequence[int],
+    loss: float,
+    examples: int,
+    traffic: tuple[int, int],
+) -> RoundResult:
+    """Of a round of these `waves`, each (clients, useful steps, executed steps, seconds of the host).
+
+    `loss` is summed over the `examples`; `traffic` of one client, down and up.
+    """
+    clients, useful, executed, host = zip(*waves, strict=True)
+    total = sum(clients)
+    return RoundResult(
+        drawn=asked.drawn,
+        clients=total,
+        stragglers=asked.stragglers,
+        share_done=asked.share_done,
+        excluded=tuple(sorted(excluded)),
+        void=False,
+        train_loss=loss / max(examples, 1),
+        examples=examples,
+        occupancy=sum(useful) / max(sum(executed), 1),
+        bytes_down=asked.drawn * traffic[0],
+        bytes_up=total * traffic[1],
+        host_seconds=sum(host),
+    )
+
+
 def void_round(asked: Participants, traffic: tuple[int, int]) -> RoundResult:
     """Of a round to which too few clients returned; `traffic` of one client, down and up."""
     down, up = asked.drawn * traffic[0], len(asked.ids) * traffic[1]
@@ -75,8 +105,8 @@ def check_excluded(
 def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
     """Bytes that one client of a cohort receives, and that it sends in a round.
 
-    Personal leaves stay with it; fixed ones came once, before the first round. `one`: shapes of a state with
-    the rows of one client.
+    Personal leaves stay with it, but for those that the server combines; fixed ones came once, before the
+    first round. `one`: shapes of a state with the rows of one client.
     """
     shared, rows = jax.eval_shape(method.send, one)
     row = Row(rows, make_facts(np.zeros(1), [], classes=task.num_classes))
@@ -86,10 +116,10 @@ def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
         return method.work.finish(shared, row, method.work.start(shared, row, jax.random.key(0)))
 
     upload, kept = jax.eval_shape(a_round, shared, row)
-    down = tree.num_bytes((method.travelling(shared), tree.select(rows, method.roles, "generated")))
-    up = tree.num_bytes((upload.shared, kept.cotangent))
+    down = method.travelling(shared), tree.select(rows, method.roles, "generated"), method.mixed(rows, "down")
+    up = upload.shared, kept.cotangent, method.mixed(kept.personal, "up")
     described = tree.num_bytes(describing(method, one)) if method.description else 0
-    return down + described, up + described
+    return tree.num_bytes(down) + described, tree.num_bytes(up) + described
 
 
 def describing(method: Method, one: Any) -> Any:

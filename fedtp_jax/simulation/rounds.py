@@ -29,9 +29,16 @@ from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.embeddings import Embeddings, make_embeddings
 from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
 from fedtp_jax.simulation.initial_state import InitialState
+from fedtp_jax.simulation.mixing import Mixing
 from fedtp_jax.simulation.numbers import traced_with
 from fedtp_jax.simulation.participation import Participation
-from fedtp_jax.simulation.round_result import RoundResult, check_excluded, traffic, void_round
+from fedtp_jax.simulation.round_result import (
+    RoundResult,
+    check_excluded,
+    result_of_round,
+    traffic,
+    void_round,
+)
 
 BenchMaker = Callable[[SimulationConfig, Dataset, Partition, Mesh], Workbench]
 
@@ -89,6 +96,7 @@ class Simulator:
         )
         about = (lambda: self.method), self.initial, self.bench
         self.embeddings: Embeddings = make_embeddings(*about, share_with.embeddings if share_with else None)
+        self.mixing = Mixing(*about, self.participation.most)
         self.traffic = traffic(method, self.initial.one_client, task)
 
     def _plan(self, like: Layout | None) -> Layout:
@@ -150,6 +158,7 @@ class Simulator:
         self.programs.start("zeros", self._zero_totals, server)
         self.programs.start("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.embeddings.compile()
+        self.mixing.compile(server)
 
     def init(self, folder: Path | None = None) -> State:
         """The state before round 0; rows that live on disk are files in `folder`."""
@@ -243,25 +252,14 @@ class Simulator:
         asked = self.participation.participants(round)
         if not done:
             return state, void_round(asked, self.traffic)
-        clients, useful, executed, host = zip(*done, strict=True)
-        total = sum(clients)
+        total = sum(wave[0] for wave in done)
         check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite, self._names)
-        totals = self.embeddings.step(state, round, np.concatenate(returned), gradients, totals)
+        ids = np.concatenate(returned)
+        totals = self.embeddings.step(state, round, ids, gradients, totals)
         server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
-        return server._replace(rows=rows), RoundResult(
-            drawn=asked.drawn,
-            clients=total,
-            stragglers=asked.stragglers,
-            share_done=asked.share_done,
-            excluded=tuple(sorted(excluded)),
-            void=False,
-            train_loss=loss / max(examples, 1),
-            examples=examples,
-            occupancy=sum(useful) / max(sum(executed), 1),
-            bytes_down=asked.drawn * self.traffic[0],
-            bytes_up=total * self.traffic[1],
-            host_seconds=sum(host),
-        )
+        self.mixing.step(server, rows, ids)
+        result = result_of_round(asked, done, excluded, loss, examples, self.traffic)
+        return server._replace(rows=rows), result
 
     def _train_wave(
         self, server: State, rows: Leaves, totals: Any, wave: Wave, examples: Any, key: jax.Array

@@ -18,13 +18,24 @@ from fedtp_jax.simulation.round_result import describing
 
 EVERYWHERE = (
     *("fedavg", "fedprox", "local", "fedper", "pfedme", "pfedhn"),
-    *("scaffold", "apfl", "perfedavg", "lg_fedavg", "fedrep", "fedbabu", "ditto", "fedala", "pefll"),
+    *(
+        "scaffold",
+        "apfl",
+        "perfedavg",
+        "lg_fedavg",
+        "fedrep",
+        "fedbabu",
+        "ditto",
+        "fedala",
+        "fedamp",
+        "pefll",
+    ),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per", "fedperfix")
 SUPPORTED = {
-    "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto"),
-    "cnn": (*EVERYWHERE, "fedrod", "fedproto"),
-    "cnn_bn": (*EVERYWHERE, "fedbn", "fedrod", "fedproto"),
+    "vit": (*EVERYWHERE, *ATTENTION, "fedbn", "fedrod", "fedtp_rod", "fedproto", "fedpac"),
+    "cnn": (*EVERYWHERE, "fedrod", "fedproto", "fedpac"),
+    "cnn_bn": (*EVERYWHERE, "fedbn", "fedrod", "fedproto", "fedpac"),
     "transformer": (*EVERYWHERE, *ATTENTION, "fedbn"),
     "lstm": EVERYWHERE,
 }
@@ -74,7 +85,11 @@ def same_bits(a, b):
 
 
 def bytes_that_travel(method, sim):
-    """Of one client, one way: leaves that do not stay (SCAFFOLD: and their controls), or FedProto's sums."""
+    """Of one client, (down, up): leaves that do not stay (SCAFFOLD: and their controls), or FedProto's sums.
+
+    FedPAC: down the centroids, up the sums that they are made of, class means and a variance. PeFLL: both
+    ways the network that describes and its gradient, the embedding and its cotangent.
+    """
     model_leaves = sim.task.leaf_shapes()
     stays = {
         "local": ".",
@@ -86,31 +101,39 @@ def bytes_that_travel(method, sim):
         "fedtp_per": "^params/head/",
         "fedbn": "norm",
         "vanilla": "(query|key|value)/kernel$",
+        "fedamp": "^batch_stats/",
     }.get(method, "^nothing$")
+    prototypes = 0
+    if method in ("fedproto", "fedpac"):
+        prototypes = CLASSES * model_leaves["params/head/kernel"].shape[0]
     if method == "fedproto":
-        features = model_leaves["params/head/kernel"].shape[0]
-        return 4 * (CLASSES * features + CLASSES)
-    beside = 0
-    if method == "pefll":  # the network that describes and its gradient, the embedding and its cotangent
-        beside = num_bytes(describing(sim.method, sim.initial.one_client))
+        return (4 * (prototypes + CLASSES),) * 2
     times = {path: 1 + (method == "scaffold" and path.startswith("params/")) for path in model_leaves}
-    return beside + 4 * sum(
-        times[p] * leaf.size for p, leaf in model_leaves.items() if not re.search(stays, p)
-    )
+    leaves = sum(times[p] * leaf.size for p, leaf in model_leaves.items() if not re.search(stays, p))
+    if method == "fedpac":
+        return 4 * (leaves + prototypes + CLASSES), 4 * (leaves + prototypes + CLASSES + prototypes + 1)
+    beside = num_bytes(describing(sim.method, sim.initial.one_client)) if method == "pefll" else 0
+    return (4 * leaves + beside,) * 2
 
 
 PAIRS = [(model, name) for model, names in SUPPORTED.items() for name in names]
 EVERY_DAY = [  # each kind of method, and models that differ in kind
     *(("vit", name) for name in ("local", "fedtp", "fedproto", "pfedme")),
-    *(("vit", name) for name in ("scaffold", "apfl", "ditto", "fedrep", "fedala")),
-    *(("cnn_bn", "fedbn"), ("transformer", "fedtp_per"), ("lstm", "fedper"), ("cnn_bn", "fedbabu")),
+    *(("vit", name) for name in ("scaffold", "apfl", "ditto", "fedrep", "fedala", "fedpac")),
+    *(
+        ("cnn_bn", "fedbn"),
+        ("transformer", "fedtp_per"),
+        ("lstm", "fedper"),
+        ("cnn_bn", "fedbabu"),
+        ("cnn_bn", "fedamp"),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("model", "method"), every_day(PAIRS, EVERY_DAY))
 def test_method_keeps_its_contract(model, method):
     sim = simulator(method, model)
-    assert sim.traffic == (bytes_that_travel(method, sim),) * 2
+    assert sim.traffic == bytes_that_travel(method, sim)
 
     whole = (model, method) == ("vit", "fedtp")  # from its own initial state, and killed with its programs
     state = sim.init() if whole else sim.place(any_state(sim))
@@ -143,8 +166,10 @@ def test_method_keeps_its_contract(model, method):
         state, _ = sim.round(state, 1, sim.prepare(1))
         sim.evaluate(state)
     assert (sim.programs.count, compiled) == (programs, [])
-    # zeros, train, aggregate, evaluate; init; embeddings: their steps, or their description and its gradient
-    assert programs == 4 + whole + (EMBEDDING in sim.initial.row) + bool(sim.method.description)
+    # zeros, train, aggregate, evaluate; init; embeddings: their steps, or their description and its gradient;
+    # mix
+    beside = bool(sim.method.description) + (sim.method.mix is not None)
+    assert programs == 4 + whole + (EMBEDDING in sim.initial.row) + beside
 
     if model == "vit":  # as if killed after the first round; the code is the same on every model
         again = simulator(method, model, share_with=None if whole else sim)

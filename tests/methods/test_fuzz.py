@@ -28,7 +28,7 @@ GROUPS, EACH = 24, 10
 ROUNDS, CLIENTS, CLASSES, TRAIN, TEST, BROKEN = 3, 8, 4, 64, 24, 4  # the last train examples are NaN
 ON_TEXT = (
     *("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn"),
-    *("scaffold", "apfl", "perfedavg", "ditto", "fedrep", "fedala"),
+    *("scaffold", "apfl", "perfedavg", "ditto", "fedrep", "fedala", "fedamp"),
 )
 GENERATING = ("fedtp", "fedtp_per", "fedtp_rod", "pfedhn")
 
@@ -75,9 +75,9 @@ class Group:
             "clip_norm": choose(random, None, 0.5),
             "optimizer": ADAM if adam else choose(random, *[MOMENTUM] * (not plain), config.Optimizer("sgd")),
         }
-        if self.name == "fedrep":  # which trains the head in other passes than the body
+        if self.name in ("fedrep", "fedpac"):  # which trains the head in other passes than the body
             self.training |= {"local_epochs": int(random.integers(2, 4)), "local_steps": None}
-        alone = self.name in ("local", "fedproto", "pfedhn")
+        alone = self.name in ("local", "fedproto", "pfedhn", "fedamp")
         self.server = config.Server(0.5, MOMENTUM) if random.random() < 0.3 and not alone else config.Server()
         self.devices = int(random.integers(1, 4))
         self.engine = config.Engine(

@@ -55,6 +55,9 @@ ELSEWHERE = [
     ("scaffold, named cohorts", "two-devices-two-lanes"),
     ("fedala", "three-lanes"),
     ("fedala", "waves-of-3-two-devices"),
+    ("fedamp", "waves-of-3-two-devices"),
+    ("fedpac", "waves-of-2"),
+    ("fedpac", "two-devices-two-lanes"),
 ]
 
 
@@ -115,7 +118,7 @@ def expected_leaves(oracle, clients=CLIENTS, classes=CLASSES):
 
 RUNS = [*((name, "one-lane") for name in CASES), *ELSEWHERE]
 OFTEN = (  # elsewhere
-    *("scaffold", "vanilla", "fedbabu", "ditto", "pefll"),
+    *("scaffold", "vanilla", "fedbabu", "ditto", "pefll", "fedamp"),
     *("fedtp, uniform, with replacement", "scaffold, named cohorts"),
 )
 SELDOM = [  # other cases have their parts
@@ -124,7 +127,7 @@ SELDOM = [  # other cases have their parts
     *((name, "one-lane") for name in ("fedbn", "fedbn, shared statistics", "fedper on text", "apfl")),
     *((name, "one-lane") for name in ("lg_fedavg", "fedrep", "fedbabu", "ditto", "pefll", "pefll on text")),
     *((name, "one-lane") for name in ("fedtp, uniform, with replacement", "scaffold, named cohorts")),
-    *((name, "one-lane") for name in ("fedperfix", "fedperfix on text", "fedala")),
+    *((name, "one-lane") for name in ("fedperfix", "fedperfix on text", "fedala", "fedamp")),
     *(pair for pair in ELSEWHERE if pair[0] not in OFTEN and pair != ELSEWHERE[2]),
 ]
 
@@ -171,18 +174,10 @@ def test_same_seed_same_bits_and_other_seed_other_result():
     "name",
     every_day(
         [
-            "fedtp",
-            "fedtp, sparse",
-            "fedproto",
-            "pfedme",
-            "scaffold",
-            "apfl, adaptive",
-            "perfedavg",
-            "ditto",
-            "fedala",
-            "pefll",
+            *("fedtp", "fedtp, sparse", "fedproto", "pfedme", "scaffold", "apfl, adaptive", "perfedavg"),
+            *("ditto", "fedala", "fedamp", "fedpac", "pefll"),
         ],
-        ["fedtp, sparse", "scaffold", "ditto", "fedala"],
+        ["fedtp, sparse", "scaffold", "ditto", "fedala", "fedpac"],
     ),
 )
 def test_client_with_numbers_not_finite_is_left_out(name):

@@ -39,7 +39,7 @@ def warm():
         ("fedbn", "lstm", {}, r"method.personal: .*norm.* matches no leaf of the model"),
         *[
             (method, model, {}, f"method {method}: needs {NEEDS_FEATURES}")
-            for method in ("fedrod", "fedproto")
+            for method in ("fedrod", "fedproto", "fedpac")
             for model in ("transformer", "lstm")
         ],
         ("fedtp_rod", "transformer", {}, f"method fedtp_rod: needs {NEEDS_FEATURES}"),
@@ -69,7 +69,7 @@ def warm():
         ],
         *[
             (method, "vit", {"server": MOMENTUM}, "server.optimizer: this method shares no parameters")
-            for method in ("local", "pfedhn", "fedproto")
+            for method in ("local", "pfedhn", "fedproto", "fedamp")
         ],
         (
             "fedrep",
@@ -83,6 +83,18 @@ def warm():
             {"training": dataclasses.replace(TRAINING, local_steps=3)},
             "training.local_steps: 3, but fedrep parts a round by passes; give training.local_epochs",
         ),
+        ("fedpac", "vit", {"training": TRAINING}, "training.local_epochs: 1, but fedpac trains the head in"),
+        *[
+            ("fedpac", "vit", {"training": dataclasses.replace(TRAINING, **given)}, message)
+            for given, message in (
+                ({"cohort_size": 1}, "training.cohort_size: 1, but FedPAC with one client has no heads"),
+                ({"local_steps": 3}, "training.local_steps: 3, but fedpac parts a round by passes"),
+                (
+                    {"local_epochs": 2, "role_learning_rates": config.RoleRates(personal=0.1)},
+                    "training.role_learning_rates.personal: 0.1, .* set method.head_learning_rate",
+                ),
+            )
+        ],
         (
             "ditto",
             "vit",
