@@ -35,6 +35,7 @@ BOARD = HERE.parent / "benchmarks" / "board" / "results"
 VIT = config.Vit(patch_size=7, dim=64, depth=2, heads=4, dim_head=16, mlp_dim=128)
 NEEDS = {  # settings that a method asks for, as fields and in the words of the command line
     "fedrep": ({"training": {"local_epochs": 2}}, "training.local_epochs=2"),
+    "fedpac": ({"training": {"local_epochs": 2}}, "training.local_epochs=2"),
     "scaffold": ({"training": {"optimizer": "sgd"}}, "training.optimizer=sgd"),
     "fedperfix": ({"model": {"adapter": {"size": 16}}}, "model.adapter.size=16"),
 }
