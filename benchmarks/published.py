@@ -40,9 +40,9 @@ TASK: dict[str, Any] = {
 }
 DESCRIPTION = f"""\
 Eight methods in the setting that a published table states: Fashion-MNIST, 20 clients with Dirichlet(.1)
-shards, ten a round, {ROUNDS} rounds of two local epochs, batches of 64, learning rate .015, a small CNN (here that of
-FedTP's authors: two convolutions, 16 and 32 kernels), plain SGD, which the table does not say. One seed; the
-mean of the clients' test accuracies in percent after the last round, and the same after each client has
+shards, ten a round, {ROUNDS} rounds of two local epochs, batches of 64, learning rate .015, a small CNN (here
+that of FedTP's authors: 16 and 32 kernels), plain SGD, which the table does not say. One seed;
+the mean of the clients' test accuracies in percent after the last round, and the same after each client has
 trained all that it runs for two more epochs on its own train shard.
 
 The partition is another draw: at Dirichlet(.1) a client has few classes, and how few moves every figure.

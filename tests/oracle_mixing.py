@@ -4,7 +4,8 @@ import itertools
 import math
 
 import numpy as np
-from oracle import Optimizer, is_parameter, to_numpy
+from oracle import Optimizer
+from oracle_network import is_parameter, to_numpy
 from oracle_roles import FedAvg, FedPer, is_head
 
 

@@ -44,6 +44,8 @@ class PeFLL(PFedHN):
         return list(zip(*self.world.examples(self.world.data.train, shard), strict=True))
 
     def embedding(self, k):
+        if not self.world.size(k):
+            return np.zeros(self.settings.hypernetwork.embedding, np.float32)
         return np.mean([self.one(self.psi, x, y) for x, y in self.examples(k)], axis=0)
 
     @staticmethod

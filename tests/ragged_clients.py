@@ -29,7 +29,9 @@ WITH_ADAPTER = dataclasses.replace(VIT, adapter=config.Adapter(size=5))
 CNN_BN = config.CnnBn(kernels=1)
 LSTM = config.Lstm(embedding=3, hidden=4, layers=1)
 HYPER = config.Hypernetwork(embedding=6, hidden=10, layers=2)
-DESCRIBING = config.DescribingHypernetwork(embedding=6, hidden=10, layers=2)
+DESCRIBING = config.DescribingHypernetwork(
+    embedding=6, hidden=10, layers=2, learning_rate=0.3, optimizer=config.Optimizer("sgd", {"momentum": 0.7})
+)
 ADAM, MOMENTUM = config.Optimizer("adam", {"eps": 1e-3}), config.Optimizer("sgd", {"momentum": 0.7})
 PLAIN = config.Evaluation()
 KNN = config.Evaluation(batch_size=24, knn=config.Knn(weight=0.6, neighbors=3, capacity=0.7))
@@ -95,11 +97,7 @@ CASES = {
         config.PerFedAvg(inner_learning_rate=0.1), server=config.Server(0.5), schedule=config.Step(every=1)
     ),
     "ditto": case(config.Ditto(penalty=2.0), schedule=config.Exponential(0.5), optimizer=MOMENTUM),
-    "pefll": case(
-        config.PeFLL(
-            hypernetwork=dataclasses.replace(DESCRIBING, learning_rate=0.3, optimizer=MOMENTUM), kernels=2
-        )
-    ),
+    "pefll": case(config.PeFLL(hypernetwork=DESCRIBING, kernels=2)),
     "pefll on text": case(config.PeFLL(hypernetwork=DESCRIBING, batches=None), LSTM),
     "fedala": case(config.FedALA(), evaluation=KNN, schedule=config.Exponential(0.5), optimizer=MOMENTUM),
     "fedala, noise": case(

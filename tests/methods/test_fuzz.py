@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 from oracle import World
-from ragged_clients import ADAM, HYPER, LSTM, MOMENTUM, TRANSFORMER, VIT, WITH_ADAPTER
+from ragged_clients import ADAM, DESCRIBING, HYPER, LSTM, MOMENTUM, TRANSFORMER, VIT, WITH_ADAPTER
 from test_oracle import METHODS, expected_leaves, mixed_dtypes
 
 from fedtp_jax import config
@@ -55,6 +55,9 @@ class Group:
             update = choose(random, "dense", "sparse")
             options["hypernetwork"] = dict(vars(HYPER), embedding_update=update, learning_rate=0.02)
         self.method = config.METHODS[self.name](**{k: config.Hypernetwork(**v) for k, v in options.items()})
+        if self.name == "pefll":
+            batches = choose(random, 1, 2, None)
+            self.method = config.PeFLL(kernels=2, batches=batches, hypernetwork=DESCRIBING)
         if self.name == "fedperfix":
             model = WITH_ADAPTER
         self.model, self.data = model, _data(self.text)
@@ -208,6 +211,7 @@ def check(sim, oracle, where):
         if cohort:
             oracle.round(cohort, round)
             np.testing.assert_allclose(result.train_loss, oracle.train_loss, rtol=1e-4, err_msg=where)
+    sim.embeddings.settle(state)
     found = state.shared, own(state.rows.take(np.arange(CLIENTS))), state.generator
     for leaves, expected in zip(found, expected_leaves(oracle, CLIENTS, CLASSES), strict=True):
         for path, leaf in leaves.items():
