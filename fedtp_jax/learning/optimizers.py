@@ -128,12 +128,15 @@ def _is_linear(factory: Any, arguments: Mapping[str, Any], learning_rate: float)
             found.append(update)
         return found
 
-    whole = jax.tree.leaves(jax.device_get(updates(learning_rate)))
-    return all(
-        np.allclose(scale * a, b, rtol=1e-3, atol=1e-6 * scale * learning_rate)
-        for scale in SCALES
-        for a, b in zip(whole, jax.tree.leaves(jax.device_get(updates(scale * learning_rate))), strict=True)
-    )
+    with jax.ensure_compile_time_eval():  # a method may be made while a program is traced
+        whole = jax.tree.leaves(jax.device_get(updates(learning_rate)))
+        return all(
+            np.allclose(scale * a, b, rtol=1e-3, atol=1e-6 * scale * learning_rate)
+            for scale in SCALES
+            for a, b in zip(
+                whole, jax.tree.leaves(jax.device_get(updates(scale * learning_rate))), strict=True
+            )
+        )
 
 
 def learning_rate_factor(training: config.Training, round: int) -> float:

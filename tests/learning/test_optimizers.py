@@ -81,6 +81,17 @@ def test_an_optimizer_whose_updates_do_not_scale_is_refused_where_they_must():
         make_optimizer(config.Optimizer(name), "o", 0.1, scaled="training.schedule")
 
 
+def test_whether_updates_scale_is_tried_while_a_program_is_traced_too():
+    """As that of simulations side by side, which differ in a number of their method."""
+
+    @jax.jit
+    def program(x):
+        optimizer = make_optimizer(config.Optimizer("adam"), "o", 0.1, scaled="training.schedule")
+        return optimizer.update(x, optimizer.init(x), x)[0]
+
+    assert program(jnp.ones(2)).shape == (2,)
+
+
 def test_schedules():
     def factors(schedule):
         training = config.Training(rounds=5, schedule=schedule)
