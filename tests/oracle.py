@@ -166,7 +166,7 @@ class World:
         right = loss = 0.0
         for rows, labels in zip(log_p, y, strict=True):  # one row an image, one a position of a text
             rows = list(zip(np.atleast_2d(rows), np.atleast_1d(labels), strict=True))
-            right += np.mean([row.argmax() == label for row, label in rows])
+            right += np.mean([row.argmax() == label and not np.isnan(row).any() for row, label in rows])
             loss -= np.mean([row[label] for row, label in rows])
         return right, loss
 

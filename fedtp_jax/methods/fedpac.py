@@ -85,9 +85,7 @@ def fedpac(settings: config.FedPAC, task: Task) -> Method:
 
     work = _work(task, method, settings.weight)
     head = [path for path in tree.select(method.roles, method.roles, "personal") if not path.startswith(TOLD)]
-    heads = tuple(
-        path for path in head if not path.startswith(STATISTICS)
-    )  # running ones stay the client's own
+    heads = tuple(path for path in head if not path.startswith(STATISTICS))  # running ones stay the client's
     mix = Mix(combine, up=(*heads, TOLD), down=heads)
     own = (CENTROIDS, EXAMPLES, TOLD)
     return method._replace(init=init, work=work, aggregate=aggregate, mix=mix, only_training=own)
@@ -136,9 +134,8 @@ def _checked(settings: config.FedPAC, task: Task) -> Task:
 
 def _work(task: Task, method: Method, weight: float) -> ClientWork:
     def in_first_pass(row: Row, batch: Batch) -> jax.Array:
-        return (
-            batch.step < row.facts.steps - row.facts.last_pass
-        )  # of who does less than a pass: what it does
+        # of who does less than a pass: what it does
+        return batch.step < row.facts.steps - row.facts.last_pass
 
     def phase(row: Row, batch: Batch) -> Mapping[Role, jax.Array]:
         of_head = in_first_pass(row, batch)
