@@ -138,6 +138,7 @@ checkpoint.best=test_accuracy
 TOGETHER = """
 training.cohort_size=99
 training.held_out=4
+training.held_out=6
 training.local_steps=5 training.local_epochs=2
 training.participation.minimum=4
 training.participation.over_selection=2.5
@@ -180,11 +181,16 @@ method=local server.optimizer=adam
 evaluation.clients=7
 evaluation.clients='[]'
 evaluation.clients='[0, 9]'
+evaluation.clients='[0, 0]'
 evaluation.clients='[0, north]'
 training.held_out=3 evaluation.clients='[0, 1, 2, 3]'
 evaluation.adapt.epochs=2 evaluation.adapt.steps=5
 evaluation.adapt.steps=5 evaluation.knn.weight=0.5
 evaluation.adapt.steps=5 evaluation.adapt.leaves='[haed/]'
+method=fedala evaluation.adapt.steps=5 evaluation.adapt.leaves='[local/]'
+method=fedrep method.personal='[.]' training.local_epochs=2
+method=fedpac training.cohort_size=1 training.local_epochs=2
+method=pefll method.hypernetwork.embedding=1
 evaluation.adapt.steps=5 evaluation.adapt.leaves='["("]'
 evaluation.adapt.steps=5 evaluation.adapt.leaves='[]'
 'partition={name: dirichlet, clients: 400}'

@@ -89,6 +89,7 @@ def novel(
     from fedtp_jax.data.sources import load
     from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.evaluation.novel_clients import Adaptation
+    from fedtp_jax.evaluation.novel_modes import MODES
     from fedtp_jax.results.result import Result
     from fedtp_jax.storage.csv_log import write_csv
 
@@ -98,10 +99,8 @@ def novel(
     data = load(from_dict(to_dict(result.config), overrides).data)
     reached = result.personalize_held_out(data, clients or None, modes or None, settings)
     show(novel_table(reached))
-    tell(
-        f"{len(reached.clients)} clients that never trained, {epochs} epochs; the mean client is that of "
-        f"{reached.mean_of} that trained"
-    )
+    whose = f"; the mean client is that of {reached.mean_of} that trained" if reached.words is MODES else ""
+    tell(f"{len(reached.clients)} clients that never trained, {epochs} epochs{whose}")
     if out is not None:
         try:
             write_csv(out, reached.clients)

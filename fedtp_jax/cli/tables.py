@@ -9,7 +9,6 @@ from rich.text import Text
 
 from fedtp_jax.cli.units import count_of, duration, in_bytes
 from fedtp_jax.core.client_names import called
-from fedtp_jax.evaluation.novel_clients import MODES
 from fedtp_jax.results.novel_table import Personalized
 from fedtp_jax.simulation.plan import Load, Plan
 
@@ -70,7 +69,7 @@ def novel_table(reached: Personalized) -> Table:
         spread = f"{a.client_mean:.4f} ± {a.client_std:.4f}"
         trained = f"{reached.trained_parameters[mode]:,}"
         table.add_row(mode, trained, f"{a.pooled:.4f}", spread, f"{a.worst_decile:.4f}")
-    table.caption = "\n".join(f"{mode}: {MODES[mode]}" for mode in reached.accuracy)
+    table.caption = "\n".join(f"{mode}: {reached.words[mode]}" for mode in reached.accuracy)
     table.caption_justify = "left"
     return table
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, SimulationConfig, name_of
 from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
-from fedtp_jax.config.overrides import set_fields
-from fedtp_jax.config.plain import flat, plain_values
+from fedtp_jax.config.overrides import set_fields, whole_optimizers
+from fedtp_jax.config.plain import plain_values
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
 from fedtp_jax.core.errors import UserError, user_path
 
@@ -83,7 +83,7 @@ def replaced(settings: SimulationConfig | None, values: Mapping[str, Any]) -> Si
 def _put(tree: dict[str, Any], values: Mapping[str, Any]) -> None:
     for section, value in values.items():
         if isinstance(value, Mapping):
-            set_fields(tree, flat(plain_values(value), f"{section}."))
+            set_fields(tree, whole_optimizers(plain_values(value), f"{section}."))
         elif isinstance(value, str):
             set_fields(tree, {section: value})
         else:
@@ -131,6 +131,11 @@ def _check(settings: SimulationConfig) -> None:
     _check_bounds(settings, "")
     clients, training = getattr(settings.partition, "clients", None), settings.training
     cohort, held_out = training.cohort_size, training.held_out
+    if clients is not None and 0 < clients <= held_out:
+        raise UserError(
+            f"training.held_out: {held_out} of partition.clients = {clients} leaves none to train; hold out "
+            "fewer"
+        )
     if clients is not None and training.participation.cohorts is None and cohort > clients - held_out:
         less = f" - training.held_out = {clients} - {held_out}" if held_out else f" = {clients}"
         raise UserError(

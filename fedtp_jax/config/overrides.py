@@ -10,18 +10,20 @@ from fedtp_jax.config.plain import flat, plain_values
 from fedtp_jax.core.errors import UserError
 
 NAME = ".name"
-CHOSEN = (*NAMED, "optimizer")  # sections that are chosen by name
+OPTIMIZER = "optimizer"
+CHOSEN = (*NAMED, OPTIMIZER)  # sections that are chosen by name
 
 
 def set_fields(tree: dict[str, Any], fields: Mapping[str, Any]) -> None:
     """Write {dotted field: value} into nested values, names before what they have.
 
     Another name drops all that was set for the one before it, but what is given beside it; a warning says
-    what was dropped and is no default.
+    what was dropped and is no default. An optimizer that is given as a whole, be it by its name alone, is
+    what it would be in a file: plain sgd has no momentum.
     """
     dropped: dict[str, Any] = {}
-    fields = {_by_name(field, value): value for field, value in fields.items()}
-    for field, value in sorted(fields.items(), key=lambda pair: not pair[0].endswith(NAME)):
+    fields = dict(_by_name(field, value) for field, value in fields.items())
+    for field, value in sorted(fields.items(), key=lambda pair: not _is_name(pair[0])):
         dropped |= _set(tree, field, _copied(value))  # a later one may write into it
     given = flat(fields)
     if lost := {field: value for field, value in dropped.items() if field not in given}:
@@ -51,9 +53,26 @@ def _copied(value: Any) -> Any:
     return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _by_name(field: str, value: Any) -> str:
-    """method=fedavg is method.name=fedavg."""
-    return field + NAME if isinstance(value, str) and field.rpartition(".")[2] in CHOSEN else field
+def _by_name(field: str, value: Any) -> tuple[str, Any]:
+    """method=fedavg is method.name=fedavg, optimizer=sgd is optimizer={name: sgd}."""
+    section = field.rpartition(".")[2]
+    if not isinstance(value, str) or section not in CHOSEN:
+        return field, value
+    return (field, {"name": value}) if section == OPTIMIZER else (field + NAME, value)
+
+
+def _is_name(field: str) -> bool:
+    """Whether it is a name, or an optimizer as a whole, which come before their arguments."""
+    return field.endswith((NAME, f".{OPTIMIZER}"))
+
+
+def whole_optimizers(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """{dotted field: value} as `flat` gives them, but for optimizers that are named: these stay whole."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        whole = not isinstance(value, Mapping) or (name == OPTIMIZER and "name" in value)
+        found |= {prefix + name: value} if whole else whole_optimizers(value, f"{prefix}{name}.")
+    return found
 
 
 def _set(tree: dict[str, Any], field: str, value: Any) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class AdaptedEvaluator(Evaluator):
                 f"evaluation.adapt: client {without[0]} is tested, but has no train example to adapt to; "
                 "give it one, or leave evaluation.adapt out"
             )
-        trains = tree.matching(list(self._roles), self._adapt.leaves, "evaluation.adapt.leaves")
+        run = [path for leaves in self._variables_of_one for path in leaves if path in self._roles]
+        trains = tree.matching(run, self._adapt.leaves, "evaluation.adapt.leaves")
         if all(path.startswith(STATISTICS) for path in trains):
             raise UserError(
                 f"evaluation.adapt.leaves: {list(self._adapt.leaves)} name no parameter, so there is nothing "

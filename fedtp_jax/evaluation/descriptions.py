@@ -176,8 +176,12 @@ class Descriptions:
         return total
 
     def compile(self) -> None:
-        """Start to compile the program that describes."""
+        """Start to compile what describes, and the gradient of it."""
         self._of_program(self._bench.programs.start, self.layout)
+        slots, wave = self.layout.devices * self.layout.slots, self._bench.abstract_wave(self.layout)
+        row = {EMBEDDING: jax.ShapeDtypeStruct((slots, self._size), np.float32)}
+        shapes = self._phi, self._bench.abstract_rows(row), wave, self._bench.examples, jax.random.key(0)
+        self._bench.programs.start("describe backwards", self._gradient, *shapes)
 
     def _of_program(self, what: Callable[..., Any], layout: Layout) -> Any:
         """What of the programs is asked, of the one that describes with this layout."""

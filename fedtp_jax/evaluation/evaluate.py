@@ -14,7 +14,7 @@ from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.engine.schedule import Batches, Layout, best_batch, join_batches, split_batches, steps_of
 from fedtp_jax.engine.waves import Prefetch, Prepared, Wave
-from fedtp_jax.engine.workbench import Workbench, make_facts, row_bytes
+from fedtp_jax.engine.workbench import Workbench, make_facts
 from fedtp_jax.evaluation.knn import REFERENCE_SCALE, neighbor_work
 from fedtp_jax.evaluation.metrics import Score, Sums
 from fedtp_jax.learning.task import Output, Task
@@ -68,9 +68,12 @@ def evaluated_clients(
 def _named(wanted: Clients, tested: np.ndarray, num_clients: int, names: Sequence[str]) -> np.ndarray:
     """Ids, ascending, of clients that the settings name; UserError for one that is not among the `tested`."""
     field, known = "evaluation.clients", by_name(names)
-    ids = {number_of(client, known, num_clients, field) for client in wanted}
+    numbers = [number_of(client, known, num_clients, field) for client in wanted]
+    ids = set(numbers)
     if not ids:
         raise UserError(f"{field}: names no client; name some, or leave it out to evaluate all")
+    if twice := [client for client in ids if numbers.count(client) > 1]:
+        raise UserError(f"{field}: client {called(twice[0], names)} is there twice; name it once")
     if untested := sorted(ids - set(tested.tolist())):
         who = called(untested[0], names)
         raise UserError(f"{field}: client {who} holds no test examples, or is held out; name others")
@@ -113,7 +116,8 @@ class Evaluator:
         self.settings = bench.config.evaluation
         self.clients = clients[self._sizes[clients] > 0]
         self._server, self._row = server, row
-        self._row_bytes = row_bytes(variables, server, tree.rows_like(row, 1))
+        self._variables_of_one = jax.eval_shape(variables, server, tree.rows_like(row, 1))
+        self._row_bytes = tree.num_bytes(self._variables_of_one[1])
         self._kept_waves: list[Prepared] | None = None
         self.work = self._make_work(predict)
         self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)

@@ -31,14 +31,6 @@ from fedtp_jax.learning.method import EMBEDDING, Method, State, own
 from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.partitions.partition import Partition
 
-# the mean client's embedding is that of a client's own examples where the method computes it from them
-MODES = {
-    "zero_shot": "the mean client's leaves as they are",
-    "fit": "only what belongs to a client (embedding, personal leaves) is trained, from the mean client's",
-    "fine_tune": "everything is trained, from the mean client's leaves",
-    "local": "everything is trained, from initial values: without the federation",
-}
-
 
 @dataclasses.dataclass(frozen=True)
 class Adaptation:
@@ -277,19 +269,3 @@ def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settin
         return None, {path: jnp.where(good, leaf, row.leaves[path]) for path, leaf in carry.own.items()}
 
     return ClientWork(begin, step, finish)
-
-
-def modes_to_run(asked: Sequence[str] | None, starts: Mapping[str, Start], method: str) -> list[str]:
-    """The modes asked for, all that the method has by default; UserError for one that it has not."""
-    asked = [asked] if isinstance(asked, str) else asked
-    if asked is not None and not isinstance(asked, Sequence):
-        raise UserError(f"modes: got {asked!r}, expected some of {', '.join(MODES)}")
-    for mode in asked or ():
-        if mode not in MODES:
-            raise UserError(f"modes: got {mode!r}, expected some of {', '.join(MODES)}")
-        if mode not in starts:
-            raise UserError(
-                f"modes: {method} leaves nothing to a client, so there is nothing to {mode}; "
-                f"choose some of {', '.join(starts)}"
-            )
-    return list(asked or starts)

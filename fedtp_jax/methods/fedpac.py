@@ -107,11 +107,6 @@ def head_weights(means: jax.Array, variances: jax.Array, counts: jax.Array) -> j
 def _checked(settings: config.FedPAC, task: Task) -> Task:
     """The task with the head's own learning rate; UserError for what FedPAC cannot be trained with."""
     training = task.training
-    if training.cohort_size == 1:
-        raise UserError(
-            "training.cohort_size: 1, but FedPAC with one client has no heads to combine; give 2 or more, or "
-            "choose fedrep"
-        )
     if training.local_steps is not None:
         raise UserError(
             f"training.local_steps: {training.local_steps}, but fedpac parts a round by passes; give "

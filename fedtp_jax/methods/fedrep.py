@@ -46,4 +46,10 @@ def fedrep(settings: config.FedRep, task: Task) -> Method:
         return {"personal": trains_head, "shared": ~trains_head}
 
     rules: list[Rule] = [("fixed", settings.fixed), ("personal", settings.personal), ("shared", (".",))]
-    return role_method(task, rules, phase=phase)
+    method = role_method(task, rules, phase=phase)
+    if "shared" not in method.roles.values():
+        raise UserError(
+            f"method.personal: {list(settings.personal)} takes all of the model, so there is no body to "
+            "train; name less, or choose local"
+        )
+    return method

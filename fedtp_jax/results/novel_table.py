@@ -10,7 +10,8 @@ from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.evaluation.metrics import Accuracy, summarize
-from fedtp_jax.evaluation.novel_clients import Adaptation, Adapted, NovelClients, modes_to_run
+from fedtp_jax.evaluation.novel_clients import Adaptation, Adapted, NovelClients
+from fedtp_jax.evaluation.novel_modes import DESCRIBED, MODES, modes_to_run
 from fedtp_jax.learning.method import EMBEDDING
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Personalized:
-    """What novel clients reach, by mode (evaluation.novel_clients.MODES).
+    """What novel clients reach, by mode (evaluation.novel_modes.MODES).
 
     Attributes:
       clients: a row per novel client: client (0 to M - 1, or its id in the run), name (where the data name
@@ -28,12 +29,14 @@ class Personalized:
       accuracy: mode -> statistics over the clients.
       trained_parameters: mode -> how many numbers a client trains.
       mean_of: how many clients, those that trained, the mean client is the mean of.
+      words: mode -> what it is.
     """
 
     clients: "pd.DataFrame"
     accuracy: Mapping[str, Accuracy]
     trained_parameters: Mapping[str, int]
     mean_of: int
+    words: Mapping[str, str]
     _adapted: Mapping[str, Adapted] = dataclasses.field(repr=False)
 
     @property
@@ -101,5 +104,6 @@ def personalize(
         {mode: summarize(one.sums) for mode, one in adapted.items()},
         {mode: one.trained_parameters for mode, one in adapted.items()},
         len(novel.trained),
+        DESCRIBED if novel.method.description else MODES,
         adapted,
     )

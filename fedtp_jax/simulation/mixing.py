@@ -42,6 +42,11 @@ class Mixing:
                     f"method.mix.{way}: {begin!r} begins the path of no row{nearest(begin, rows)}; clients "
                     f"have {', '.join(rows) or 'none'}"
                 )
+        if self._size == 1:
+            raise UserError(
+                "training.cohort_size: no round has more than one client, but the method combines what "
+                "several send; give 2 or more, or choose another method"
+            )
         counts = jax.ShapeDtypeStruct((self._size,), bool)
         made = jax.eval_shape(self._combine, self._initial.server, self._up, counts)
         expected = self._method().mixed(tree.rows_like(rows, self._size), "down")

@@ -73,7 +73,8 @@ class Participation:
             self.most = min(self._lottery.most, self._takes)
             self.mean = min(self._lottery.mean, self._takes)
             self._check()
-            self._check_minimum(f"cohort_size {self._size}")
+            many = self._settings.sampling == "poisson"
+            self._check_minimum(f"{self.most} clients there are" if many else f"cohort_size {self._size}")
         else:
             self._takes = self.usual = self.most = self._named.most
             self.mean = self._named.mean(training.rounds)

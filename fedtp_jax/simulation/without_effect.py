@@ -8,6 +8,7 @@ import numpy as np
 
 from fedtp_jax.config import (
     Cosine,
+    FedAMP,
     FedBN,
     FedProto,
     Hypernetwork,
@@ -117,7 +118,7 @@ def _training(settings: SimulationConfig) -> dict[str, str]:
 def _weighting(settings: SimulationConfig, sizes: np.ndarray) -> dict[str, str]:
     """`sizes` of the clients that may train."""
     field = "server.weighting"
-    if isinstance(settings.method, FedProto | Local):
+    if isinstance(settings.method, FedAMP | FedProto | Local):
         return {field: "the method has no mean to which clients come by their weights"}
     if len(sizes) and (sizes == sizes[0]).all():
         return {field: "all clients hold equally many train examples"}

@@ -77,6 +77,21 @@ def test_optimizers_and_schedules_are_names_as_well(file, said):
     assert said() == [dropped("training.optimizer.momentum=0.5", "training.schedule.every=9")]
 
 
+PLAIN_SGD = config.Optimizer("sgd")
+
+
+@pytest.mark.parametrize("given", ["sgd", {"name": "sgd"}, PLAIN_SGD])
+def test_an_optimizer_as_a_whole_is_what_a_file_would_have(given, file):
+    """Whatever the one before it had, be it by default."""
+    for settings in (None, SimulationConfig(), load_config(file)):
+        found = replaced(settings, {"training": {"optimizer": given}})
+        assert found.training.optimizer == PLAIN_SGD
+        nested = {"method": {"name": "fedtp", "hypernetwork": {"optimizer": given}}}
+        assert replaced(settings, nested).method.hypernetwork.optimizer == PLAIN_SGD
+    momentum = replaced(None, {"training": {"optimizer": {"momentum": 0.5}}})
+    assert momentum.training.optimizer == config.Optimizer("sgd", {"momentum": 0.5})
+
+
 def test_from_python(file, said):
     settings = load_config(file)
     for values in ({"method": "vanilla"}, {"method": {"name": "vanilla"}}):
