@@ -34,7 +34,7 @@ PUBLISHED = {
     "cifar100": (32, 50_000, 10_000),
 }
 SMALL_MODEL = {"dim": 8, "depth": 1, "heads": 2, "dim_head": 4, "mlp_dim": 8, "kernels": 2}
-SMALL_HYPERNETWORK = cfg.Hypernetwork(embedding=4, hidden=6, layers=1)
+SMALL_HYPERNETWORK = {"embedding": 4, "hidden": 6, "layers": 1}
 
 
 def header(file):
@@ -178,9 +178,12 @@ def small(one):
         for name, size in SMALL_MODEL.items()
         if hasattr(one.model, name)
     }
-    method = {"hypernetwork": SMALL_HYPERNETWORK} if hasattr(one.method, "hypernetwork") else {}
+    method = {}
+    if hasattr(one.method, "hypernetwork"):
+        method = {"hypernetwork": dataclasses.replace(one.method.hypernetwork, **SMALL_HYPERNETWORK)}
     partition = {"clients": 1_000} if isinstance(one.partition, cfg.Sampled) else {}
-    length = {"local_steps": 1} if one.training.local_steps else {"local_epochs": 1}
+    passes = 2 if isinstance(one.method, cfg.FedRep | cfg.FedPAC) else 1  # one for the head, one for the body
+    length = {"local_steps": 1} if one.training.local_steps else {"local_epochs": passes}
     return dataclasses.replace(
         one,
         partition=dataclasses.replace(one.partition, **partition),
