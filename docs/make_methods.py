@@ -42,8 +42,9 @@ NEEDS = {  # settings that a method asks for, as fields and in the words of the 
 INDEX = """\
 # Methods
 
-A page each: the rule, who keeps what, what travels, the command, learning curves. Made of the code's own
-docstrings and of [the board](../../benchmarks/board/README.md) by `python docs/make_methods.py`.
+A page each: the rule, who keeps what, what travels, the command; and how it does on
+[the board](../../benchmarks/board/README.md), once that has been run. Made of the code's own docstrings and of the
+board's results by `python docs/make_methods.py`.
 
 | method | |
 | --- | --- |"""

@@ -24,7 +24,7 @@ from fedtp_jax.partitions.partition import Partition, Shards
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.rounds import Simulator
 
-GROUPS, EACH = 24, 10
+GROUPS, EACH = 24, 6
 ROUNDS, CLIENTS, CLASSES, TRAIN, TEST, BROKEN = 3, 8, 4, 64, 24, 4  # the last train examples are NaN
 ON_TEXT = (
     *("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn"),
