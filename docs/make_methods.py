@@ -43,8 +43,8 @@ INDEX = """\
 # Methods
 
 A page each: the rule, who keeps what, what travels, the command; and how it does on
-[the board](../../benchmarks/board/README.md), once that has been run. Made of the code's own docstrings and of
-the board's results by `python docs/make_methods.py`.
+[the board](../../benchmarks/board/README.md), once that has been run. Made of the code's own docstrings and
+of the board's results by `python docs/make_methods.py`.
 
 | method | |
 | --- | --- |"""

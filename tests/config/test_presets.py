@@ -189,7 +189,9 @@ def small(one):
         partition=dataclasses.replace(one.partition, **partition),
         model=dataclasses.replace(one.model, **model),
         method=dataclasses.replace(one.method, **method),
-        training=dataclasses.replace(one.training, rounds=2, cohort_size=2, **length),
+        training=dataclasses.replace(
+            one.training, rounds=2, cohort_size=2, schedule=cfg.Constant(), **length
+        ),
         evaluation=dataclasses.replace(one.evaluation, every=1, last=2, clients=3),
         engine=cfg.Engine(devices=1),
         checkpoint=cfg.Checkpoint(),
