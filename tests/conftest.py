@@ -4,9 +4,12 @@ What makes the suite quick without changing what it looks at stands here too: se
 """
 
 import contextlib
+import gc
 import os
 import resource
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 # Tests compile hundreds of small programs and hardly run them: XLA need not optimise the code it emits, and
 # its older emitters, which jaxlib 0.10 still has, compile in a third of the time.
@@ -21,6 +24,8 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 import jax
 import pytest
+
+MANY_MAPS = 10_000  # Linux allows a process 65,530 by default
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -72,6 +77,10 @@ class Sharing:
 
         return set_up
 
+    def forget(self):
+        """Let go of the programs; who runs next has them compiled, or read, anew."""
+        self._simulators.clear()
+
     def to_png(self, real):
         return lambda figure: b"no picture" if self.on else real(figure)
 
@@ -102,6 +111,24 @@ def sharing(compilation_cache):
 def alone_if_asked_for(request, sharing):
     with sharing.off() if request.node.get_closest_marker("alone") else contextlib.nullcontext():
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs(sharing):
+    """Every compiled program is mapped into memory: where Linux allows no more maps, XLA ends the process."""
+    yield
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") < MANY_MAPS:
+        return
+    here = str(Path(__file__).parent)
+    ours = [one for one in sys.modules.values() if str(getattr(one, "__file__", "")).startswith(here)]
+    for module in ours:
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+    sharing.forget()
+    jax.clear_caches()
+    gc.collect()
 
 
 def _what_programs_know(config):
