@@ -4,6 +4,7 @@ What makes the suite quick without changing what it looks at stands here too: se
 """
 
 import contextlib
+import functools
 import gc
 import os
 import resource
@@ -25,6 +26,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 import jax
 import pytest
 
+CACHED = type(functools.cache(len))
 MANY_MAPS = 10_000  # Linux allows a process 65,530 by default
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -123,8 +125,8 @@ def room_for_programs(sharing):
     here = str(Path(__file__).parent)
     ours = [one for one in sys.modules.values() if str(getattr(one, "__file__", "")).startswith(here)]
     for module in ours:
-        for value in vars(module).values():
-            if hasattr(value, "cache_clear"):
+        for value in [*vars(module).values()]:
+            if isinstance(value, CACHED):
                 value.cache_clear()
     sharing.forget()
     jax.clear_caches()
