@@ -87,10 +87,6 @@ def warm():
         *[
             ("fedpac", "vit", {"training": dataclasses.replace(TRAINING, **given)}, message)
             for given, message in (
-                (
-                    {"cohort_size": 1, "local_epochs": 2},
-                    "training.cohort_size: no round has more than one",
-                ),
                 ({"local_steps": 3}, "training.local_steps: 3, but fedpac parts a round by passes"),
                 (
                     {"local_epochs": 2, "role_learning_rates": config.RoleRates(personal=0.1)},
