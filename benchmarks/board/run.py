@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from benchmarks.board.page import write_page
 from benchmarks.board.tables import curves_of, rows_of
 from fedtp_jax import SimulationConfig, UserError
 from fedtp_jax.engine.compilation_cache import keep_programs
-from fedtp_jax.sweeps.combinations import Combination, Sweep, check, make_folder, place, read_sweep
-from fedtp_jax.sweeps.run_combinations import Board, run_here, run_in_processes
+from fedtp_jax.sweeps.combinations import Sweep, place, read_sweep
+from fedtp_jax.sweeps.run_combinations import Board, run_left
 from fedtp_jax.sweeps.selection import choose
 
 HERE = Path(__file__).parent
@@ -55,7 +54,9 @@ def run(given: argparse.Namespace) -> None:
         asked = read_sweep(file)
         asked = short(asked) if given.quick else asked
         combinations = place(file, asked, out / model)
-        failed += run_left(file, asked, combinations, out / model, given.processes)
+        board = Board(combinations, Console(), asked.select)
+        run_left(file, combinations, out / model, board, given.processes)
+        failed += [f"{name}: {reason}" for name, reason in board.failed.items()]
         candidates, chosen = choose(combinations, str(asked.select))
         rows += rows_of(model, candidates, chosen)
         curves += curves_of(model, chosen)
@@ -63,21 +64,6 @@ def run(given: argparse.Namespace) -> None:
     write_page(results, rows, curves, left)
     if failed:
         sys.exit("failed: " + "; ".join(failed))
-
-
-def run_left(
-    file: Path, asked: Sweep, combinations: Sequence[Combination], out: Path, processes: int
-) -> list[str]:
-    """Run what is not finished. Returns what failed."""
-    board = Board(combinations, Console(), asked.select)
-    with board.warnings_once():
-        check(file, [one for one in combinations if one.left], asked.select)
-        make_folder(out, combinations)
-        if processes == 1:
-            run_here(combinations, board)
-        else:
-            run_in_processes(combinations, board, processes)
-    return [f"{name}: {reason}" for name, reason in board.failed.items()]
 
 
 def short(asked: Sweep) -> Sweep:

@@ -22,7 +22,7 @@ from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.files import write_atomically
 from fedtp_jax.storage.run_folder import RunFolder
 from fedtp_jax.sweeps.combinations import read_sweep
-from fedtp_jax.sweeps.run_combinations import child_environment, core_shares
+from fedtp_jax.sweeps.core_shares import child_environment, core_shares
 
 HERE = Path(__file__).parent
 QUICK = {"rounds": 10, "every": 5}

@@ -98,8 +98,8 @@ def sweep(
     """Run every combination of settings in a file, or what is not finished of them, and compare them."""
     from fedtp_jax.comparison.compare import compare as compare_runs
     from fedtp_jax.engine.compilation_cache import keep_programs
-    from fedtp_jax.sweeps.combinations import check, make_folder, place, read_sweep
-    from fedtp_jax.sweeps.run_combinations import Board, run_here, run_in_processes
+    from fedtp_jax.sweeps.combinations import place, read_sweep
+    from fedtp_jax.sweeps.run_combinations import Board, run_left
     from fedtp_jax.sweeps.selection import select
 
     if processes < 1:
@@ -110,13 +110,7 @@ def sweep(
     combinations = place(file, asked, out)
     board = Board(combinations, Console(stderr=True, quiet=quiet), asked.select)
     try:
-        with board.warnings_once():
-            check(file, [combination for combination in combinations if combination.left], asked.select)
-            make_folder(out, combinations)
-            if processes == 1:
-                run_here(combinations, board)
-            else:
-                run_in_processes(combinations, board, processes)
+        run_left(file, combinations, out, board, processes)
     except KeyboardInterrupt:
         again = f"{file} --out {out}" + (f" --processes {processes}" if processes > 1 else "")
         tell(f"interrupted; go on with: fedtp sweep {again}", error=True)

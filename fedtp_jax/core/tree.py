@@ -119,6 +119,11 @@ def take_rows(rows: Any, ids: jax.Array) -> Any:
     return jax.tree.map(lambda leaf: jnp.take(leaf, ids, axis=0, mode="clip"), rows)
 
 
+def repeated(leaves: Mapping[str, jax.Array], count: int) -> dict[str, jax.Array]:
+    """{path: [count, ...]}: the same row so many times."""
+    return {path: jnp.broadcast_to(leaf, (count, *leaf.shape)) for path, leaf in leaves.items()}
+
+
 def put_rows(rows: Any, ids: jax.Array, new: Any) -> Any:
     """`rows` [N, ...] with rows `ids` [K] replaced by `new` [K, ...]; an id of N or more writes nothing.
 

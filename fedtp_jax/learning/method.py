@@ -76,7 +76,7 @@ class Description(NamedTuple):
     """
 
     parts: Callable[[Leaves, Batch], jax.Array]
-    batches: int | None
+    batches: int | None = None
 
 
 class Mix(NamedTuple):

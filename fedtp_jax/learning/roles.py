@@ -60,8 +60,7 @@ def role_method(
     def init(key: jax.Array, ids: jax.Array) -> State:
         model_key = jax.random.fold_in(key, Purpose.MODEL)
         leaves = tree.flatten(task.init(model_key))
-        personal = tree.select(leaves, roles, "personal")
-        rows = {path: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for path, leaf in personal.items()}
+        rows = tree.repeated(tree.select(leaves, roles, "personal"), len(ids))
         keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(ids)
         rows |= {path: jax.vmap(make)(_key_of(path, keys)) for path, make in extra.items()}
         shared = tree.select(leaves, roles, "shared", "fixed")
@@ -92,7 +91,7 @@ def role_method(
     return Method(
         *(roles, init, realize, send, work, receive, aggregate, generator.step_embeddings, task.forward),
         hypernetwork=hypernetwork,
-        description=Description(generator.describe, descriptor.batches) if descriptor else None,
+        description=Description(generator.describe) if descriptor else None,
     )
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from fedtp_jax import config
+from fedtp_jax.core import tree
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.learning.local_training import Carry, local_training
@@ -48,8 +49,8 @@ def apfl(settings: config.APFL, task: Task) -> Method:
 
     def init(key: jax.Array, ids: jax.Array) -> State:
         state = method.init(key, ids)
-        own = {PERSONAL + p: jnp.broadcast_to(w, (len(ids), *w.shape)) for p, w in state.shared.items()}
-        return state._replace(rows={**state.rows, **own})
+        own = tree.repeated(state.shared, len(ids))
+        return state._replace(rows={**state.rows, **{PERSONAL + path: v for path, v in own.items()}})
 
     def predict(
         leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None

@@ -41,8 +41,7 @@ def ditto(settings: config.Ditto, task: Task) -> Method:
 
     def init(key: jax.Array, ids: jax.Array) -> State:
         state = method.init(key, ids)
-        v = {path: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for path, leaf in state.shared.items()}
-        return state._replace(rows=v)
+        return state._replace(rows=tree.repeated(state.shared, len(ids)))
 
     return method._replace(init=init, work=_two_models_work(settings, task, method))
 

@@ -56,7 +56,7 @@ def fedala(settings: config.FedALA, task: Task) -> Method:
 
     def init(key: jax.Array, ids: jax.Array) -> State:
         state = method.init(key, ids)
-        theta = {THETA + p: jnp.broadcast_to(state.shared[p], (len(ids), *mixed[p])) for p in mixed}
+        theta = tree.repeated({THETA + path: state.shared[path] for path in mixed}, len(ids))
         return state._replace(rows={**state.rows, **theta})
 
     def realize(shared: Leaves, phi: Leaves, own: Leaves) -> Leaves:

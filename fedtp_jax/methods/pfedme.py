@@ -41,7 +41,7 @@ def pfedme(settings: config.PFedMe, task: Task) -> Method:
 
     def init(key: jax.Array, ids: jax.Array) -> State:
         state = method.init(key, ids)
-        theta = {p: jnp.broadcast_to(leaf, (len(ids), *leaf.shape)) for p, leaf in state.shared.items()}
+        theta = tree.repeated(state.shared, len(ids))
         return state._replace(rows={**theta, HAS_TRAINED: jnp.zeros(len(ids))})
 
     def realize(shared: Leaves, phi: Leaves, own: Leaves) -> Leaves:

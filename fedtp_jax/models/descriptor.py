@@ -19,13 +19,11 @@ class Descriptor(nn.Module):
       size: E, of an embedding.
       num_classes: C.
       kernels: of the first convolution; the second one has twice as many.
-      batches: of how many of a client's batches in a round an embedding is computed; None: of all of them.
     """
 
     size: int
     num_classes: int
     kernels: int = 16
-    batches: int | None = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:

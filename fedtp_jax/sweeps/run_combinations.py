@@ -8,13 +8,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from rich.console import Console
 
 from fedtp_jax.comparison.compared_run import ComparedRun
-from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.summary import missing_in_words
@@ -26,7 +25,8 @@ from fedtp_jax.simulation.numbers import programs_alike
 from fedtp_jax.simulation.setup import may_train_side_by_side
 from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_folder import RunFolder
-from fedtp_jax.sweeps.combinations import Combination
+from fedtp_jax.sweeps.combinations import Combination, check, make_folder
+from fedtp_jax.sweeps.core_shares import child_environment, core_shares
 from fedtp_jax.sweeps.orphans import PARENT
 
 PAUSE = 0.1  # seconds between two looks at the processes
@@ -38,7 +38,7 @@ class Board:
     def __init__(
         self, combinations: Sequence[Combination], console: Console, select: str | None = None
     ) -> None:
-        self.console, self._select = console, select
+        self.console, self.select = console, select
         self.failed: dict[str, str] = {}
         self._heard: set[str] = set()  # warnings that were told
         self._all = sum(len(c.seeds) for c in combinations)
@@ -80,8 +80,8 @@ class Board:
         path = combination.run(seed)
         run = ComparedRun.read(path)
         # who chooses by validation shards shall not see how test shards would choose
-        metric = self._select or "accuracy"
-        figure = run.validated(metric) if self._select else run.measure(metric)
+        metric = self.select or "accuracy"
+        figure = run.validated(metric) if self.select else run.measure(metric)
         timing = csv_rows(RunFolder(path).timing.content())
         seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
         left = f"{len(self.left)} of {self._all} left"
@@ -92,6 +92,19 @@ class Board:
         self.failed[combination.name] = message
         self.left -= {(combination.name, seed) for seed in combination.seeds}
         self.say(f"{combination.name}: failed: {message}")
+
+
+def run_left(
+    file: Path, combinations: Sequence[Combination], out: Path, board: Board, processes: int
+) -> None:
+    """Check what is left of a file's combinations, and run it. KeyboardInterrupt as `run_here`."""
+    with board.warnings_once():
+        check(file, [combination for combination in combinations if combination.left], board.select)
+        make_folder(out, combinations)
+        if processes == 1:
+            run_here(combinations, board)
+        else:
+            run_in_processes(combinations, board, processes)
 
 
 def run_here(combinations: Sequence[Combination], board: Board) -> None:
@@ -260,29 +273,3 @@ def _reason(code: int, lines: Sequence[str]) -> str:
 def _devices(combination: Combination) -> int:
     devices = combination.config.engine.devices
     return 1 if devices == "auto" else devices
-
-
-def child_environment(processes: int, devices: int = 1) -> dict[str, str]:
-    """A child's share of a GPU's memory, where the user has said nothing; CPU devices as without the others.
-
-    With as many devices, and threads, as a run that is alone it gives the same bits. `devices`: those that
-    its configuration asks for, at least.
-    """
-    shares = {
-        "JAX_NUM_CPU_DEVICES": str(max(hosts.cores(), devices)),
-        "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / processes:.3f}",
-    }
-    if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        del shares["JAX_NUM_CPU_DEVICES"]
-    return {**shares, **os.environ}
-
-
-def core_shares(processes: int) -> list[set[int]]:
-    """The cores of this process dealt out, neighbours together; where there are too few some share one."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-    else:
-        cores = [*range(os.cpu_count() or 1)]
-    if processes > len(cores):
-        return [{cores[k % len(cores)]} for k in range(processes)]
-    return [{int(core) for core in part} for part in np.array_split(cores, processes)]
