@@ -78,5 +78,5 @@ def picture(table: pd.DataFrame) -> Figure:
         ax.scatter(part["adapted"], places, color=ORANGE, marker="D", s=22, zorder=2, label="adapted")
         ax.set_yticks(places, part["method"])
         ax.set_xlabel("test accuracy, %")
-    axes[0].legend(frameon=False, loc="lower right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure

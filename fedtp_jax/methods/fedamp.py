@@ -1,7 +1,7 @@
 """FedAMP: the server makes a model for every client, of those of the clients that are like it.
 
 Huang, Chu, Zhou, Wang, Liu, Pei, Zhang: Personalized Cross-Silo Federated Learning on Non-IID Data.
-AAAI 2021, arXiv 2007.03797, algorithm 1, equations 5 to 7.
+AAAI 2021, arXiv 2007.03797, algorithm 1.
 """
 
 import jax
