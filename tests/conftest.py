@@ -27,7 +27,7 @@ import jax
 import pytest
 
 CACHED, HOLDERS = type(functools.cache(len)), ("test_", "oracle_", "ragged_clients")  # of programs
-MANY_MAPS = 10_000  # Linux allows a process 65,530 by default
+MANY_MAPS = 20_000  # Linux allows a process 65,530 by default
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -115,7 +115,7 @@ def alone_if_asked_for(request, sharing):
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def room_for_programs(sharing):
     """Every compiled program is mapped into memory: where Linux allows no more maps, XLA ends the process."""
     yield

@@ -66,6 +66,7 @@ OTHER = {  # values for which no rule below would do
 BESIDE = {  # what else a field takes to have something to do
     "training.participation": {"training.participation": {"dropout": 0.4, "stragglers": 0.5}},
     "training.participation.straggler_share": {"training.participation": {"stragglers": 1.0}},
+    "training.participation.cohorts": {"training.cohort_size": config.Training().cohort_size},
     "training.stop": {"partition.validation": 0.3},
     "training.stop.patience": {"training.learning_rate": 1e-9, "training.rounds": 4, "evaluation.every": 1},
     "evaluation.knn.neighbors": {"evaluation.knn.weight": 0.5},
