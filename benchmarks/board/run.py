@@ -1,8 +1,12 @@
-"""Runs the board's sweeps, or what is left of them, and writes what the chosen settings reach."""
+"""Runs the board's sweeps, or what is left of them, and writes what the chosen settings reach.
+
+Settings are chosen on the first seed; the chosen ones are then run with all seeds.
+"""
 
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from benchmarks.board.page import write_page
 from benchmarks.board.tables import curves_of, rows_of
 from fedtp_jax import SimulationConfig, UserError
 from fedtp_jax.engine.compilation_cache import keep_programs
-from fedtp_jax.sweeps.combinations import Sweep, place, read_sweep
+from fedtp_jax.sweeps.combinations import Combination, Sweep, place, read_sweep
 from fedtp_jax.sweeps.run_combinations import Board, run_left
 from fedtp_jax.sweeps.selection import choose
 
@@ -54,16 +58,28 @@ def run(given: argparse.Namespace) -> None:
         asked = read_sweep(file)
         asked = short(asked) if given.quick else asked
         combinations = place(file, asked, out / model)
-        board = Board(combinations, Console(), asked.select)
-        run_left(file, combinations, out / model, board, given.processes)
-        failed += [f"{name}: {reason}" for name, reason in board.failed.items()]
-        candidates, chosen = choose(combinations, str(asked.select))
+        first = [dataclasses.replace(one, seeds=one.seeds[:1]) for one in combinations]
+        failed += finish(file, first, asked.select, given)
+        candidates, chosen = choose(first, str(asked.select))
+        names = [one.combination.name for one in chosen]
+        best = [one for one in combinations if one.name in names]
+        failed += finish(file, best, asked.select, given)
+        chosen, _ = choose(best, str(asked.select))
         rows += rows_of(model, candidates, chosen)
         curves += curves_of(model, chosen)
         left[model] = len(combinations) - len(candidates)
     write_page(results, rows, curves, left)
     if failed:
         sys.exit("failed: " + "; ".join(failed))
+
+
+def finish(
+    file: Path, combinations: Sequence[Combination], metric: str | None, given: argparse.Namespace
+) -> list[str]:
+    """Run what is left of the combinations; what failed, in words."""
+    board = Board(combinations, Console(), metric)
+    run_left(file, combinations, combinations[0].folder.parent, board, given.processes)
+    return [f"{name}: {reason}" for name, reason in board.failed.items()]
 
 
 def short(asked: Sweep) -> Sweep:
