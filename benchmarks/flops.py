@@ -23,8 +23,8 @@ def training_flops(task: Task, batch: int) -> int:
     A multiplication and an addition count as two; element-wise work counts nothing.
     """
     leaves = task.leaf_shapes()
-    x = jax.ShapeDtypeStruct((batch, *task.example.shape[1:]), task.example.dtype)
-    labels = x.shape if task.example.dtype == jnp.int32 else (batch,)
+    x = jax.ShapeDtypeStruct((batch, *task.inputs.shape), task.inputs.example.dtype)
+    labels = x.shape if task.inputs.each_position else (batch,)
     y = jax.ShapeDtypeStruct(labels, jnp.int32)
 
     def loss(leaves: Any, x: jax.Array, y: jax.Array) -> jax.Array:

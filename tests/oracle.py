@@ -37,7 +37,7 @@ class World:
         self.data, self.partition = data, partition
         self.clients, self.classes = partition.num_clients, data.num_classes
         self.class_weights = np.float32(data.class_weights or [1.0] * data.num_classes)
-        self.network, self._example = network(task.model), task.example
+        self.network, self._example = network(task.model), task.inputs.example
 
     # ------------------------------------------------------------------------------- initial values
 

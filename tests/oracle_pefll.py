@@ -8,6 +8,7 @@ from oracle_roles import FedAvg, PFedHN
 
 from fedtp_jax.core import rng, tree
 from fedtp_jax.models.descriptor import Descriptor
+from fedtp_jax.models.inputs import Inputs
 
 
 class PeFLL(PFedHN):
@@ -18,7 +19,8 @@ class PeFLL(PFedHN):
     def __init__(self, world, settings):
         super().__init__(world, settings)
         del self.z  # nobody keeps an embedding
-        self.f = Descriptor(settings.hypernetwork.embedding, world.classes, settings.kernels)
+        inputs = Inputs("image", world.data.input_shape)
+        self.f = Descriptor(settings.hypernetwork.embedding, world.classes, inputs, settings.kernels)
         key = jax.random.fold_in(rng.key(world.seed, rng.Purpose.HYPERNETWORK), rng.Purpose.DESCRIPTION)
         x, y = world.examples(world.data.train, np.arange(1))
         psi = tree.flatten(self.f.init(key, jnp.asarray(x), jnp.asarray(y)))

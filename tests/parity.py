@@ -6,6 +6,7 @@ import numpy as np
 from paths import PARITY
 
 from fedtp_jax.models.cnn import Cnn
+from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.models.lstm import Lstm
 from fedtp_jax.models.text import Transformer
 from fedtp_jax.models.vit import Vit
@@ -56,6 +57,7 @@ def cnn(sizes, batch_norm=False):
 def transformer(sizes):
     return Transformer(
         sizes["vocabulary"],
+        Inputs("text", (), sizes["vocabulary"]),
         dim=sizes["d_model"],
         depth=sizes["depth"],
         heads=sizes["heads"],
@@ -67,4 +69,5 @@ def transformer(sizes):
 
 
 def lstm(sizes):
-    return Lstm(sizes["vocabulary"], sizes["embed"], sizes["hidden"], sizes["layers"])
+    inputs = Inputs("text", (), sizes["vocabulary"])
+    return Lstm(sizes["vocabulary"], inputs, sizes["embed"], sizes["hidden"], sizes["layers"])

@@ -27,6 +27,7 @@ from fedtp_jax.learning.task import Task
 from fedtp_jax.methods import make_method
 from fedtp_jax.methods.fedproto import CLIENTS, PROTOTYPES
 from fedtp_jax.methods.fedrod import BIAS, KERNEL
+from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.partitions.partition import Partition, Shards
 from fedtp_jax.simulation.rounds import Simulator
 
@@ -100,9 +101,10 @@ class Fixture:
             weight_decay=c["weight_decay"],
             optimizer=config.Optimizer("sgd", {"momentum": c["momentum"]}),
         )
-        example = jax.ShapeDtypeStruct((1, *data.input_shape), np.int32 if self.text else np.float32)
+        ids = classes if self.text else 0
+        inputs = Inputs(data.kind, data.input_shape, ids)
         self.model = build(c["sizes"])
-        task = Task(self.model, example, classes, self.n, training, class_weights=weights)
+        task = Task(self.model, inputs, classes, self.n, training, class_weights=weights)
         self.method = make_method(method or RUNS[name](c), task)
         settings = config.SimulationConfig(
             compat=compat,

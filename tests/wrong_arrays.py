@@ -60,7 +60,6 @@ NPZ = {
     "damaged inside": npz(GOOD[:500] + b"\0\0\0" + GOOD[503:]),
     "no y": npz(arrays_in(x=X)),
     "an array with a misspelt name": npz(arrays_in(x=X, y=Y, xtest=X)),
-    "labels that are text": npz(arrays_in(x=X, y=Y.astype(str))),
     "a pickle in its place, that would make a folder": npz(pickle.dumps(Attack())),
     "labels that are pickled, and would make a folder": npz(
         lambda: arrays_in(x=X, y=np.array([Attack()] * 40, object))
@@ -79,6 +78,15 @@ def arrays(**changes):
     return lambda: lambda: from_arrays(**({"x": X, "y": Y} | changes))
 
 
+FEATURES, IDS = np.linspace(0, 1, 120).reshape(40, 3), np.arange(240).reshape(40, 6) % 9
+
+
+def with_infinity():
+    x = FEATURES.copy()
+    x[3, 1] = np.inf
+    return x
+
+
 def with_nan():
     x = X.astype(np.float32)
     x[7, 0, 0, 0] = np.nan
@@ -95,6 +103,42 @@ ARRAYS = {
     "x holds a NaN": arrays(x=with_nan()),
     "x is too large for float32": arrays(x=np.full((40, 2, 2, 1), 1e300)),
     "one label too few": arrays(y=Y[:39]),
+    "x has three axes, and no kind": arrays(x=X[..., 0]),
+    "three axes of floats, and no kind": arrays(x=X[..., 0].astype(np.float32)),
+    "x holds an infinity, gaps to be filled": arrays(x=with_infinity(), impute="mean"),
+    "a channel that every example lacks": arrays(x=np.full((40, 3), np.nan), impute="median"),
+    "impute is no way": arrays(impute="zero"),
+    "standardize is no way": arrays(standardize="minmax"),
+    "standardize and a mean": arrays(x=FEATURES, standardize="pooled", mean=0.0),
+    "standardize pixels": arrays(standardize="pooled"),
+    "standardize by clients that there are not": arrays(x=FEATURES, standardize="client"),
+    "standardize by a client without train examples": arrays(
+        x=FEATURES, x_test=FEATURES, y_test=Y, groups=Y, groups_test=Y + 1, standardize="client"
+    ),
+    "no labels for images": arrays(y=None),
+    "no labels for features": arrays(x=FEATURES, y=None),
+    "ids of no kind": arrays(x=IDS),
+    "ids below zero": arrays(x=IDS - 1, kind="tokens"),
+    "ids that are floats": arrays(x=IDS.astype(float), kind="tokens"),
+    "ids of three axes": arrays(x=IDS[..., None], kind="tokens"),
+    "ids up to 2^30": arrays(x=IDS * 2**27, kind="tokens"),
+    "an id beyond the vocabulary": arrays(x=IDS, kind="tokens", vocabulary=8),
+    "an id of the test texts beyond it": arrays(x=IDS, x_test=IDS + 1, y_test=Y, kind="tokens", vocabulary=9),
+    "a vocabulary that is text": arrays(x=IDS, kind="tokens", vocabulary="all"),
+    "a vocabulary of images": arrays(vocabulary=8),
+    "padding of features": arrays(x=FEATURES, padding=0),
+    "padding that is no id": arrays(x=IDS, kind="tokens", padding=9),
+    "padding before a token": arrays(x=IDS, kind="tokens", padding=0),
+    "a text of padding alone": arrays(x=np.where(Y[:, None] == 2, 0, IDS + 1), kind="tokens", padding=0),
+    "padding, and the next token to be predicted": arrays(x=IDS, y=None, kind="tokens", padding=0),
+    "texts of one token, and the next to be predicted": arrays(x=IDS[:, :1], y=None, kind="tokens"),
+    "num_classes, and the next token to be predicted": arrays(x=IDS, y=None, kind="tokens", num_classes=9),
+    "labels that are missing": arrays(y=["a", None] * 20),
+    "labels of two types": arrays(y=["a", 1] * 20),
+    "labels of the test examples are texts, those of the train examples numbers": arrays(
+        x_test=X, y_test=Y.astype(str)
+    ),
+    "num_classes of labels that are texts": arrays(y=Y.astype(str), num_classes=4),
     "labels are floats": arrays(y=Y.astype(float)),
     "labels are one-hot": arrays(y=np.eye(4, dtype=int)[Y]),
     "labels are one-hot, in a column of their own": arrays(y=Y[:, None]),

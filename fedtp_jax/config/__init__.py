@@ -49,7 +49,7 @@ from fedtp_jax.config.method import (
     Scaffold,
     Vanilla,
 )
-from fedtp_jax.config.model import MODELS, Adapter, Cnn, CnnBn, Lstm, Transformer, Vit
+from fedtp_jax.config.model import MODELS, Adapter, Cnn, Cnn1d, CnnBn, Lstm, Mlp, Transformer, Vit
 from fedtp_jax.config.names import check_calls
 from fedtp_jax.config.partition import (
     PARTITIONS,
@@ -115,6 +115,7 @@ __all__ = [
     "Cifar100",
     "Clients",
     "Cnn",
+    "Cnn1d",
     "CnnBn",
     "Cohorts",
     "Constant",
@@ -151,6 +152,7 @@ __all__ = [
     "LGFedAvg",
     "Local",
     "Lstm",
+    "Mlp",
     "Mnist",
     "Natural",
     "NoniidLabeldir",

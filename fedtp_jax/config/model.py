@@ -1,8 +1,11 @@
 """Models by name."""
 
 import dataclasses
+from typing import Literal
 
 from fedtp_jax.config.fields import option, section
+
+POOL = "which positions' output the one label of an example is read from: their mean's, or the last one's"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +43,28 @@ class CnnBn(Cnn):
 
 
 @dataclasses.dataclass(frozen=True)
+class Cnn1d:
+    """Two convolutions over time, the mean over time and a hidden layer; series of at least 14 steps."""
+
+    kernels: int = option(32, "channels of the first convolution; the second has twice as many", ge=1)
+    hidden: int = option(64, "width of the hidden layer", ge=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mlp:
+    """Multilayer perceptron with ReLU, on features, or on series and images flattened."""
+
+    hidden: int = option(128, "width of a hidden layer", ge=1)
+    layers: int = option(2, "hidden layers; 0: multinomial logistic regression", ge=0)
+    dropout: float = option(0.0, "dropout rate in training", ge=0, lt=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Transformer:
-    """Character Transformer, post-norm encoder (Vaswani et al., 2017); each position sees only the past."""
+    """Transformer, post-norm encoder (Vaswani et al., 2017), on text, tokens, series or features.
+
+    Of a text each position sees only the past.
+    """
 
     dim: int = option(128, "width of a token", ge=1)
     depth: int = option(2, "number of blocks", ge=1)
@@ -49,22 +72,26 @@ class Transformer:
     dim_head: int = option(64, "width of one head", ge=1)
     mlp_dim: int = option(256, "hidden width of the MLP", ge=1)
     dropout: float = option(0.1, "dropout rate in training", ge=0, lt=1)
+    pool: Literal["mean", "last"] = option("mean", POOL)
     adapter: Adapter = section(Adapter, "an adapter beside attention")
 
 
 @dataclasses.dataclass(frozen=True)
 class Lstm:
-    """Stacked character LSTM (Hochreiter & Schmidhuber, 1997), from zero state in every text window."""
+    """Stacked LSTM (Hochreiter & Schmidhuber, 1997) on text, tokens or series, each from zero state."""
 
-    embedding: int = option(8, "width of a character's embedding", ge=1)
+    embedding: int = option(8, "width of a character's or token's embedding", ge=1)
     hidden: int = option(256, "width of a layer's state", ge=1)
     layers: int = option(2, "number of layers", ge=1)
+    pool: Literal["mean", "last"] = option("last", POOL)
 
 
 MODELS: dict[str, type] = {
     "vit": Vit,
     "cnn": Cnn,
     "cnn_bn": CnnBn,
+    "cnn1d": Cnn1d,
+    "mlp": Mlp,
     "transformer": Transformer,
     "lstm": Lstm,
 }

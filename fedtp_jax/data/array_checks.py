@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fedtp_jax.config.convert import show
 from fedtp_jax.core.errors import UserError
 
-Kind = Literal["image", "series", "features"]
+Kind = Literal["image", "series", "features", "tokens"]
 EXACT = 2**24  # whole numbers up to it are exact in float32
 
 
@@ -43,28 +43,36 @@ def plain_array(field: str, value: ArrayLike, objects: bool = False) -> np.ndarr
     return array
 
 
-def checked_inputs(field: str, value: ArrayLike, kind: Kind | None) -> np.ndarray:
-    """[M, ...] uint8 or finite float32, in the shape in which `kind` is held."""
+def checked_inputs(field: str, value: ArrayLike, kind: Kind | None, gaps: bool = False) -> np.ndarray:
+    """[M, ...] uint8 or finite float32, in the shape in which `kind`, any but tokens, is held.
+
+    `gaps`: floats may be NaN, and masked, which is NaN from here on.
+    """
+    if gaps and isinstance(value, np.ma.MaskedArray) and value.dtype.kind == "f":
+        value = value.filled(np.nan)
     x = plain_array(field, value)
     if x.ndim < 2:
-        raise UserError(f"{field}: shape {x.shape}; expected [M, H, W, C], [M, H, W] or [M, F]")
+        raise UserError(f"{field}: shape {x.shape}; expected [M, H, W, C], [M, H, W], [M, T, C] or [M, F]")
     if x.dtype != np.uint8:
-        x = _finite(field, x)
+        x = _finite(field, x, gaps)
     return _shaped(field, x, kind)
 
 
-def _finite(field: str, x: np.ndarray) -> np.ndarray:
-    """Floats as float32; UserError for other numbers, and for what is not finite."""
+def _finite(field: str, x: np.ndarray, gaps: bool) -> np.ndarray:
+    """Floats as float32; UserError for other numbers, and for what is not finite, `gaps` aside."""
     if x.dtype.kind != "f" or x.dtype.itemsize > 8:
         raise UserError(f"{field}: dtype {x.dtype}; {_dtype_hint(field, x)}")
     given = x
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported below
         x = x.astype(np.float32)
-    bad = ~np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+    good = np.isfinite(x) | np.isnan(x) if gaps else np.isfinite(x)
+    bad = ~good.reshape(len(x), -1).all(axis=1)
     if bad.any():
+        what = "infinity" if gaps else "NaN or infinity"
+        advice = "" if gaps or np.isinf(x).any() else ", or fill gaps with impute='mean'"
         raise UserError(
-            f"{field}: {bad.sum()} of {len(x)} examples hold NaN or infinity, first at index "
-            f"{bad.argmax()}; remove or replace them"
+            f"{field}: {bad.sum()} of {len(x)} examples hold {what}, first at index "
+            f"{bad.argmax()}; remove or replace them{advice}"
         )
     if given.dtype.itemsize == 8:
         _warn_of_blurred(field, given, x)
@@ -95,6 +103,8 @@ def _dtype_hint(field: str, x: np.ndarray) -> str:
                 f"whole numbers above {EXACT:,} are not exact in float32, in which inputs are held: subtract "
                 f"an offset first, then give {field}.astype('float32')"
             )
+        if x.ndim == 2 and low >= 0:
+            numbers = f"token ids with kind='tokens', or {numbers}"
         pixels = f"pixels 0 to 255 as {field}.astype('uint8') or " if low >= 0 and high <= 255 else ""
         return f"give {pixels}{numbers if pixels else numbers.removeprefix('other numbers as ')}"
     if x.dtype.kind == "c":
@@ -105,10 +115,10 @@ def _dtype_hint(field: str, x: np.ndarray) -> str:
 
 
 def _shaped(field: str, x: np.ndarray, kind: Kind | None) -> np.ndarray:
-    """Grey images get their channel; what is taken for granted without `kind` is said."""
+    """Grey images get their channel; UserError where shape and `kind` do not go together."""
     axes = {"image": (3, 4), "series": (3,), "features": (2,)}
     if kind is not None and (not isinstance(kind, str) or kind not in axes):
-        raise UserError(f"kind: got {show(kind)}; choose image, series or features")
+        raise UserError(f"kind: got {show(kind)}; choose image, series, features or tokens")
     if kind is not None and x.ndim not in axes[kind]:
         expected = {"image": "[M, H, W] or [M, H, W, C]", "series": "[M, T, C]", "features": "[M, F]"}[kind]
         raise UserError(f"{field}: shape {x.shape}; expected {expected} of kind {kind!r}")
@@ -116,11 +126,9 @@ def _shaped(field: str, x: np.ndarray, kind: Kind | None) -> np.ndarray:
         return x
     if kind is None:
         _, height, width = x.shape
-        warnings.warn(
-            f"{field}: {list(x.shape)} is taken for grey images of {height} x {width} pixels; say so by "
-            "kind='image' or a last axis of 1 channel, or "
-            f"kind='series' for {height} steps of {width} channels",
-            stacklevel=4,
+        raise UserError(
+            f"kind: missing, but {field} {list(x.shape)} has two readings; say kind='image' for grey images "
+            f"of {height} x {width} pixels, or kind='series' for {height} steps of {width} channels"
         )
     return x[..., None]
 

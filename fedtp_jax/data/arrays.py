@@ -1,6 +1,7 @@
 """The user's own arrays as a Dataset: `from_arrays`."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Sequence
 
@@ -9,23 +10,18 @@ from numpy.typing import ArrayLike
 
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core.errors import UserError
-from fedtp_jax.data.array_checks import (
-    Kind,
-    checked_inputs,
-    per_channel,
-    pixel_statistics,
-    warn_of_channels_first,
-    warn_of_pixels,
-)
+from fedtp_jax.data.array_checks import Kind, checked_inputs, warn_of_channels_first, warn_of_pixels
 from fedtp_jax.data.columns import check_same_length, checked_column, checked_labels, numbered
 from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.data.scaling import Impute, Standardize, check_choice, scaled
+from fedtp_jax.data.tokens import checked_tokens, in_vocabulary, next_token_windows
 
 MOST_CLASSES = 1_000_000
 
 
 def from_arrays(
     x: ArrayLike,
-    y: ArrayLike,
+    y: ArrayLike | None = None,
     x_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
     *,
@@ -34,25 +30,31 @@ def from_arrays(
     groups_test: ArrayLike | None = None,
     test_fraction: float = 0.2,
     num_classes: int | None = None,
+    standardize: Standardize | None = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
+    impute: Impute | None = None,
+    vocabulary: int | None = None,
+    padding: int | None = None,
     name: str = "arrays",
     seed: int = 0,
 ) -> Dataset:
     """Make a data set of your own arrays, to be given as simulate(config, data=from_arrays(...)).
 
     Args:
-        x: [M, H, W, C] images, channels last, [M, H, W] grey images, [M, T, C] series, [M, F] features.
-            uint8 means pixels 0 to 255, which enter the model as (x / 255 - mean) / std. float16, float32 and
-            float64 are held as float32 and enter it as (x - mean) / std. Other dtypes are refused, for it
-            would be a guess whether they are pixels.
-        y: [M] integer labels. The distinct ones become classes 0 to C - 1 in their order (labels 0 to C - 1
-            stay what they are), and are kept as class_names.
+        x: [M, H, W, C] images, channels last, [M, H, W] grey images, [M, T, C] series, [M, F] features, or
+            [M, T] texts of token ids. uint8 means pixels 0 to 255, which enter the model as
+            (x / 255 - mean) / std. float16, float32 and float64 are held as float32 and enter it as
+            (x - mean) / std. Other dtypes are refused, for it would be a guess whether they are pixels; of
+            kind "tokens" x are integers.
+        y: [M] labels: integers, texts or booleans. The distinct ones become classes 0 to C - 1 in their order
+            (labels 0 to C - 1 stay what they are), and are kept as class_names. Tokens may have none: then
+            each position of a text is to predict the next token, and a text is one example.
         x_test: [M', ...] test examples of x's dtype and shape. Without them, test_fraction of the
             examples is held out of x.
-        y_test: [M'] their labels; exactly when x_test is given.
-        kind: "image", "series" or "features". Without it three axes are taken for grey images, and a warning
-            says so.
+        y_test: [M'] their labels; exactly when x_test and y are given.
+        kind: "image", "series", "features" or "tokens". Needed where shape and dtype have two readings:
+            three axes (grey images or series), and integers (tokens, or numbers to be made floats).
         groups: [M] who each example belongs to (writer, role, hospital, device): integers or strings. With
             partition `natural` every group is a client. The sorted distinct values of groups and groups_test
             become groups 0 to N - 1 (integers 0 to N - 1 stay what they are) and are kept as group_names.
@@ -61,81 +63,138 @@ def from_arrays(
             when there is no x_test, rounded to whole examples; at least one of each stays for training. Both
             parts keep the order of x.
         num_classes: number of classes, where not all of them occur; labels are then 0 to num_classes - 1.
+        standardize: by what floats are brought to mean 0 and std 1, for each entry of the last axis: by the
+            train examples of all ("pooled"), or by those of the example's own group ("client"); or "none".
+            Default: pooled for features and series without `mean` or `std`, else none.
         mean, std: one number, or one for each entry of the last axis. Default for uint8: those of the
-            train examples / 255, for each entry of the last axis (std 1 where it is constant); for floats: 0
-            and 1.
+            train examples / 255, for each entry of the last axis (std 1 where it is constant); for floats: as
+            `standardize` says.
+        impute: replace NaN, and entries that are masked, by the "mean" or "median" of the train examples'
+            other values at the same entry of the last axis. Without it they are refused.
+        vocabulary: how many token ids there are, 0 to vocabulary - 1. Default: up to the largest that occurs.
+        padding: the token id that fills shorter texts up behind their end: models neither see nor learn it.
         name: what to call the data set in output and errors.
         seed: seeds the choice of the held-out examples, and nothing else.
 
     Returns:
-        Dataset with x in uint8 or float32, y in int32 and, if given, groups in int32.
+        Dataset with x in uint8, float32 or (tokens) int32, y in int32 and, if given, groups in int32.
 
     Raises:
         UserError: shapes, lengths, dtypes or labels do not fit, an array is empty, or x holds NaN or
             infinity; the message names the argument.
     """
-    x, y = checked_inputs("x", x, kind), checked_labels("y", y)
-    warn_of_channels_first(x)
+    check_choice("standardize", standardize, ("pooled", "client", "none"))
+    check_choice("impute", impute, ("mean", "median"))
+    part = _examples("", x, y, groups, kind, impute)
     if mean is None and std is None:
-        warn_of_pixels(x)
-    check_same_length("x", x, "y", y)
-    group = checked_column("groups", groups, len(x))
-    if (x_test is None) != (y_test is None):
-        missing, given = ("y_test", "x_test") if y_test is None else ("x_test", "y_test")
-        raise UserError(f"{missing}: missing although {given} is given; give both or neither")
-    if x_test is None or y_test is None:
-        if groups_test is not None:
-            raise UserError(
-                "groups_test: given without x_test; leave it out, the held-out examples follow groups"
-            )
-        (group,), group_names = ((None,), ()) if group is None else numbered(group)
-        what = "classes" if group is None else "groups"
-        held_out = _held_out(y if group is None else group, what, test_fraction, seed)
-        train, test = (
-            Examples(x[rows], y[rows], None if group is None else group[rows])
-            for rows in (~held_out, held_out)
-        )
-    else:
-        train, test, group_names = _given_test(Examples(x, y, group), x_test, y_test, groups_test, kind)
-    (train, test), classes, class_names = _classes(train, test, num_classes)
-    default_mean, default_std = pixel_statistics(train.x) if x.dtype == np.uint8 else ((0.0,), (1.0,))
-    return Dataset(
-        name,
-        train,
-        test,
-        classes,
-        default_mean if mean is None else per_channel("mean", mean, x.shape[-1]),
-        default_std if std is None else per_channel("std", std, x.shape[-1]),
-        source="arrays",
-        group_names=group_names,
-        class_names=class_names,
+        warn_of_pixels(part.x)
+    train, test, group_names = (
+        _split(part, groups_test, y_test, test_fraction, seed)
+        if x_test is None
+        else _given_test(part, _given(part, x_test, y_test, groups_test, kind, impute))
     )
+    ids = 0
+    if kind == "tokens":
+        train, test, ids, padding = in_vocabulary(train, test, vocabulary, padding)
+    elif vocabulary is not None or padding is not None:
+        field = "padding" if vocabulary is None else "vocabulary"
+        raise UserError(f"{field}: given, but these are no token ids; leave it out, or say kind='tokens'")
+    made = functools.partial(Dataset, name, source="arrays", group_names=group_names)
+    if y is None:
+        if num_classes is not None:
+            raise UserError("num_classes: given without y; how many tokens there are is said by vocabulary")
+        return made(*next_token_windows(train, test, padding), num_classes=ids)
+    (train, test), classes, class_names = _classes(train, test, num_classes)
+    if kind == "tokens":
+        return made(train, test, classes, class_names=class_names, ids=ids, padding=padding)
+    train, test, *scale = scaled(train, test, group_names, standardize, mean, std, impute)
+    return made(train, test, classes, *scale, class_names=class_names)
 
 
-def _given_test(
-    train: Examples, x_test: ArrayLike, y_test: ArrayLike, groups_test: ArrayLike | None, kind: Kind | None
+def _examples(
+    suffix: str,
+    x: ArrayLike,
+    y: ArrayLike | None,
+    groups: ArrayLike | None,
+    kind: Kind | None,
+    impute: Impute | None,
+) -> Examples:
+    """Checked, with labels and groups as they came; `suffix` of the arguments' names."""
+    if kind == "tokens":
+        inputs = checked_tokens(f"x{suffix}", x)
+    else:
+        inputs = checked_inputs(f"x{suffix}", x, kind, impute is not None)
+    if not suffix:
+        warn_of_channels_first(inputs)
+    if y is None:
+        if kind != "tokens":
+            raise UserError(f"y{suffix}: missing; give a label for each example (tokens alone may have none)")
+        labels = np.zeros(len(inputs), np.int64)
+    else:
+        labels = checked_labels(f"y{suffix}", y)
+    check_same_length(f"x{suffix}", inputs, f"y{suffix}", labels)
+    return Examples(inputs, labels, checked_column(f"groups{suffix}", groups, len(inputs)))
+
+
+def _split(
+    part: Examples, groups_test: object, y_test: object, fraction: float, seed: int
 ) -> tuple[Examples, Examples, tuple[str, ...]]:
-    """Train and test with matching inputs and groups numbered over both, and the groups' names."""
-    x, y = checked_inputs("x_test", x_test, kind), checked_labels("y_test", y_test)
-    check_same_length("x_test", x, "y_test", y)
-    if x.shape[1:] != train.x.shape[1:] or x.dtype != train.x.dtype:
+    """Train, held-out test examples, and the groups' names."""
+    if y_test is not None:
+        raise UserError("x_test: missing although y_test is given; give both or neither")
+    if groups_test is not None:
         raise UserError(
-            f"x_test: examples of shape {x.shape[1:]} {x.dtype}, but those of x are {train.x.shape[1:]} "
-            f"{train.x.dtype}; bring both to one shape and dtype"
+            "groups_test: given without x_test; leave it out, the held-out examples follow groups"
         )
-    group = checked_column("groups_test", groups_test, len(x))
-    if (train.group is None) != (group is None):
-        missing, given = ("groups_test", "groups") if group is None else ("groups", "groups_test")
+    x, y, group = part.x, part.y, part.group
+    (group,), names = ((None,), ()) if group is None else numbered(group)
+    of, what = (y, "classes") if group is None else (group, "groups")
+    held_out = _held_out(np.unique(of, return_inverse=True)[1], what, fraction, seed)
+    train, test = (
+        Examples(x[rows], y[rows], None if group is None else group[rows]) for rows in (~held_out, held_out)
+    )
+    return train, test, names
+
+
+def _given(
+    train: Examples,
+    x: ArrayLike,
+    y: ArrayLike | None,
+    groups: ArrayLike | None,
+    kind: Kind | None,
+    impute: Impute | None,
+) -> Examples:
+    if y is None and kind != "tokens":
+        raise UserError("y_test: missing although x_test is given; give both or neither")
+    part = _examples("_test", x, y, groups, kind, impute)
+    if part.x.shape[1:] != train.x.shape[1:] or part.x.dtype != train.x.dtype:
+        raise UserError(
+            f"x_test: examples of shape {part.x.shape[1:]} {part.x.dtype}, but those of x are "
+            f"{train.x.shape[1:]} {train.x.dtype}; bring both to one shape and dtype"
+        )
+    if part.y.dtype.kind != train.y.dtype.kind:
+        what = {"U": "texts", "i": "integers"}
+        raise UserError(
+            f"y_test: holds {what[part.y.dtype.kind]}, but y holds {what[train.y.dtype.kind]}; use the same "
+            "labels in both"
+        )
+    return part
+
+
+def _given_test(train: Examples, test: Examples) -> tuple[Examples, Examples, tuple[str, ...]]:
+    """Train and test with groups numbered over both, and the groups' names."""
+    if (train.group is None) != (test.group is None):
+        missing, given = ("groups_test", "groups") if test.group is None else ("groups", "groups_test")
         raise UserError(f"{missing}: missing although {given} and x_test are given; give both or neither")
-    if train.group is None or group is None:
-        return train, Examples(x, y), ()
-    if train.group.dtype.kind != group.dtype.kind:
+    if train.group is None or test.group is None:
+        return train, test, ()
+    if train.group.dtype.kind != test.group.dtype.kind:
         raise UserError(
-            f"groups_test: holds {group.dtype}, but groups holds {train.group.dtype}; use the same names in "
-            "both"
+            f"groups_test: holds {test.group.dtype}, but groups holds {train.group.dtype}; use the same "
+            "names in both"
         )
-    (first, second), names = numbered(train.group, group)
-    return Examples(train.x, train.y, first), Examples(x, y, second), names
+    (first, second), names = numbered(train.group, test.group)
+    return dataclasses.replace(train, group=first), dataclasses.replace(test, group=second), names
 
 
 def _classes(
@@ -143,10 +202,12 @@ def _classes(
 ) -> tuple[tuple[Examples, Examples], int, tuple[str, ...]]:
     """Train and test with int32 labels 0 to C - 1, C, and the classes' names where these are others."""
     found = np.union1d(train.y, test.y)
-    low, high = int(found[0]), int(found[-1])
+    low, high = found[0], found[-1]
     if len(found) == 1:
         warnings.warn(f"y: every label is {low}, so there is nothing to tell apart", stacklevel=3)
     if num_classes is not None:
+        if found.dtype.kind == "U":
+            raise UserError("num_classes: given, but the labels are texts; leave it out, or number them")
         given = plain_values(num_classes)
         whole = given if type(given) is int else 0
         if not 1 <= whole <= MOST_CLASSES:
@@ -163,7 +224,7 @@ def _classes(
         names, classes = found, len(found)
     numbers = [np.searchsorted(names, part.y).astype(np.int32) for part in (train, test)]
     parts = [dataclasses.replace(part, y=y) for part, y in zip((train, test), numbers, strict=True)]
-    same = int(names[0]) == 0 and int(names[-1]) == classes - 1
+    same = names.dtype.kind != "U" and names[0] == 0 and names[-1] == classes - 1
     return (parts[0], parts[1]), classes, () if same else tuple(map(str, names.tolist()))
 
 

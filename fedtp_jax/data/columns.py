@@ -12,15 +12,43 @@ EXACT = 2**53  # whole numbers below are exact in float64
 
 
 def checked_labels(field: str, value: ArrayLike) -> np.ndarray:
-    """[M] whole numbers, int64."""
-    y = _whole_objects(plain_array(field, value, objects=True))
-    if y.ndim != 1 or y.dtype.kind not in "iu":
+    """[M] whole numbers, int64, or texts; booleans become the texts "False" and "True"."""
+    y = plain_array(field, value, objects=True)
+    if not _as_given(value, y):  # NumPy makes texts of all that stands beside one
+        y = np.fromiter(value, object)  # type: ignore[arg-type]
+    y = _one_kind(field, y)
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "backslashreplace")
+    if y.dtype.kind == "b":
+        y = y.astype(str)
+    if y.ndim != 1 or y.dtype.kind not in "iuU":
         raise UserError(
-            f"{field}: shape {y.shape} {y.dtype}; expected [M] integer labels{_label_hint(field, y)}"
+            f"{field}: shape {y.shape} {y.dtype}; expected [M] labels, integers, texts or booleans"
+            + _label_hint(field, y)
         )
     if y.dtype.kind == "u" and y.max() >= 2**63:
         raise UserError(f"{field}: a label is {y.max()}; expected numbers below 2**63")
-    return y.astype(np.int64)
+    return y if y.dtype.kind == "U" else y.astype(np.int64)
+
+
+def _one_kind(field: str, y: np.ndarray) -> np.ndarray:
+    """An array of Python's texts, booleans or whole numbers as one of NumPy's."""
+    if y.dtype != object or y.ndim != 1:
+        return y
+    entries = y.tolist()
+    missing = [entry is None or entry != entry or str(entry) == "<NA>" for entry in entries]
+    if any(missing):
+        raise UserError(
+            f"{field}: {sum(missing)} labels are missing, first at index {missing.index(True)}; leave these "
+            "examples out"
+        )
+    for kind in (str, bool):
+        if all(isinstance(entry, kind) for entry in entries):
+            made = y.astype(kind)
+            if made.tolist() != entries:
+                raise UserError(f"{field}: a label ends with a NUL character, which NumPy cuts; remove it")
+            return made
+    return _whole_objects(y)
 
 
 def _whole_objects(y: np.ndarray) -> np.ndarray:
@@ -32,8 +60,9 @@ def _whole_objects(y: np.ndarray) -> np.ndarray:
 
 def _label_hint(field: str, y: np.ndarray) -> str:
     """What makes labels of these, where that is certain."""
-    if y.ndim == 1 and (y.dtype.kind in "US" or all(isinstance(entry, str) for entry in y.tolist())):
-        return f"; give np.unique({field}, return_inverse=True)[1], which numbers them"
+    if y.dtype == object and y.ndim == 1:
+        kinds = sorted({type(entry).__name__ for entry in y.tolist()})
+        return f" (these are of types {', '.join(kinds)}); bring them to one"
     if y.dtype.kind not in "iufb":
         return ""
     if y.dtype.kind == "f" and not np.isfinite(y).all():

@@ -13,8 +13,8 @@ import numpy as np
 class Examples:
     """Inputs, labels and, where the data names them, groups.
 
-    x: [M, ...] uint8 or float32; y: [M] int32 labels; group: [M] int32, who each example belongs to (writer,
-    role, hospital, device), or None.
+    x: [M, ...] uint8, float32, or int32 ids of tokens; y: [M] int32 labels; group: [M] int32, who
+    each example belongs to (writer, role, hospital, device), or None.
     """
 
     x: np.ndarray = dataclasses.field(repr=False)
@@ -27,13 +27,13 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Windows of a text, one character apart, without a copy of each.
+    """Windows of a text of characters or tokens, without a copy of each.
 
-    Example m reads text[s : s + length], s = start[m], and predicts the next character at each position:
+    Example m reads text[s : s + length], s = start[m], and predicts what follows each position:
     text[s + 1 : s + length + 1].
 
-    text: [chars] uint8 codes; start: [M] int32; length: characters in a window; group: [M] int32 who each
-    window belongs to.
+    text: [characters] uint8 codes, or [tokens] int32 ids; start: [M] int32; length: of a window; group: [M]
+    int32 who each window belongs to, or None.
     """
 
     text: np.ndarray = dataclasses.field(repr=False)
@@ -46,7 +46,7 @@ class Windows:
 
     @property
     def y(self) -> np.ndarray:
-        """[M] int32 the character after each window, the last of its labels; computed anew at every call."""
+        """[M] int32 what follows each window, the last of its labels; computed anew at every call."""
         return self.text[self.start + self.length].astype(np.int32)
 
 
@@ -55,11 +55,13 @@ class Dataset:
     """Train and test examples of one task, in the canonical order of their source.
 
     uint8 images enter the model as (x / 255 - mean) / std, float inputs as (x - mean) / std, both on the
-    last axis. Text enters it as codes, [length] int32.
+    last axis. Text and tokens enter it as codes or ids, [length] int32.
 
     group_names: the groups' names as text, in the order of their numbers; empty where the data names none.
     class_names: the classes' names as text, in the order of their numbers; empty where these are their names.
     class_weights: [num_classes] weights of the classes in the training loss, or None for 1.
+    ids: how many ids of tokens there are, where x are tokens; else 0.
+    padding: the id that fills texts of tokens up behind their end, or None.
     """
 
     name: str
@@ -72,11 +74,20 @@ class Dataset:
     group_names: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     class_weights: tuple[float, ...] | None = None
     class_names: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    ids: int = 0
+    padding: int | None = None
 
     @property
     def is_text(self) -> bool:
         """Whether the examples are windows of a text."""
         return isinstance(self.train, Windows)
+
+    @property
+    def kind(self) -> str:
+        """ "image", "series", "features", "tokens", "text" or, of more axes than images have, "array"."""
+        if self.is_text:
+            return "text"
+        return "tokens" if self.ids else kind_of(self.input_shape)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -96,3 +107,8 @@ class Dataset:
                 digest.update(f"{part.dtype}{part.shape}".encode())
                 digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:16]
+
+
+def kind_of(shape: tuple[int, ...]) -> str:
+    """The kind of numbers of which one example has this shape."""
+    return {1: "features", 2: "series", 3: "image"}.get(len(shape), "array")

@@ -11,13 +11,16 @@ from fedtp_jax.data.arrays import from_arrays
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.unpack import load_npz
 
-_NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test", "kind", "num_classes", "mean", "std")
+_TEXTS = "kind", "standardize", "impute"
+_NUMBERS = "num_classes", "mean", "std", "vocabulary", "padding"
+_NPZ_KEYS = ("x", "y", "x_test", "y_test", "groups", "groups_test", *_TEXTS, *_NUMBERS)
 
 
 def read_npz(file: str | None) -> Dataset:
     """The arrays x, y and optional x_test, y_test, groups, groups_test of an .npz file, as from_arrays.
 
-    `kind` (a text: image, series or features), `num_classes`, `mean` and `std` may lie beside them.
+    `kind`, `standardize` and `impute` (texts), `num_classes`, `mean`, `std`, `vocabulary` and `padding` may
+    lie beside them.
 
     Raises:
         UserError: no such file, not an .npz file, pickled (object) arrays, unknown keys, or arrays that do
@@ -35,13 +38,11 @@ def read_npz(file: str | None) -> Dataset:
             raise UserError(
                 f"data.file: {path} holds {key!r}{nearest(key, _NPZ_KEYS)}; the known arrays are {known}"
             )
-    for key in ("x", "y"):
-        if key not in arrays:
-            raise UserError(
-                f"data.file: {path} holds {', '.join(arrays) or 'nothing'} but no {key!r}; save x and y"
-            )
-    if "kind" in arrays:
-        arrays["kind"] = str(np.asarray(arrays["kind"]).astype(str).ravel()[0])
+    if "x" not in arrays:
+        raise UserError(f"data.file: {path} holds {', '.join(arrays) or 'nothing'} but no 'x'; save x and y")
+    for key in _TEXTS:
+        if key in arrays:
+            arrays[key] = str(np.asarray(arrays[key]).astype(str).ravel()[0])
     try:
         return dataclasses.replace(from_arrays(**arrays, name=path.stem), source=str(path))
     except UserError as error:

@@ -34,7 +34,7 @@ class DeviceExamples:
 
 
 class DeviceWindows(NamedTuple):
-    """Windows of a text resident on every device: text [chars] codes, start [M], offsets 0 to T."""
+    """Windows of a text resident on every device: text [length] codes or ids, start [M], offsets 0 to T."""
 
     text: jax.Array
     start: jax.Array
@@ -52,7 +52,9 @@ class DeviceWindows(NamedTuple):
 
 
 def normalize(x: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """Inputs as the model takes them: uint8 to [0, 1] first, then (x - mean) / std on the last axis."""
+    """Inputs as the model takes them: uint8 to [0, 1], then (x - mean) / std on the last axis; ids stay."""
+    if x.dtype == jnp.int32:
+        return x
     if x.dtype == jnp.uint8:
         x = x.astype(jnp.float32) / 255.0
     return (x - mean) / std

@@ -50,10 +50,10 @@ class Workbench:
     """
 
     def __init__(self, config: SimulationConfig, data: Dataset, partition: Partition, mesh: Mesh) -> None:
-        if data.is_text and partition.noise is not None:
+        if data.kind in ("text", "tokens") and partition.noise is not None:
             raise UserError(
-                "partition.name: feature_noise adds noise to images or other numbers, but the data is text; "
-                "choose another partition"
+                "partition.name: feature_noise adds noise to images or other numbers, but the data is "
+                f"{data.kind}; choose another partition"
             )
         self.config, self.partition, self.mesh = config, partition, mesh
         self.programs = Programs()

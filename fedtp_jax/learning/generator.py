@@ -36,7 +36,7 @@ class Generator:
         descriptor: Descriptor | None = None,
     ) -> None:
         self.shapes, self.size, self.descriptor = shapes, settings.embedding, descriptor
-        self._example = task.example, task.is_text
+        self._inputs = task.inputs
         self.optimizer = optax.identity()
         if shapes:
             own = settings.learning_rate
@@ -49,8 +49,9 @@ class Generator:
     def init(self, key: jax.Array) -> Leaves:
         phi = tree.flatten(self.module.init(key, jnp.zeros((1, self.size)))) if self.shapes else {}
         if self.descriptor:
-            like, is_text = self._example
-            x, y = jnp.zeros(like.shape, like.dtype), jnp.zeros(like.shape if is_text else 1, jnp.int32)
+            like = self._inputs.example
+            x = jnp.zeros(like.shape, like.dtype)
+            y = jnp.zeros(like.shape if self._inputs.each_position else 1, jnp.int32)
             leaves = tree.flatten(self.descriptor.init(jax.random.fold_in(key, Purpose.DESCRIPTION), x, y))
             phi |= {DESCRIPTOR + path: leaf for path, leaf in leaves.items()}
         return phi

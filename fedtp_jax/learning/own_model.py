@@ -55,7 +55,7 @@ def _outputs(task: Task, called: str, leaves: dict[str, Any], train: bool) -> An
     """Shapes of what the model returns for a batch larger than the one it was initialised with."""
     # no model has that many classes, so that no axis is taken for another
     rows = task.num_classes + 1
-    x = jax.ShapeDtypeStruct((rows, *task.example.shape[1:]), task.example.dtype)
+    x = jax.ShapeDtypeStruct((rows, *task.inputs.shape), task.inputs.example.dtype)
 
     def call(leaves: Leaves, x: jax.Array, key: jax.Array) -> Any:
         given = (jnp.ones(rows), key) if train else (None, None)  # as training and evaluation do
@@ -71,30 +71,30 @@ def _outputs(task: Task, called: str, leaves: dict[str, Any], train: bool) -> An
 
 def _failure(task: Task, called: str, when: str, rows: int, error: Exception) -> UserError:
     """What is told of a model that raises: the traceback of its own code stands above it."""
-    kind = "text windows, codes" if task.is_text else "inputs"
-    advice = f"see that it takes {kind} [B, {_sizes(task.example.shape[1:])}]"
+    kind = {"text": "text windows, codes", "tokens": "token ids"}.get(task.inputs.kind, "inputs")
+    advice = f"see that it takes {kind} [B, {_sizes(task.inputs.shape)}]"
     if isinstance(error, InvalidRngError):
         advice = (
             "random numbers are there in training alone, and called 'dropout': take the argument `train`, "
             "and give layers deterministic=not train"
         )
     return UserError(
-        f"model: {called} fails {when} on a batch {[rows, *task.example.shape[1:]]} ({task.example.dtype}): "
-        f"{type(error).__name__}: {in_one_line(error)}; {advice}"
+        f"model: {called} fails {when} on a batch {[rows, *task.inputs.shape]} "
+        f"({task.inputs.example.dtype}): {type(error).__name__}: {in_one_line(error)}; {advice}"
     )
 
 
 def _check_outputs(task: Task, called: str, output: Any) -> None:
     """Raise UserError unless it is one row of logits per example; of a text, per position."""
-    text = task.is_text
-    each = f"[B, {task.example.shape[1]}, {task.num_classes}]" if text else f"[B, {task.num_classes}]"
+    text = task.inputs.each_position
+    each = f"[B, {task.inputs.shape[0]}, {task.num_classes}]" if text else f"[B, {task.num_classes}]"
     expected = f"expected logits {each}, one for each {'character' if text else 'class'}"
     if not isinstance(output, jax.ShapeDtypeStruct):
         raise UserError(
             f"model: {called} returns a {type(output).__name__}, {expected}; return the logits alone "
             "(features are sown: docs/own_parts.md)"
         )
-    batch = (task.num_classes + 1, *(task.example.shape[1:] if text else ()))
+    batch = (task.num_classes + 1, *(task.inputs.shape if text else ()))
     gives = f"model: {called} returns {output.dtype} [{_axes(output.shape, batch[0])}]"
     if not jnp.issubdtype(output.dtype, jnp.floating):
         labels = output.shape == batch and jnp.issubdtype(output.dtype, jnp.integer)

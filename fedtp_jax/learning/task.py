@@ -12,6 +12,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch
 from fedtp_jax.models.calls import arguments_of
+from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.models.precision import layers_at
 
 STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that no gradient reaches
@@ -34,7 +35,7 @@ class Task(NamedTuple):
 
     Attributes:
       model: a Flax module with `__call__(inputs)`, which may take `train` and `mask` too.
-      example: shape and dtype of a batch of one input, [1, ...].
+      inputs: what the model reads.
       num_classes, num_clients: C and N.
       training, server: the clients' and the server's settings.
       class_weights: [C] weights of the training loss, or None.
@@ -42,7 +43,7 @@ class Task(NamedTuple):
     """
 
     model: nn.Module
-    example: jax.ShapeDtypeStruct
+    inputs: Inputs
     num_classes: int
     num_clients: int
     training: config.Training
@@ -50,14 +51,9 @@ class Task(NamedTuple):
     class_weights: tuple[float, ...] | None = None
     precision: Any = jnp.dtype(jnp.float32)
 
-    @property
-    def is_text(self) -> bool:
-        """Whether inputs are codes of characters, each of whose positions has a label."""
-        return bool(jnp.issubdtype(self.example.dtype, jnp.integer))
-
     def init(self, key: jax.Array) -> dict[str, Any]:
         """The model's variables before any training, nested."""
-        x = jnp.zeros(self.example.shape, self.example.dtype)
+        x = jnp.zeros(self.inputs.example.shape, self.inputs.example.dtype)
         options = self.options(False, jnp.ones(len(x))) if isinstance(self.model, nn.Module) else {}
         with jax.numpy_dtype_promotion("standard"):  # as in `apply`
             variables: Any = self.model.init(key, x, **options)
@@ -86,13 +82,13 @@ class Task(NamedTuple):
     def feature_size(self, method: str) -> int:
         """F, the size of the model's features; UserError if it gives no feature vector per example."""
         leaves = self.leaf_shapes()
-        rows = jax.ShapeDtypeStruct((3, *self.example.shape[1:]), self.example.dtype)
+        rows = jax.ShapeDtypeStruct((3, *self.inputs.shape), self.inputs.example.dtype)
         features = jax.eval_shape(lambda w, x: self.forward(w, x).features, leaves, rows)
         if features is None or features.ndim != 2 or features.shape[0] != 3:
             gives = "none" if features is None else f"{list(features.shape)} for a batch of 3"
             raise UserError(
-                f"{method}: needs one feature vector per example, but the model gives {gives}; choose vit, "
-                "cnn or cnn_bn, or sow one in your own: self.sow('intermediates', 'features', x), x [B, F]"
+                f"{method}: needs one feature vector per example, but the model gives {gives}; choose "
+                "another model, or sow one in your own: self.sow('intermediates', 'features', x), x [B, F]"
             )
         return int(features.shape[-1])
 

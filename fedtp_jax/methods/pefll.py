@@ -22,7 +22,7 @@ def pefll(settings: config.PeFLL, task: Task) -> Method:
     has_statistics = any(path.startswith(STATISTICS) for path in task.leaf_shapes())
     rules: list[Rule] = [("shared", (f"^{STATISTICS}",))] if has_statistics else []
     rules += fedtp_rules(settings)
-    descriptor = Descriptor(settings.hypernetwork.embedding, task.num_classes, settings.kernels)
+    descriptor = Descriptor(settings.hypernetwork.embedding, task.num_classes, task.inputs, settings.kernels)
     method = role_method(task, rules, settings.hypernetwork, descriptor=descriptor)
     assert method.description, "there is a descriptor"
     return method._replace(description=method.description._replace(batches=settings.batches))

@@ -27,7 +27,7 @@ class Cnn(nn.Module):
 
         x = images
         for layer, features in enumerate((self.kernels, 2 * self.kernels), start=1):
-            x = max_pool(activate(Convolution(features, 5, name=f"conv_{layer}")(x, train), layer))
+            x = max_pool(activate(Convolution(features, (5, 5), name=f"conv_{layer}")(x, train), layer))
         x = x.reshape(len(x), -1)
         for layer, features in enumerate((120, 84), start=1):
             x = activate(dense(features, x.shape[-1], f"dense_{layer}")(x), 2 + layer)

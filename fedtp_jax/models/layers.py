@@ -39,26 +39,26 @@ def dense(features: int, fan_in: int, name: str, use_bias: bool = True) -> Dense
 
 
 class Convolution(nn.Module):
-    """`size` x `size` without padding, [B, H, W, C] -> [B, H - size + 1, W - size + 1, features].
+    """Without padding, [B, H, W, C] -> [B, H - h + 1, W - w + 1, features]; size: h x w.
 
     Initial values are PyTorch's. In training it is one matrix product over all windows: the gradient of XLA's
     own convolution is several times slower inside a loop on CPU, and becomes a grouped one under many lanes.
     """
 
     features: int
-    size: int
+    size: tuple[int, int]
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        size, channels = self.size, x.shape[-1]
-        init = uniform_fan_in(size * size * channels)
-        kernel = self.param("kernel", init, (size, size, channels, self.features))
+        (rows, columns), channels = self.size, x.shape[-1]
+        init = uniform_fan_in(rows * columns * channels)
+        kernel = self.param("kernel", init, (rows, columns, channels, self.features))
         bias = self.param("bias", init, (self.features,))
         if not train:
             layout = ("NHWC", "HWIO", "NHWC")
             return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=layout) + bias
-        height, width = x.shape[1] - size + 1, x.shape[2] - size + 1
-        shifted = [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
+        height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
+        shifted = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
         windows = jnp.concatenate(shifted, axis=-1)
         # an axis of size 1 has XLA on CPU take the product that is faster for so narrow a kernel's gradient
         kernel = kernel.reshape(1, -1, self.features)

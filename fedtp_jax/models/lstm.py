@@ -1,13 +1,14 @@
-"""Stacked character LSTM (Hochreiter & Schmidhuber, 1997) in PyTorch's form: gates i, f, g, o and two biases.
+"""Stacked LSTM (Hochreiter & Schmidhuber, 1997) in PyTorch's form: gates i, f, g, o and two biases.
 
-Axes: B batch, T characters of a window, V vocabulary, E embedding, H hidden.
-Leaves: embedding [V, E], layer_0/{input,recurrent}/{kernel,bias}, head.
+Axes: B batch, T characters, tokens or steps, V ids, E embedding, H hidden.
+Leaves: embedding [V, E] of ids, layer_0/{input,recurrent}/{kernel,bias}, head.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fedtp_jax.models.inputs import Inputs, pooled
 from fedtp_jax.models.layers import dense, uniform_fan_in
 
 
@@ -45,19 +46,27 @@ class Layer(nn.Module):
 
 
 class Lstm(nn.Module):
-    """Tokens [B, T] -> logits [B, T, vocabulary] of the characters that follow each position."""
+    """Text [B, T] -> logits [B, T, outputs] of what follows each position; other inputs -> [B, outputs].
 
-    vocabulary: int
+    Of tokens [B, T] and series [B, T, C] the outputs are pooled to their "mean" or the "last" one.
+    """
+
+    outputs: int
+    inputs: Inputs
     embedding: int = 8
     hidden: int = 256
     layers: int = 2
+    pool: str = "last"
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
         del train, mask  # no dropout, and no layer mixes examples
-        unit = nn.initializers.normal(1.0)
-        x = self.param("embedding", unit, (self.vocabulary, self.embedding))[tokens]
+        x = inputs
+        if self.inputs.ids:
+            unit = nn.initializers.normal(1.0)
+            x = self.param("embedding", unit, (self.inputs.ids, self.embedding))[inputs]
         for layer in range(self.layers):
             x = Layer(self.hidden, name=f"layer_{layer}")(x)
-        self.sow("intermediates", "features", x)
-        return dense(self.vocabulary, self.hidden, "head")(x)
+        features = x if self.inputs.each_position else pooled(x, self.inputs.seen(inputs), self.pool)
+        self.sow("intermediates", "features", features)
+        return dense(self.outputs, self.hidden, "head")(features)

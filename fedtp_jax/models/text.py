@@ -1,8 +1,11 @@
-"""Character Transformer (Vaswani et al., 2017) in the form of the FedTP authors: post-norm encoder.
+"""Transformer (Vaswani et al., 2017) in the form of the FedTP authors: post-norm encoder.
 
-Axes: B batch, T characters of a window, R = B * T rows, M = dim, A heads, F = dim_head.
+Axes: B batch, T positions (characters, tokens, steps, features), R = B * T rows, M = dim, A heads,
+F = dim_head.
 Leaves are named as the ViT's: block_0/attention/{query,key,value,out}, block_0/mlp/{up,down}, head, ...
 """
+
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,7 +15,8 @@ import numpy as np
 from fedtp_jax.models.adapter import Adapter, AdapterSize
 from fedtp_jax.models.attention import attend
 from fedtp_jax.models.fused_attention import even, with_length
-from fedtp_jax.models.layers import Dense, Dropout, uniform_fan_in
+from fedtp_jax.models.inputs import Inputs, pooled
+from fedtp_jax.models.layers import Dense, Dropout, dense, uniform_fan_in
 
 EPSILON = 1e-6  # of every LayerNorm
 XAVIER = nn.initializers.xavier_uniform()
@@ -37,7 +41,7 @@ class Attention(nn.Module):
     adapter: AdapterSize | None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
+    def __call__(self, x: jax.Array, train: bool, seen: Any) -> jax.Array:  # [R, M] -> [R, M]
         dim, inner = x.shape[-1], self.heads * self.dim_head
         each = jnp.ones((len(x) // self.tokens, self.heads, self.tokens, self.tokens), x.dtype)
         factors = Dropout(self.dropout)(each, train) if train and self.dropout else None
@@ -54,7 +58,7 @@ class Attention(nn.Module):
             return rows.reshape(-1, length, self.heads, self.dim_head)
 
         projected = project("query"), project("key"), project("value")
-        mixed, _ = attend(*projected, self.causal, factors, fused)
+        mixed, _ = attend(*projected, self.causal, factors, fused, seen)
         out = _dense(dim, "out", use_bias=False)(mixed.reshape(-1, inner))
         return Dropout(self.dropout)(with_length(out, length, self.tokens), train)
 
@@ -85,46 +89,68 @@ class Block(nn.Module):
     adapter: AdapterSize | None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:  # [R, M] -> [R, M]
+    def __call__(self, x: jax.Array, train: bool, seen: Any) -> jax.Array:  # [R, M] -> [R, M]
         sizes = self.tokens, self.heads, self.dim_head
         attention = Attention(*sizes, self.dropout, self.causal, self.fused, self.adapter, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")
-        x = nn.LayerNorm(EPSILON, name="attention_norm")(x + attention(x, train))
+        x = nn.LayerNorm(EPSILON, name="attention_norm")(x + attention(x, train, seen))
         return nn.LayerNorm(EPSILON, name="mlp_norm")(x + mlp(x, train))
 
 
 class Transformer(nn.Module):
-    """Tokens [B, T] -> logits [B, T, vocabulary] of the characters that follow each position.
+    """Text [B, T] -> logits [B, T, outputs] of what follows each position; other inputs -> [B, outputs].
 
-    With `causal` a position sees itself and the past. Without, as in the authors' code, it also sees the
-    very characters that it is to predict. `fused`: attention as one kernel of a GPU, unless weights drop out.
+    Tokens [B, T] are embedded by a table, the steps of series [B, T, C] by a linear layer, and each number of
+    features [B, T] by weights and a bias of its own (Gorishniy et al., 2021, section 3.3).
+
+    On text with `causal` a position sees itself and the past. Without, as in the authors' code, it also sees
+    the very characters that it is to predict. On other inputs all positions see each other, and are pooled to
+    their "mean" or the "last" one. `fused`: attention as one kernel of a GPU, unless weights drop out.
     """
 
-    vocabulary: int
+    outputs: int
+    inputs: Inputs
     dim: int = 128
     depth: int = 2
     heads: int = 8
     dim_head: int = 64
     mlp_dim: int = 256
     dropout: float = 0.1
+    pool: str = "mean"
     causal: bool = True
     fused: bool = False
     adapter: AdapterSize | None = None
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, train: bool = False, mask: jax.Array | None = None) -> jax.Array:
         del mask  # no layer mixes examples
-        embedding = self.param("embedding", XAVIER, (self.vocabulary, self.dim))
-        x = embedding[tokens] + position_table(tokens.shape[1], self.dim).astype(embedding.dtype)
+        x, seen, text = self.embedded(inputs), self.inputs.seen(inputs), self.inputs.each_position
+        length = x.shape[1]
         x = Dropout(self.dropout)(x.reshape(-1, self.dim), train)
         x = nn.LayerNorm(EPSILON, name="embedding_norm")(x)
-        sizes = tokens.shape[1], self.heads, self.dim_head, self.mlp_dim
+        sizes = length, self.heads, self.dim_head, self.mlp_dim
+        how = self.dropout, text and self.causal, self.fused, self.adapter
         for number in range(self.depth):
-            block = Block(*sizes, self.dropout, self.causal, self.fused, self.adapter, name=f"block_{number}")
-            x = block(x, train)
-        x = x.reshape(*tokens.shape, self.dim)
-        self.sow("intermediates", "features", x)
-        return _dense(self.vocabulary, "head", use_bias=False)(x) * self.dim**-0.5
+            x = Block(*sizes, *how, name=f"block_{number}")(x, train, seen)
+        x = x.reshape(-1, length, self.dim)
+        features = x if text else pooled(x, seen, self.pool)
+        self.sow("intermediates", "features", features)
+        if text:
+            return _dense(self.outputs, "head", use_bias=False)(features) * self.dim**-0.5
+        return dense(self.outputs, self.dim, "head")(features)
+
+    def embedded(self, inputs: jax.Array) -> jax.Array:
+        """[B, T, M]."""
+        if self.inputs.kind == "features":
+            init, shape = uniform_fan_in(self.dim), (inputs.shape[1], self.dim)
+            kernel, bias = (self.param(f"embedding_{part}", init, shape) for part in ("kernel", "bias"))
+            return inputs[..., None] * kernel + bias
+        if self.inputs.ids:
+            table = self.param("embedding", XAVIER, (self.inputs.ids, self.dim))
+            x = table[inputs]
+        else:
+            x = dense(self.dim, inputs.shape[-1], "embedding")(inputs)
+        return x + position_table(inputs.shape[1], self.dim).astype(x.dtype)
 
 
 def _dense(

@@ -7,7 +7,7 @@ import numpy as np
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.array_checks import refuse_masked
 from fedtp_jax.engine.examples import normalize
-from fedtp_jax.simulation.data_spec import DataSpec
+from fedtp_jax.simulation.data_spec import TEXT, DataSpec
 
 
 def model_inputs(spec: DataSpec, x: np.ndarray) -> jax.Array:
@@ -20,9 +20,10 @@ def model_inputs(spec: DataSpec, x: np.ndarray) -> jax.Array:
     if x.shape[1:] != spec.input_shape or not len(x):
         one = ", ".join(map(str, spec.input_shape))
         raise UserError(f"x: got shape {list(x.shape)}, expected [batch, {one}], batch at least 1")
-    if spec.is_text:
-        if x.dtype.kind not in "iu" or not (x.min() >= 0 and x.max() < spec.num_classes):
-            raise UserError(f"x: got {x.dtype}, expected codes of characters, 0 to {spec.num_classes - 1}")
+    if ids := spec.reads.ids:
+        if x.dtype.kind not in "iu" or not (x.min() >= 0 and x.max() < ids):
+            what = "codes of characters" if spec.dtype == TEXT else "ids of tokens"
+            raise UserError(f"x: got {x.dtype}, expected {what}, 0 to {ids - 1}")
         return jnp.asarray(x, jnp.int32)
     if (x.dtype == np.uint8) != (spec.dtype == "uint8") or x.dtype.kind not in "uf":
         raise UserError(f"x: got {x.dtype}, expected {spec.dtype}, as the training's inputs were")

@@ -11,16 +11,16 @@ from fedtp_jax.models.fused_attention import MOST, MULTIPLE
 CAPABILITY = 8.0  # of the oldest GPUs that cuDNN has the kernel for
 
 
-def is_fused(config: SimulationConfig, mesh: Mesh) -> bool:
+def is_fused(config: SimulationConfig, mesh: Mesh, padded: bool = False) -> bool:
     """Whether attention is fused in a run on these devices; UserError where it was asked to be and cannot."""
-    asked, why = config.engine.attention, why_not_fused(config, mesh)
+    asked, why = config.engine.attention, why_not_fused(config, mesh, padded)
     if why and asked == "fused":
         raise UserError(f"engine.attention: got 'fused', but {why}; change that, or use auto")
     return asked != "xla" and not why
 
 
-def why_not_fused(config: SimulationConfig, mesh: Mesh) -> str:
-    """Why attention cannot be fused in a run on these devices, or ""."""
+def why_not_fused(config: SimulationConfig, mesh: Mesh, padded: bool = False) -> str:
+    """Why attention cannot be fused in a run on these devices, or ""; `padded`: texts are filled up."""
     model, device = config.model, mesh.devices.flat[0]
     if not isinstance(model, Vit | Transformer):
         return f"the model is {name_of(model)}, and only vit's and transformer's attention can be"
@@ -32,6 +32,8 @@ def why_not_fused(config: SimulationConfig, mesh: Mesh) -> str:
     if model.dim_head % MULTIPLE or model.dim_head > MOST:
         what = f"multiples of {MULTIPLE} that are at most {MOST}"
         return f"model.dim_head is {model.dim_head}, and cuDNN's kernel takes {what}"
+    if padded:
+        return "texts are padded, and cuDNN's kernel is given one length for all"
     return ""
 
 

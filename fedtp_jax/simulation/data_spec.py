@@ -1,8 +1,8 @@
 """What must be known of the data to build a model and a method, without the data."""
 
 import dataclasses
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -10,12 +10,13 @@ from fedtp_jax.config import Own, PartitionFile, SimulationConfig
 from fedtp_jax.core import rng
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import identity
-from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.data.dataset import Dataset, kind_of
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.own_model import check_own_model
 from fedtp_jax.learning.task import Task
 from fedtp_jax.methods import make_method
 from fedtp_jax.models import make_model
+from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.partitions.partition import Partition
 
 TEXT = "text"
@@ -26,8 +27,9 @@ class DataSpec:
     """What must be known of the data to build the model and the method without the data.
 
     `data` and `partition` are fingerprints: a run is only continued on the very same examples. `mean` and
-    `std` normalise inputs on their last axis, uint8 ones after division by 255; text enters as it is. `dtype`
-    is that of the inputs as the data set holds them, "uint8", "float32" or "text".
+    `std` normalise inputs on their last axis, uint8 ones after division by 255; ids enter as they are.
+    `dtype` is that of the inputs as the data set holds them, "uint8", "float32", "int32" (tokens) or "text".
+    `ids`: how many tokens there are; `padding`: the one behind the end of texts.
     `class_names`: as in Dataset. `name` is that of the data set; `identity` a fingerprint of all of it,
     groups, normalisation and names of classes too; `trace` one of the clients' availability, and of cohorts
     that are named. `streams`: version of the random streams.
@@ -48,6 +50,8 @@ class DataSpec:
     identity: str = ""
     trace: str = ""
     streams: int = 1
+    ids: int = 0
+    padding: int | None = None
 
     @classmethod
     def of(cls, data: Dataset, partition: Partition, trace: str = "") -> "DataSpec":
@@ -67,6 +71,8 @@ class DataSpec:
             _identity(data),
             trace,
             rng.STREAMS,
+            data.ids,
+            data.padding,
         )
 
     def inputs(self, config: SimulationConfig) -> dict[str, str]:
@@ -79,8 +85,12 @@ class DataSpec:
         return found
 
     @property
-    def is_text(self) -> bool:
-        return self.dtype == TEXT
+    def reads(self) -> Inputs:
+        """What a model reads."""
+        if self.dtype == TEXT:
+            return Inputs("text", self.input_shape, self.num_classes)
+        kind = "tokens" if self.ids else kind_of(self.input_shape)
+        return Inputs(kind, self.input_shape, self.ids, self.padding)
 
     def build(
         self, config: SimulationConfig, check: bool = False, fused: bool = False
@@ -91,8 +101,8 @@ class DataSpec:
         """
         causal = config.compat != "reference"
         task = Task(
-            make_model(config.model, self.input_shape, self.num_classes, self.is_text, causal, fused),
-            jax.ShapeDtypeStruct((1, *self.input_shape), jnp.int32 if self.is_text else jnp.float32),
+            make_model(config.model, self.reads, self.num_classes, causal, fused),
+            self.reads,
             self.num_classes,
             self.num_clients,
             config.training,
@@ -107,7 +117,9 @@ class DataSpec:
 
 def _identity(data: Dataset) -> str:
     groups = [part.group for part in (data.train, data.test)]
-    how = (data.num_classes, data.mean, data.std, data.class_weights, data.class_names, data.group_names)
+    how: tuple[Any, ...] = (data.num_classes, data.mean, data.std, data.class_weights)
+    how += data.class_names, data.group_names
+    how += (data.ids, data.padding) if data.ids else ()
     return identity((data.fingerprint(), groups, how))
 
 

@@ -46,10 +46,11 @@ def set_up(
     partition = hosts.together(lambda: partition_of_run(config, data))
     spec = spec_of_run(config, data, partition)
     hosts.check_same("data", spec)
-    task, method = spec.build(config, check=True, fused=is_fused(config, mesh))
+    padded = spec.padding is not None
+    task, method = spec.build(config, check=True, fused=is_fused(config, mesh, padded))
     learning_rate_factors(config.training)  # what one of the user's own gives is looked at before it trains
     simulator = Simulator(config, task, method, data, partition, mesh, share_with, make_bench)
-    clients, unfused = simulator.participation.clients, why_not_fused(config, mesh)
+    clients, unfused = simulator.participation.clients, why_not_fused(config, mesh, padded)
     for line in settings_without_effect(config, task, partition, clients, unfused):
         warnings.warn(line, stacklevel=5)
     return spec, simulator

@@ -14,6 +14,7 @@ from fedtp_jax.config import (
     Hypernetwork,
     IidLabel100,
     Local,
+    Lstm,
     Optimizer,
     PeFLL,
     PerFedAvg,
@@ -35,12 +36,14 @@ def settings_without_effect(
     `unfused`: why attention could not be fused anyway, or "".
     """
     tested = int((partition.test.sizes[clients] > 0).sum())
-    reasons = _evaluation(settings, tested, partition.noise is not None)
+    reasons = _evaluation(settings, task, tested, partition.noise is not None)
     sizes = partition.train.sizes[clients]
     reasons |= _participation(settings, int((sizes > 0).sum())) | _training(settings)
     reasons |= _method(settings, task) | _weighting(settings, sizes[sizes > 0])
     if isinstance(settings.model, Vit | Transformer) and settings.model.adapter.size is None:
         reasons["model.adapter.scale"] = "model.adapter.size is null: there is no adapter"
+    if isinstance(settings.model, Transformer | Lstm) and task.inputs.each_position:
+        reasons["model.pool"] = "each position of a text has a label"
     if unfused:
         reasons["engine.attention"] = f"attention is xla's anyway: {unfused}"
     if isinstance(settings.partition, IidLabel100):
@@ -52,7 +55,7 @@ def settings_without_effect(
     ]
 
 
-def _evaluation(settings: SimulationConfig, tested: int, noisy: bool) -> dict[str, str]:
+def _evaluation(settings: SimulationConfig, task: Task, tested: int, noisy: bool) -> dict[str, str]:
     evaluation, reasons = settings.evaluation, dict[str, str]()
     if not evaluation.knn.weight:
         no_neighbors = "evaluation.knn.weight is 0"
@@ -63,7 +66,8 @@ def _evaluation(settings: SimulationConfig, tested: int, noisy: bool) -> dict[st
     wanted = evaluation.clients or 0
     if (wanted if isinstance(wanted, int) else len({*wanted})) >= tested:
         reasons["evaluation.clients"] = f"there are {tested} clients to evaluate, which all are"
-    if not isinstance(settings.model, Transformer) and not noisy and not evaluation.knn.weight:
+    causal = isinstance(settings.model, Transformer) and task.inputs.each_position
+    if not causal and not noisy and not evaluation.knn.weight:
         reasons["compat"] = (
             "it is about the text transformer, noise on inputs and nearest neighbours alone, and none is here"
         )

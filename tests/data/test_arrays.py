@@ -114,10 +114,6 @@ def test_three_axes_are_what_the_user_says():
     assert from_arrays(series, Y, kind="series").input_shape == (6, 6)
     assert from_arrays(series, Y, kind="series", mean=np.arange(6.0)).mean == tuple(range(6))
     assert from_arrays(X[..., 0], Y, kind="image").input_shape == (6, 6, 1)
-    with pytest.warns(
-        UserWarning, match=r"\[40, 6, 6\] is taken for grey images of 6 x 6 pixels.*kind='series'"
-    ):
-        assert from_arrays(X[..., 0], Y).input_shape == (6, 6, 1)
 
 
 def test_channels_that_come_first_are_said():
@@ -131,8 +127,8 @@ def test_channels_that_come_first_are_said():
 
 
 @pytest.mark.parametrize("name", ["vit", "cnn", "lstm"])
-def test_tables_are_pointed_to_models_of_ones_own(name):
-    with pytest.raises(UserError, match=r"shape \[5\]; give a model of your own .*docs/own_parts.md"):
+def test_tables_are_pointed_to_models_that_take_them(name):
+    with pytest.raises(UserError, match=r"features of shape \[5\]; choose mlp, transformer, or other data"):
         simulate(
             data=from_arrays(np.eye(40, 5, dtype=np.float32), Y),
             model=name,
@@ -155,8 +151,8 @@ def test_floats_that_look_like_pixels_are_said():
         (np.eye(4, dtype=int)[Y], r"these are one-hot: give y.argmax\(axis=1\)$"),
         (np.ones((40, 5), int), "several labels for an example"),
         (Y.astype(float), r"; give y.astype\(int\)$"),
-        (Y + 0.5, "expected \\[M\\] integer labels$"),
-        (np.random.default_rng(0).random((40, 5)), "expected \\[M\\] integer labels$"),
+        (Y + 0.5, "integers, texts or booleans$"),
+        (np.random.default_rng(0).random((40, 5)), "integers, texts or booleans$"),
     ],
 )
 def test_a_hint_is_given_where_it_fits(y, hint):
@@ -184,5 +180,5 @@ def test_what_three_axes_are_in_an_npz(tmp_path):
     np.savez(file, x=series, y=Y, x_test=series[:4], y_test=Y[:4], kind="series")
     assert load(cfg.Npz(file=str(file))).input_shape == (6, 6)
     np.savez(file, x=series, y=Y, kind="movie")
-    with pytest.raises(UserError, match=r"sensors\.npz: kind: got 'movie'; choose image, series or features"):
+    with pytest.raises(UserError, match=r"sensors\.npz: kind: got 'movie'; choose image, series, f"):
         load(cfg.Npz(file=str(file)))

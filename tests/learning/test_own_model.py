@@ -1,7 +1,6 @@
 """A model of the user's own is held to what it owes before anything is trained, with one message each."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from flax import nnx
 from fedtp_jax import UserError, config, from_arrays, from_nnx, simulate
 from fedtp_jax.learning.own_model import check_own_model
 from fedtp_jax.learning.task import Task
+from fedtp_jax.models.inputs import Inputs
 
 X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
 DATA = from_arrays(X, np.arange(40) % 3)
@@ -138,9 +138,7 @@ def test_what_a_model_owes_is_said_before_it_trains(model, message):
 def test_a_text_model_owes_logits_for_each_position():
     def check(change):
         model = own(lambda self, x: change(nn.Embed(20, 20)(x)))
-        check_own_model(
-            Task(model, jax.ShapeDtypeStruct((1, 12), jnp.int32), 20, 2, config.Training()), "Mine"
-        )
+        check_own_model(Task(model, Inputs("text", (12,), 20), 20, 2, config.Training()), "Mine")
 
     check(lambda z: z)
     with pytest.raises(

@@ -11,6 +11,7 @@ from fedtp_jax import config, simulate
 from fedtp_jax.core import tree
 from fedtp_jax.models import make_model, text, vit
 from fedtp_jax.models.adapter import AdapterSize
+from fedtp_jax.models.inputs import Inputs
 
 SMALL = {"dim": 6, "depth": 1, "heads": 2, "dim_head": 4, "mlp_dim": 5, "dropout": 0.0}
 MODELS = {
@@ -52,7 +53,8 @@ def test_it_is_beside_all_else(name):
 
     def leaves(size):
         adapter = {} if size is None else {"adapter": config.Adapter(size)}
-        model = make_model(dataclasses.replace(settings, **adapter), shape, 3, is_text=name == "transformer")
+        inputs = Inputs("text", shape, 3) if name == "transformer" else Inputs("image", shape)
+        model = make_model(dataclasses.replace(settings, **adapter), inputs, 3)
         return tree.flatten(jax.jit(model.init)(jax.random.key(0), x))
 
     without, beside = leaves(None), leaves(D)

@@ -12,6 +12,7 @@ from test_models import some_variables
 
 from fedtp_jax import UserError, config
 from fedtp_jax.models import attention, fused_attention, make_model
+from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.simulation.attention_form import is_fused, why_not_fused
 
 LANES, B, A, F = 3, 2, 2, 8
@@ -65,7 +66,8 @@ def cases(*lengths):
 @pytest.mark.parametrize(("settings", "x"), [*cases(6, 7)])
 def test_models_train_as_with_the_plain_form(anywhere, settings, x):
     is_text = isinstance(settings, config.Transformer)
-    models = [make_model(settings, x.shape[1:], 20, is_text, fused=fused) for fused in (False, True)]
+    inputs = Inputs("text", x.shape[1:], 20) if is_text else Inputs("image", x.shape[1:])
+    models = [make_model(settings, inputs, 20, fused=fused) for fused in (False, True)]
     variables = some_variables(models[0], x)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -86,7 +88,8 @@ def test_models_train_as_with_the_plain_form(anywhere, settings, x):
 
 def test_weights_that_drop_out_have_the_plain_form(anywhere):
     settings = config.Transformer(dim=8, depth=1, heads=2, dim_head=8, mlp_dim=8)
-    model, x = make_model(settings, (6,), 20, is_text=True, fused=True), jnp.zeros((B, 6), jnp.int32)
+    model = make_model(settings, Inputs("text", (6,), 20), 20, fused=True)
+    x = jnp.zeros((B, 6), jnp.int32)
     for train in (True, False):
         apply = functools.partial(model.apply, train=train, rngs={"dropout": jax.random.key(1)})
         jax.eval_shape(apply, some_variables(model, x), x)

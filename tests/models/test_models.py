@@ -10,19 +10,22 @@ import pytest
 from fedtp_jax import config
 from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.data.dataset import kind_of
 from fedtp_jax.models import make_model
 from fedtp_jax.models.cnn import Cnn
+from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.models.layers import BatchNorm, max_pool
 from fedtp_jax.models.lstm import Lstm
 from fedtp_jax.models.text import Transformer
 from fedtp_jax.models.vit import Vit
 
+TEXT, LARGE = Inputs("text", (6,), 20), Inputs("text", (6,), 100)
 MODELS = {
     "vit": Vit(10, 8, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=8),
     "cnn": Cnn(10, 2),
     "cnn_bn": Cnn(10, 2, batch_norm=True),
-    "transformer": Transformer(20, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=8),
-    "lstm": Lstm(20, embedding=4, hidden=8),
+    "transformer": Transformer(20, TEXT, dim=8, depth=1, heads=2, dim_head=4, mlp_dim=8),
+    "lstm": Lstm(20, TEXT, embedding=4, hidden=8),
 }
 
 
@@ -94,7 +97,8 @@ def test_batch_norm_of_hardly_any_example_is_finite(real):
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_causal_transformer_sees_no_later_input(causal):
-    model = make_model(config.Transformer(dim=8, heads=2, dim_head=4, mlp_dim=8), (6,), 20, True, causal)
+    settings = config.Transformer(dim=8, heads=2, dim_head=4, mlp_dim=8)
+    model = make_model(settings, Inputs("text", (6,), 20), 20, causal)
     x = example("transformer", batch=1)
     variables = some_variables(model, x)
     changed = x.at[0, 4].set((x[0, 4] + 1) % 20)
@@ -105,7 +109,7 @@ def test_causal_transformer_sees_no_later_input(causal):
 
 @pytest.mark.parametrize("shape", [(8, 12, 1), (12, 8, 5)])
 def test_vit_takes_images_of_any_shape(shape):
-    model = make_model(config.Vit(dim=8, depth=1, heads=2, dim_head=4, mlp_dim=8), shape, 7)
+    model = make_model(config.Vit(dim=8, depth=1, heads=2, dim_head=4, mlp_dim=8), Inputs("image", shape), 7)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *shape)), jnp.float32)
     variables = some_variables(model, x)
     assert variables["params"]["position_embedding"].shape == (1, 7, 8)
@@ -117,7 +121,7 @@ def test_vit_takes_images_of_any_shape(shape):
 
 
 def test_cnn_takes_images_of_any_shape():
-    model = make_model(config.CnnBn(kernels=2), (17, 30, 1), 7)
+    model = make_model(config.CnnBn(kernels=2), Inputs("image", (17, 30, 1)), 7)
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 17, 30, 1)))
     assert variables["params"]["dense_1"]["kernel"].shape == (1 * 4 * 4, 120)
 
@@ -150,7 +154,7 @@ def test_initial_values_are_those_of_pytorch():
         return tree.flatten(jax.jit(model.init)(jax.random.key(0), x))
 
     tokens = jnp.zeros((1, 6), jnp.int32)
-    text, lstm = init(Transformer(100, depth=1), tokens), init(Lstm(100), tokens)
+    text, lstm = init(Transformer(100, LARGE, depth=1), tokens), init(Lstm(100, LARGE), tokens)
     cnn = init(Cnn(10), jnp.zeros((1, 32, 32, 3)))
     bounds = [
         (text["params/embedding"], (6 / 228) ** 0.5),
@@ -177,15 +181,17 @@ def test_initial_values_are_those_of_pytorch():
         (
             config.Transformer(),
             (8, 8, 1),
-            r"model.name: transformer takes text windows \[length\], but the data gives examples of shape "
-            r"\[8, 8, 1\]; choose vit, cnn, cnn_bn, or other data",
+            r"model.name: transformer takes windows of a text \[length\] or .*, .* gives images of shape "
+            r"\[8, 8, 1\]; choose vit, cnn, cnn_bn, mlp, or other data",
         ),
-        (config.Lstm(), (8, 8), r"model.name: lstm .* shape \[8, 8\]; give a model of your own"),
-        (config.Vit(), (80,), r"model.name: vit takes images .*; give a model of your own"),
-        (config.Cnn(), (28, 28), r"model.name: cnn .*; give a model of your own"),
+        (config.Lstm(), (80,), r"model.name: lstm .* features of shape \[80\]; choose mlp, transformer, or"),
+        (config.Vit(), (8, 8), r"model.name: vit takes images .*; choose cnn1d, mlp, transformer, lstm, or"),
+        (config.Mlp(), (2, 28, 28, 1), r"model.name: mlp .* examples of shape .*; give a model of your own"),
+        (config.Cnn1d(), (13, 3), r"model.name: cnn1d takes series of at least 14 steps, .* have 13; choose"),
+        (config.Transformer(pool="last"), (5,), r"model.pool: 'last', .*features.*; use mean"),
         (config.CnnBn(), (16, 15, 3), r"model.name: cnn_bn .* at least 16 pixels, .* 16x15; choose vit or"),
     ],
 )
 def test_models_refuse_data_of_another_kind(settings, shape, message):
     with pytest.raises(UserError, match=message):
-        make_model(settings, shape, 10)
+        make_model(settings, Inputs(kind_of(shape), shape), 10)

@@ -21,6 +21,7 @@ from fedtp_jax import config
 from fedtp_jax.core import tree
 from fedtp_jax.models import make_model
 from fedtp_jax.models.hypernetwork import Hypernetwork
+from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.models.text import position_table
 
 MODELS = {
@@ -197,9 +198,9 @@ HYPERNETWORK_SIZES = {
 
 def _parameters(name):
     settings, shape, classes = SIZES[name]
-    model = make_model(settings, shape, classes, is_text=len(shape) == 1)
-    example = jax.ShapeDtypeStruct((1, *shape), jnp.int32 if len(shape) == 1 else jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), example)
+    inputs = Inputs("text", shape, classes) if len(shape) == 1 else Inputs("image", shape)
+    model = make_model(settings, inputs, classes)
+    variables = jax.eval_shape(model.init, jax.random.key(0), inputs.example)
     return tree.flatten({"params": variables["params"]})
 
 

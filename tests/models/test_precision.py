@@ -16,6 +16,7 @@ from fedtp_jax.core import tree
 from fedtp_jax.engine.lanes import Batch, Facts, Row
 from fedtp_jax.learning.local_training import local_training
 from fedtp_jax.learning.task import Task
+from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.models.precision import layers_at
 
 
@@ -25,7 +26,7 @@ def one_step(name, precision):
     y = x if x.ndim == 2 else jnp.arange(len(x)) % 10
     task = Task(
         MODELS[name].clone(**({"dropout": 0.0} if hasattr(MODELS[name], "dropout") else {})),
-        jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype),
+        Inputs("text", x.shape[1:], 20) if x.ndim == 2 else Inputs("image", x.shape[1:]),
         20 if x.ndim == 2 else 10,
         1,
         config.Training(learning_rate=0.01, optimizer=config.Optimizer("adam")),
@@ -109,7 +110,7 @@ def test_inputs_reach_the_model_as_they_are(model):
     ids = jnp.array([[0.0, 257, 1001, 3999, 16_777_215]])
     task = Task(
         model,
-        jax.ShapeDtypeStruct(ids.shape, ids.dtype),
+        Inputs("features", ids.shape[1:]),
         5,
         1,
         config.Training(),
