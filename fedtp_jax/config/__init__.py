@@ -12,9 +12,12 @@ from fedtp_jax.config.data import (
     Cifar100,
     Digits,
     FashionMnist,
+    ImageFolder,
+    Leaf,
     Mnist,
     Npz,
     Shakespeare,
+    Table,
 )
 from fedtp_jax.config.fields import Clients, Cohorts, Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.generated import (
@@ -148,8 +151,10 @@ __all__ = [
     "Hypernetwork",
     "Iid",
     "IidLabel100",
+    "ImageFolder",
     "Knn",
     "LGFedAvg",
+    "Leaf",
     "Local",
     "Lstm",
     "Mlp",
@@ -180,6 +185,7 @@ __all__ = [
     "Step",
     "Stop",
     "Superclass",
+    "Table",
     "Training",
     "Transformer",
     "Vanilla",

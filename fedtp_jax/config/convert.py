@@ -178,6 +178,7 @@ def describe(kind: Any) -> str:
         str: "text",
         type(None): "null",
         tuple[str, ...]: "a list of texts",
+        tuple[int, ...]: "a list of whole numbers",
         config.Clients: "a list of clients (numbers or names)",
         config.Cohorts: "a list of clients (numbers or names) for each round",
     }

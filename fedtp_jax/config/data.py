@@ -1,6 +1,7 @@
 """Data sets by name."""
 
 import dataclasses
+from typing import Literal
 
 from fedtp_jax.config.fields import option
 
@@ -58,6 +59,46 @@ class Npz:
 
 
 @dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of a CSV or Parquet file as features: numbers, and texts one-hot."""
+
+    file: str | None = option(None, "path of the .csv or .parquet file")
+    label: str = option("label", "column of the labels")
+    client: str | None = option(None, "column that says whose a row is (partition natural)")
+    split: str | None = option(
+        None, "column that says train or test; default: a fifth of the rows is held out"
+    )
+    columns: tuple[str, ...] | None = option(None, "columns that are features; default: all others")
+    standardize: Literal["pooled", "client", "none"] = option(
+        "pooled", "mean 0 and std 1 by the train rows of all, or of the row's client"
+    )
+    impute: Literal["mean", "median"] | None = option(
+        None, "what fills gaps, of the train rows; default: they are refused"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder:
+    """Images in folders that are named by class, and by client and split if you like."""
+
+    directory: str | None = option(None, "the folder of folders")
+    levels: tuple[str, ...] = option(("class",), "what each level of folders means: class, client, split")
+    size: tuple[int, ...] | None = option(
+        None, "height and width that images are brought to; default: they have one size"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """LEAF's JSON files (Caldas et al., 2018) of numbers, such as FEMNIST's; its users are the clients."""
+
+    directory: str | None = option(None, "LEAF's data folder, which holds train/ and test/")
+    shape: tuple[int, ...] | None = option(
+        None, "of an example, such as [28, 28, 1]; default: as in the files"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Arrays:
     """Your own arrays from Python: simulate(config, data=fedtp_jax.from_arrays(x, y))."""
 
@@ -70,5 +111,8 @@ DATASETS: dict[str, type] = {
     "cifar100": Cifar100,
     "shakespeare": Shakespeare,
     "npz": Npz,
+    "table": Table,
+    "image_folder": ImageFolder,
+    "leaf": Leaf,
     "arrays": Arrays,
 }

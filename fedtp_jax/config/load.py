@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, SimulationConfig, name_of
+from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, SimulationConfig, Table, name_of
 from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
 from fedtp_jax.config.overrides import set_fields, whole_optimizers
 from fedtp_jax.config.plain import plain_values
@@ -152,9 +152,9 @@ def _check(settings: SimulationConfig) -> None:
     for section, field in (("data", "file"), ("partition", "file")):
         part = getattr(settings, section)
         if hasattr(part, field) and getattr(part, field) is None:
-            name = name_of(part)
+            name, ending = name_of(part), "csv" if isinstance(part, Table) else "npz"
             raise UserError(
-                f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.npz"
+                f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.{ending}"
             )
     _check_rules(settings.method)
 

@@ -15,8 +15,11 @@ from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.data.archives import Originals, find_idx, read_idx
 from fedtp_jax.data.cifar import find_cifar, read_cifar
 from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.data.image_folder import read_image_folder
+from fedtp_jax.data.leaf import read_leaf
 from fedtp_jax.data.npz import read_npz
 from fedtp_jax.data.plays import from_files, from_package
+from fedtp_jax.data.table import read_table
 from fedtp_jax.data.text import from_roles
 from fedtp_jax.data.tfds import default_root, has_other_format, is_prepared, read
 
@@ -228,5 +231,8 @@ _LOADERS: dict[type, Callable[[Any], Dataset]] = {
     cfg.Cifar100: _images,
     cfg.Shakespeare: _shakespeare,
     cfg.Npz: _npz,
+    cfg.Table: read_table,
+    cfg.ImageFolder: read_image_folder,
+    cfg.Leaf: read_leaf,
     cfg.Arrays: _arrays,
 }

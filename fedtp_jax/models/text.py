@@ -41,7 +41,7 @@ class Attention(nn.Module):
     adapter: AdapterSize | None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, seen: Any) -> jax.Array:  # [R, M] -> [R, M]
+    def __call__(self, x: jax.Array, train: bool, seen: Any = None) -> jax.Array:  # [R, M] -> [R, M]
         dim, inner = x.shape[-1], self.heads * self.dim_head
         each = jnp.ones((len(x) // self.tokens, self.heads, self.tokens, self.tokens), x.dtype)
         factors = Dropout(self.dropout)(each, train) if train and self.dropout else None
@@ -89,7 +89,7 @@ class Block(nn.Module):
     adapter: AdapterSize | None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, seen: Any) -> jax.Array:  # [R, M] -> [R, M]
+    def __call__(self, x: jax.Array, train: bool, seen: Any = None) -> jax.Array:  # [R, M] -> [R, M]
         sizes = self.tokens, self.heads, self.dim_head
         attention = Attention(*sizes, self.dropout, self.causal, self.fused, self.adapter, name="attention")
         mlp = Mlp(self.mlp_dim, self.dropout, name="mlp")

@@ -74,7 +74,7 @@ def test_a_group_is_a_client_by_its_own_name(groups):
 
 def test_hints_for_labels_hold():
     for mixed in (["a", 1], ["a", 1.5], ["a", True]):
-        with pytest.raises(UserError, match="these are of types .*; bring them to one"):
+        with pytest.raises(UserError, match=r"these are of types .*; bring them to one"):
             from_arrays(X, mixed * 20)
     with pytest.raises(UserError, match="ends with a NUL"):
         from_arrays(X, ["a", "a\0"] * 20)
