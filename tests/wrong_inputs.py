@@ -2,8 +2,8 @@
 
 A case is a function that puts its files into the working folder, which is empty, and returns what then
 goes wrong. The cases are in wrong_settings.py, wrong_data.py, wrong_files.py, wrong_arrays.py,
-wrong_partitions.py and wrong_runs.py; `python tests/wrong_inputs.py` writes the table anew. Where a message quotes another
-library, its words may change with that library's version.
+wrong_partitions.py and wrong_runs.py; `python tests/wrong_inputs.py` writes the table anew.
+Where a message quotes another library, its words may change with that library's version.
 """
 
 import contextlib

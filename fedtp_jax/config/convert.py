@@ -146,7 +146,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return value
     elif typing.get_origin(kind) is tuple:
         item, _ = typing.get_args(kind)
-        if item is str and isinstance(value, str):
+        if isinstance(value, str) and (item is str or typing.get_origin(item) is Literal):
             value = [value]
         if isinstance(value, list | tuple):
             with contextlib.suppress(UserError):  # the message shows the whole of it
@@ -171,6 +171,8 @@ def describe(kind: Any) -> str:
         return " or ".join(describe(option) for option in typing.get_args(kind))
     if typing.get_origin(kind) is Literal:
         return " or ".join(repr(option) for option in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple and typing.get_origin(item := typing.get_args(kind)[0]) is Literal:
+        return f"a list of {describe(item)}"
     words = {
         int: "a whole number",
         float: "a finite number",

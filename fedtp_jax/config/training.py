@@ -121,6 +121,11 @@ class Training:
         0, "w rounds before the schedule begins, with 1/w, 2/w, ..., w/w of the learning rate", ge=0
     )
     weight_decay: float = option(1e-5, "L2 decay, added to the gradient of every parameter", ge=0)
+    augment: tuple[Literal["flip", "crop"], ...] = option(
+        (),
+        "what alters images anew in every local step: flip exchanges left and right of every second one, "
+        "crop shifts by up to an eighth of the side",
+    )
     clip_norm: float | None = option(
         None, "largest norm of a client's gradient over all parameters; longer ones are scaled down", gt=0
     )

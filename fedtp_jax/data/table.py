@@ -93,8 +93,8 @@ def _check_column(field: str, column: str, frame: "pd.DataFrame") -> None:
 def _check_gaps(field: str, column: str, frame: "pd.DataFrame") -> None:
     if (gaps := frame[column].isna().to_numpy()).any():
         raise UserError(
-            f"{field}: {gaps.sum()} rows have nothing in {column!r}, the first one is row {gaps.argmax() + 1}; "
-            "fill them, or leave these rows out"
+            f"{field}: {gaps.sum()} rows have nothing in {column!r}, the first one is row "
+            f"{gaps.argmax() + 1}; fill them, or leave these rows out"
         )
 
 
@@ -157,7 +157,8 @@ def _in_train(config: Table, frame: "pd.DataFrame") -> np.ndarray | None:
     if strange.any():
         row = strange.argmax()
         raise UserError(
-            f"data.split: {config.split!r} holds {str(column[row])!r} in row {row + 1}; expected train or test"
+            f"data.split: {config.split!r} holds {str(column[row])!r} in row {row + 1}; "
+            "expected train or test"
         )
     for split in SPLITS:
         if split not in column:

@@ -11,10 +11,12 @@ from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch
+from fedtp_jax.learning.augmentation import augmented
 from fedtp_jax.models.calls import arguments_of
 from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.models.precision import layers_at
 
+AUGMENTATION = 0x5EED  # tells its draws from dropout's, which are of the same key
 STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that no gradient reaches
 
 
@@ -39,6 +41,7 @@ class Task(NamedTuple):
       num_classes, num_clients: C and N.
       training, server: the clients' and the server's settings.
       class_weights: [C] weights of the training loss, or None.
+      black: what a pixel of 0 is in the inputs, for each channel or for all.
       precision: dtype of the model's matrix products and activations.
     """
 
@@ -49,6 +52,7 @@ class Task(NamedTuple):
     training: config.Training
     server: config.Server = config.Server()
     class_weights: tuple[float, ...] | None = None
+    black: tuple[float, ...] = (0.0,)
     precision: Any = jnp.dtype(jnp.float32)
 
     def init(self, key: jax.Array) -> dict[str, Any]:
@@ -95,10 +99,13 @@ class Task(NamedTuple):
     def forward(
         self, leaves: Leaves, x: jax.Array, mask: jax.Array | None = None, key: jax.Array | None = None
     ) -> Output:
-        """The model on x [B, ...]; with a key in training (dropout, batch statistics), else in evaluation.
+        """The model on x [B, ...]; with a key in training (augmentation, dropout, batch statistics), else in
+        evaluation.
 
         Leaves, output and gradients are float32 whatever the precision of what happens in between.
         """
+        if key is not None:
+            x = augmented(self.training.augment, x, self.black, jax.random.fold_in(key, AUGMENTATION))
         logits, new = self.apply(leaves, x, mask, key)
         features = new.get("intermediates", {}).get("features", (None,))[0]
         statistics = tree.flatten({"batch_stats": new["batch_stats"]}) if "batch_stats" in new else {}

@@ -100,6 +100,12 @@ class DataSpec:
         `check`: a model of the user's own, before a run. `fused`: with the attention of a run on GPUs.
         """
         causal = config.compat != "reference"
+        if config.training.augment and self.reads.kind != "image":
+            raise UserError(
+                f"training.augment: {', '.join(config.training.augment)} alter images, but the data gives "
+                f"{self.reads.kind}; leave it out"
+            )
+        black = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=False))
         task = Task(
             make_model(config.model, self.reads, self.num_classes, causal, fused),
             self.reads,
@@ -108,6 +114,7 @@ class DataSpec:
             config.training,
             config.server,
             self.class_weights,
+            black,
             jnp.dtype(config.engine.precision),
         )
         if check and isinstance(config.model, Own):

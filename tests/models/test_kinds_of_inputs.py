@@ -12,6 +12,7 @@ from fedtp_jax import config, from_arrays, simulate
 from fedtp_jax.models import TAKES, make_model
 from fedtp_jax.models.attention import attend
 from fedtp_jax.models.inputs import Inputs, pooled
+from fedtp_jax.models.text import position_table
 
 RNG = np.random.default_rng(1)
 SMALL = {
@@ -48,7 +49,7 @@ def test_every_model_learns_on_all_kinds_that_it_takes(name, kind):
         evaluation={"every": 2},
     )
     assert np.isfinite(result.history["train_loss"]).all()
-    assert 0 <= result.accuracy["pooled"] <= 1
+    assert 0 <= result.history["test_accuracy"].iloc[-1] <= 1
     x = DATA[kind].test
     inputs = x.text[x.start[:2, None] + np.arange(x.length)] if kind == "text" else x.x[:2]
     classes = (5, 7) if kind == "text" else (3,)
@@ -139,13 +140,25 @@ def test_attention_past_the_end_has_no_gradient():
     assert not found[1][0, 2:].any() and not found[2][0, 2:].any()
 
 
-def test_features_are_embedded_one_by_one_and_steps_by_their_channels():
-    model = make_model(config.Transformer(dim=4, heads=1, dim_head=4), Inputs("features", (3,)), 2)
-    x = RNG.normal(size=(2, 3)).astype(np.float32)
-    params = some_variables(model, jnp.asarray(x))["params"]
-    embedded = model.apply({"params": params}, jnp.asarray(x), method="embedded")
-    expected = x[:, :, None] * params["embedding_kernel"] + params["embedding_bias"]
-    np.testing.assert_allclose(embedded, expected, rtol=1e-6)
+@pytest.mark.parametrize("kind", ["features", "series"])
+def test_features_are_embedded_one_by_one_and_steps_by_their_channels(kind):
+    shape = (3,) if kind == "features" else (3, 2)
+    x = RNG.normal(size=(2, *shape)).astype(np.float32)
+    model = make_model(config.Transformer(dim=4, depth=1, heads=1, dim_head=4), Inputs(kind, shape), 2)
+    variables = some_variables(model, jnp.asarray(x))
+    params = variables["params"]
+    _, seen = model.apply(
+        variables, jnp.asarray(x), capture_intermediates=lambda module, _: module.name == "embedding_norm"
+    )
+    if kind == "features":
+        expected = x[:, :, None] * params["embedding_kernel"] + params["embedding_bias"]
+    else:
+        expected = x @ params["embedding"]["kernel"] + params["embedding"]["bias"] + position_table(3, 4)
+    expected = np.asarray(expected).reshape(-1, 4)
+    expected = (expected - expected.mean(-1, keepdims=True)) / expected.std(-1, keepdims=True)
+    expected = expected * params["embedding_norm"]["scale"] + params["embedding_norm"]["bias"]
+    found = seen["intermediates"]["embedding_norm"]["__call__"][0]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_pooled_without_padding():
