@@ -45,6 +45,8 @@ def assert_refuses(config, data, *patterns):
 OWN = {
     "iid": cfg.Iid(clients=7),
     "dirichlet": cfg.Dirichlet(clients=7, alpha=0.5, min_size=10),
+    "balanced_dirichlet": cfg.BalancedDirichlet(clients=7),
+    "extended_dirichlet": cfg.ExtendedDirichlet(clients=7, classes_per_client=3),
     "pathological": cfg.Pathological(clients=7, classes_per_client=3),
     "quantity": cfg.Quantity(clients=7),
     "feature_noise": cfg.FeatureNoise(clients=7),

@@ -89,16 +89,18 @@ def list_(
 def partition(
     config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
     overrides: Overrides = (),
-    out: Annotated[Path | None, arg(help="folder for partition.npz and partition.png")] = None,
+    out: Annotated[Path | None, arg(help="folder for partition.npz, .csv and .png")] = None,
 ) -> int:
-    """Show who holds which classes, as a table; with --out save the index lists and a picture."""
+    """Show who holds which classes, as a table; with --out save the index lists, a table and a picture."""
     from fedtp_jax.cli.tables import partition_table
     from fedtp_jax.config.load import load_config
     from fedtp_jax.data.sources import load
     from fedtp_jax.partitions.files import save_partition
+    from fedtp_jax.partitions.holdings import holdings
     from fedtp_jax.partitions.make import client_names, make_partition
     from fedtp_jax.plots.partition import partition_bubbles
     from fedtp_jax.plots.style import to_png
+    from fedtp_jax.storage.csv_log import write_csv
     from fedtp_jax.storage.files import write_atomically
 
     settings = load_config(config, overrides)
@@ -110,6 +112,7 @@ def partition(
         try:
             out.mkdir(parents=True, exist_ok=True)
             save_partition(made, out / "partition.npz")
+            write_csv(out / "partition.csv", holdings(made, data, names))
             bubbles = partition_bubbles(counts, data.class_names or None, names)
             write_atomically(out / "partition.png", to_png(bubbles))
         except OSError as error:

@@ -56,7 +56,9 @@ from fedtp_jax.config.model import MODELS, Adapter, Cnn, Cnn1d, CnnBn, Lstm, Mlp
 from fedtp_jax.config.names import check_calls
 from fedtp_jax.config.partition import (
     PARTITIONS,
+    BalancedDirichlet,
     Dirichlet,
+    ExtendedDirichlet,
     FeatureNoise,
     Homo,
     Iid,
@@ -113,6 +115,7 @@ __all__ = [
     "Adapt",
     "Adapter",
     "Arrays",
+    "BalancedDirichlet",
     "Checkpoint",
     "Cifar10",
     "Cifar100",
@@ -130,6 +133,7 @@ __all__ = [
     "Engine",
     "Evaluation",
     "Exponential",
+    "ExtendedDirichlet",
     "FashionMnist",
     "FeatureNoise",
     "FedALA",

@@ -39,6 +39,28 @@ class Dirichlet(EveryPartition):
 
 
 @dataclasses.dataclass(frozen=True)
+class BalancedDirichlet(EveryPartition):
+    """Equal shards, each drawn by class proportions of its client's own Dirichlet(alpha)."""
+
+    clients: int = option(20, "number of clients N", ge=1)
+    alpha: float = option(0.3, "concentration; small = clients differ much", gt=0)
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtendedDirichlet(EveryPartition):
+    """Every client holds the same small number of classes, each cut by Dirichlet(alpha) for its holders."""
+
+    clients: int = option(20, "number of clients N", ge=1)
+    classes_per_client: int = option(2, "classes that each client holds", ge=1)
+    alpha: float = option(1.0, "concentration; small = holders of a class differ much", gt=0)
+    min_size: int = option(
+        10, "smallest allowed train shard; redrawn until met, or an error says why not", ge=0
+    )
+    seed: int | None = option(None, "seed of the partition alone; default: the simulation's seed", ge=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Pathological(EveryPartition):
     """Every client holds the same small number of classes; a class is shared evenly by its holders."""
 
@@ -152,6 +174,8 @@ class IidLabel100(ReferencePartition):
 PARTITIONS: dict[str, type] = {
     "iid": Iid,
     "dirichlet": Dirichlet,
+    "balanced_dirichlet": BalancedDirichlet,
+    "extended_dirichlet": ExtendedDirichlet,
     "pathological": Pathological,
     "superclass": Superclass,
     "pachinko": Pachinko,

@@ -9,6 +9,7 @@ import numpy as np
 from fedtp_jax import config as cfg
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.partitions.dirichlets import balanced_dirichlet, extended_dirichlet
 from fedtp_jax.partitions.files import from_file
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.partitions.recipes import dirichlet, feature_noise, iid, pathological, quantity
@@ -95,6 +96,8 @@ def reference(name: str) -> Callable[[Any, Dataset, int], Partition]:
 MAKERS: dict[type, Callable[[Any, Dataset, int], Partition]] = {
     cfg.Iid: iid,
     cfg.Dirichlet: dirichlet,
+    cfg.BalancedDirichlet: balanced_dirichlet,
+    cfg.ExtendedDirichlet: extended_dirichlet,
     cfg.Pathological: pathological,
     cfg.Superclass: superclass,
     cfg.Pachinko: pachinko,

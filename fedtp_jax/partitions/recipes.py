@@ -44,10 +44,10 @@ def quantity(config: cfg.Quantity, data: Dataset, seed: int) -> Partition:
     Test sizes are in the proportions of the train sizes, so a client may have none. Raises UserError where
     min_size does not fit.
     """
-    _require_room(config, data)
+    require_room(config, data)
     rng = generator(seed, Purpose.PARTITION)
     free = len(data.train) - config.clients * config.min_size
-    ends = np.rint(_cumulated_shares(rng, config.alpha, config.clients) * free).astype(np.int64)
+    ends = np.rint(cumulated_shares(rng, config.alpha, config.clients) * free).astype(np.int64)
     ends += config.min_size * np.arange(1, config.clients + 1)
     test_ends = np.rint(ends * (len(data.test) / len(data.train))).astype(np.int64)
     return Partition(_cut(rng, np.diff(ends, prepend=0)), _cut(rng, np.diff(test_ends, prepend=0)))
@@ -64,7 +64,7 @@ def dirichlet(config: cfg.Dirichlet, data: Dataset, seed: int) -> Partition:
     Drawn again until the smallest train shard has min_size examples; UserError if that cannot be or does not
     happen in MAX_TRIES.
     """
-    _require_room(config, data)
+    require_room(config, data)
     rng = generator(seed, Purpose.PARTITION)
     best = -1
     for _ in range(MAX_TRIES):
@@ -86,7 +86,7 @@ def _dirichlet_owners(
     """One try: the owner of every train and of every test example."""
     owners = np.empty(len(data.train), np.int64), np.empty(len(data.test), np.int64)
     for label in range(data.num_classes):
-        ends = _cumulated_shares(rng, config.alpha, config.clients)
+        ends = cumulated_shares(rng, config.alpha, config.clients)
         for split, owner in zip((data.train, data.test), owners, strict=True):
             members = rng.permutation(np.flatnonzero(split.y == label))
             # Midpoints, not cumulated floors: cuts are rounded without bias and every example has an owner.
@@ -94,7 +94,7 @@ def _dirichlet_owners(
     return owners
 
 
-def _cumulated_shares(rng: np.random.Generator, alpha: float, clients: int) -> np.ndarray:
+def cumulated_shares(rng: np.random.Generator, alpha: float, clients: int) -> np.ndarray:
     """[clients] cumulated p ~ Dirichlet(alpha * 1_N), the last one 1."""
     ends = np.cumsum(rng.dirichlet(np.full(clients, alpha)))
     if not abs(ends[-1] - 1) < 1e-6:
@@ -138,7 +138,7 @@ def undrawable(field: str, concentration: float) -> UserError:
     )
 
 
-def _require_room(config: cfg.Dirichlet | cfg.Quantity, data: Dataset) -> None:
+def require_room(config: cfg.Dirichlet | cfg.ExtendedDirichlet | cfg.Quantity, data: Dataset) -> None:
     if config.clients * config.min_size > len(data.train):
         raise UserError(
             f"partition.min_size: {config.clients} clients with at least {config.min_size} examples each "
@@ -153,6 +153,17 @@ def pathological(config: cfg.Pathological, data: Dataset, seed: int) -> Partitio
     The numbers of owners of any two classes differ by one at most. Raises UserError where a class would
     have no owner, or an owner no train example of it.
     """
+    rng = generator(seed, Purpose.PARTITION)
+    return deal_evenly(rng, data, class_holders(rng, config, data), config.clients)
+
+
+def class_holders(
+    rng: np.random.Generator, config: cfg.Pathological | cfg.ExtendedDirichlet, data: Dataset
+) -> list[np.ndarray]:
+    """For each class the clients that hold it, `classes_per_client` classes a client.
+
+    Raises UserError where there are not so many classes, or one would have no owner.
+    """
     per_client, classes = config.classes_per_client, data.num_classes
     if per_client > classes:
         raise UserError(
@@ -165,11 +176,9 @@ def pathological(config: cfg.Pathological, data: Dataset, seed: int) -> Partitio
             f"{classes} classes of {data.name} to nobody; raise partition.clients to "
             f"{-(-classes // per_client)} or more, or partition.classes_per_client"
         )
-    rng = generator(seed, Purpose.PARTITION)
     held = _deal_classes(rng, config.clients, per_client, classes)
     order = np.argsort(held, kind="stable")
-    holders = np.split(order // per_client, np.cumsum(np.bincount(held, minlength=classes))[:-1])
-    return deal_evenly(rng, data, holders, config.clients)
+    return np.split(order // per_client, np.cumsum(np.bincount(held, minlength=classes))[:-1])
 
 
 def deal_evenly(
@@ -190,6 +199,31 @@ def deal_evenly(
             members = rng.permutation(np.flatnonzero(split.y == label))
             owner[members] = own[np.arange(len(members)) * len(own) // max(len(members), 1)]
     return Partition.from_owners(*owners, clients)
+
+
+def deal_by_counts(rng: np.random.Generator, data: Dataset, counts: np.ndarray, name: str) -> Partition:
+    """Train examples by `counts` [N, C], which is all of them; a class's test examples in proportion.
+
+    Raises UserError for a class that has test examples alone; `name` of the recipe.
+    """
+    owners = np.empty(len(data.train), np.int64), np.empty(len(data.test), np.int64)
+    for label in range(data.num_classes):
+        train, test = (rng.permutation(np.flatnonzero(split.y == label)) for split in (data.train, data.test))
+        if len(test) and not len(train):
+            raise UserError(
+                f"partition {name}: {data.name} has {len(test)} test but no train examples of class "
+                f"{label}, so no client would hold them; add train examples, or leave them out"
+            )
+        owners[0][train] = np.repeat(np.arange(len(counts)), counts[:, label])
+        owners[1][test] = _in_proportion(rng, counts[:, label], len(test))
+    return Partition.from_owners(*owners, len(counts))
+
+
+def _in_proportion(rng: np.random.Generator, counts: np.ndarray, number: int) -> np.ndarray:
+    """[number] owners such that each of N has its share by `counts` [N], but for less than one; ascending."""
+    total = int(counts.sum())
+    at = (np.arange(number) * total + rng.integers(max(total, 1))) // max(number, 1)
+    return np.searchsorted(np.cumsum(counts), at, side="right")
 
 
 def _deal_classes(rng: np.random.Generator, clients: int, per_client: int, classes: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.rng import Purpose, generator
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.partitions.recipes import deal_evenly, draw, log_dirichlet
+from fedtp_jax.partitions.recipes import deal_by_counts, deal_evenly, draw, log_dirichlet
 
 # CIFAR-100's subclasses (fine labels), five for each of the 20 superclasses (coarse labels) in order.
 # fmt: off
@@ -55,17 +55,7 @@ def pachinko(config: cfg.Pachinko, data: Dataset, seed: int) -> Partition:
     _require_cifar100("pachinko", data)
     rng = generator(seed, Purpose.PARTITION)
     counts = _draw_trees(rng, config, np.bincount(data.train.y, minlength=data.num_classes))
-    owners = np.empty(len(data.train), np.int64), np.empty(len(data.test), np.int64)
-    for label in range(data.num_classes):
-        train, test = (rng.permutation(np.flatnonzero(split.y == label)) for split in (data.train, data.test))
-        if len(test) and not len(train):
-            raise UserError(
-                f"partition pachinko: {data.name} has {len(test)} test but no train examples of class "
-                f"{label}, so no client would hold them; add train examples, or leave them out"
-            )
-        owners[0][train] = np.repeat(np.arange(config.clients), counts[:, label])
-        owners[1][test] = _in_proportion(rng, counts[:, label], len(test))
-    return Partition.from_owners(*owners, config.clients)
+    return deal_by_counts(rng, data, counts, "pachinko")
 
 
 def _draw_trees(rng: np.random.Generator, config: cfg.Pachinko, available: np.ndarray) -> np.ndarray:
@@ -83,13 +73,6 @@ def _draw_trees(rng: np.random.Generator, config: cfg.Pachinko, available: np.nd
         counts[client, tree] = drawn
         left -= drawn
     return counts
-
-
-def _in_proportion(rng: np.random.Generator, counts: np.ndarray, number: int) -> np.ndarray:
-    """[number] owners such that each of N has its share by `counts` [N], but for less than one; ascending."""
-    total = int(counts.sum())
-    at = (np.arange(number) * total + rng.integers(max(total, 1))) // max(number, 1)
-    return np.searchsorted(np.cumsum(counts), at, side="right")
 
 
 def _require_cifar100(name: str, data: Dataset) -> None:

@@ -100,6 +100,7 @@ def test_partition_shows_a_table_and_saves_lists_and_picture(file, tmp_path, cap
     assert code == 0
     assert "fingerprint" in out
     assert (tmp_path / "shown" / "partition.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "shown" / "partition.csv").read_text().startswith("client,train,train_0,")
     saved = str(tmp_path / "shown" / "partition.npz")
     code, again, _ = fedtp(capsys, "partition", file, f"partition={{name: file, file: {saved}}}")
     assert code == 0
