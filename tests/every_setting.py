@@ -7,6 +7,8 @@ The result changes, or a message comes (an error, or that it has no effect), or 
 import copy
 import dataclasses
 import functools
+import json
+import tempfile
 import typing
 import warnings
 from pathlib import Path
@@ -14,8 +16,10 @@ from pathlib import Path
 import conftest  # noqa: F401  sees to the devices
 import jax
 import numpy as np
+import pandas as pd
 from method_cases import federation
 from partition_cases import balanced
+from PIL import Image
 from tiny_run import TINY
 
 from fedtp_jax import SimulationConfig, UserError, config, simulate
@@ -23,6 +27,7 @@ from fedtp_jax.config import Optimizer, default_of
 from fedtp_jax.config.load import from_dict
 from fedtp_jax.config.plain import flat, to_dict
 from fedtp_jax.data.plays import Role
+from fedtp_jax.data.sources import load
 from fedtp_jax.data.text import from_roles
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.simulation.data_spec import DataSpec
@@ -40,6 +45,15 @@ OTHER = {  # values for which no rule below would do
     "partition.seed": 5,
     "partition.min_size": 1100,
     "model.patch_size": 2,
+    "training.augment": ("flip",),
+    "data.label": "other",
+    "data.client": "who",
+    "data.split": "part",
+    "data.columns": ("age",),
+    "data.impute": "mean",
+    "data.levels": ("client", "class"),
+    "data.size": (2, 2),
+    "data.shape": (2, 3, 1),
     "model.adapter.size": 3,
     "training.local_steps": 2,
     "training.clip_norm": 0.05,
@@ -76,6 +90,7 @@ BESIDE = {  # what else a field takes to have something to do
     "method.hypernetwork.embedding_update": {"training.rounds": 3},
     "method.statistics": {"model": {"name": "cnn_bn", "kernels": 1}},
     "compat": {"evaluation.knn.weight": 0.9},
+    "data.standardize": {"data.client": "who"},
     "model.dropout": {},
     "model.adapter.scale": {"model.adapter.size": 3},
 }
@@ -142,7 +157,8 @@ def another(kind, field, default):
 
 def _choices(kind, field):
     """Of a field that is one of some words."""
-    part = from_dict(plain(BASE), {f"{field.split('.')[0]}.name": kind} if kind else {})
+    named = {f"{field.split('.')[0]}.name": kind} if kind else {}
+    part = from_dict(plain(BASE), named | ({"data.file": "my.csv"} if kind == "table" else {}))
     *sections, last = field.split(".")
     for name in sections:
         part = getattr(part, name)
@@ -169,6 +185,8 @@ def outcome(kind, field):
         given["model.adapter.size"] = 3
     if section == "model":
         given["method"] = "fedavg"
+    if kind == "table":
+        given["data.file"] = "my.csv"
     if kind in ("fedrep", "fedpac"):
         given["training.local_epochs"] = 4
     before = from_dict(plain(BASE), given)
@@ -202,14 +220,17 @@ def _plays(settings):
 
 def _compare(section, kind, field, before, after):
     if section == "data":
-        return "result" if _plays(before.data) != _plays(after.data) else "nothing"
+        held = [
+            _plays(part.data) if kind == "shakespeare" else _in_files(part.data) for part in (before, after)
+        ]
+        return "result" if held[0] != held[1] else "nothing"
     if section == "partition":
         labels = cifar_100() if kind in OF_CIFAR_100 else balanced(8000, 2000)
         made = [make_partition(settings.partition, labels, 0) for settings in (before, after)]
         same = made[0].fingerprint() == made[1].fingerprint() and np.array_equal(made[0].noise, made[1].noise)
         told = settings_without_effect(after, None, made[1], np.arange(made[1].num_clients))
         return "result" if not same else told[0] if told and after != before else "nothing"
-    if section == "model" and field not in ("model.dropout", "model.adapter.scale"):
+    if section == "model" and field not in ("model.dropout", "model.adapter.scale", "model.pool"):
         data, partition = federation(kind)
         shapes = [
             DataSpec.of(data, partition).build(settings)[0].leaf_shapes() for settings in (before, after)
@@ -221,13 +242,55 @@ def _compare(section, kind, field, before, after):
 @functools.lru_cache(maxsize=8)
 def _run(settings):
     """All that a run of these settings gives, as bytes."""
-    own = {config.Transformer: "transformer", config.CnnBn: "cnn_bn"}.get(type(settings.model))
+    own = {config.Transformer: "transformer", config.Lstm: "lstm", config.CnnBn: "cnn_bn"}.get(
+        type(settings.model)
+    )
     data = federation(own)[0] if own else None
     result = simulate(settings, **({"data": data} if data else {}))
     leaves = jax.tree.leaves(result.state._replace(rows=result.state.rows.take(np.arange(6))))
     return result.history.to_csv() + result.clients.to_csv(), b"".join(
         np.asarray(leaf).tobytes() for leaf in leaves
     )
+
+
+def _in_files(settings):
+    """The data of a table, of a folder of images, or of LEAF's files."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = FILES[type(settings)](Path(folder), settings)
+        made = load(given)
+    parts = [(part.x.tobytes(), part.y.tobytes(), str(part.group)) for part in (made.train, made.test)]
+    return parts, made.input_shape, made.mean, made.std
+
+
+def _table(folder, settings):
+    columns = {"label": [0, 1] * 20, "other": [1, 0, 0, 1] * 10, "who": ["a", "b"] * 20}
+    columns |= {"part": (["train"] * 4 + ["test"]) * 8, "age": np.arange(40.0)}
+    frame = pd.DataFrame(columns)
+    if settings.impute:
+        frame.loc[3, "age"] = np.nan
+    frame.to_csv(folder / "my.csv", index=False)
+    return dataclasses.replace(settings, file=str(folder / "my.csv"))
+
+
+def _images(folder, settings):
+    for number in range(20):
+        path = folder / f"{'ab'[number % 2]}/{'cd'[number // 2 % 2]}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), number).save(path)
+    levels = ("class", "client") if settings.levels == ("class",) else settings.levels
+    return dataclasses.replace(settings, directory=str(folder), levels=levels)
+
+
+def _leaf(folder, settings):
+    user = {"x": np.linspace(0, 1, 24).reshape(4, 6).tolist(), "y": [0, 1, 0, 1]}
+    for split in ("train", "test"):
+        (folder / split).mkdir()
+        content = {"users": ["u"], "num_samples": [4], "user_data": {"u": user}}
+        (folder / split / "0.json").write_text(json.dumps(content))
+    return dataclasses.replace(settings, directory=str(folder))
+
+
+FILES = {config.Table: _table, config.ImageFolder: _images, config.Leaf: _leaf}
 
 
 def rows():

@@ -32,12 +32,15 @@ METHODS = {
 
 
 def federation(model):
-    """(data, partition) that suits a model: random images [M, S, S, 1], or windows of a random text."""
+    """(data, partition) for a model: random images [M, S, S, 1], series, or windows of a random text."""
     random = np.random.default_rng(0)
 
     def split(sizes):
         count, side = sum(sizes), 4 if model == "vit" else 16
         shards = Shards.from_lists(np.split(random.permutation(count), np.cumsum(sizes)[:-1]))
+        if model == "cnn1d":
+            series = random.normal(size=(count, 16, 2)).astype(np.float32)
+            return Examples(series, random.integers(0, CLASSES, count).astype(np.int32)), shards
         if model in ("transformer", "lstm"):
             text = random.integers(0, CLASSES, count + 5).astype(np.uint8)
             return Windows(text, np.arange(count, dtype=np.int32), length=5), shards

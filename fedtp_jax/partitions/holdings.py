@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def holdings(partition: Partition, data: Dataset, names: Sequence[str] = ()) -> "pd.DataFrame":
-    """A row for each client: client, name (where `names` are given), then how many train examples it holds and
-    how many of each class (train, train_CLASS, ...), and the same of validation, if there is some, and of test.
+    """A row for each client: client, name (where `names` are given), how many train examples it holds in all
+    and of each class (train, train_CLASS, ...), and so of validation, if there is some, and of test examples.
     """
     import pandas as pd
 
