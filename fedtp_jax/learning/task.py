@@ -1,5 +1,6 @@
 """What a method is built for: a model, its losses, and how it is trained."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -39,6 +40,7 @@ class Task(NamedTuple):
       training, server: the clients' and the server's settings.
       class_weights: [C] weights of the training loss, or None.
       precision: dtype of the model's matrix products and activations.
+      given: {path: leaf} of all of the model's variables, which it starts from in place of drawn ones.
     """
 
     model: nn.Module
@@ -49,6 +51,7 @@ class Task(NamedTuple):
     server: config.Server = config.Server()
     class_weights: tuple[float, ...] | None = None
     precision: Any = jnp.dtype(jnp.float32)
+    given: Mapping[str, Any] | None = None
 
     @property
     def is_text(self) -> bool:
@@ -57,6 +60,8 @@ class Task(NamedTuple):
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """The model's variables before any training, nested."""
+        if self.given is not None:
+            return tree.unflatten({path: jnp.asarray(leaf) for path, leaf in self.given.items()})
         x = jnp.zeros(self.example.shape, self.example.dtype)
         options = self.options(False, jnp.ones(len(x))) if isinstance(self.model, nn.Module) else {}
         with jax.numpy_dtype_promotion("standard"):  # as in `apply`

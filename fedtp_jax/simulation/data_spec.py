@@ -1,6 +1,8 @@
 """What must be known of the data to build a model and a method, without the data."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from fedtp_jax.core import rng
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import identity
 from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.learning.given import check_given
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.own_model import check_own_model
 from fedtp_jax.learning.task import Task
@@ -30,7 +33,8 @@ class DataSpec:
     is that of the inputs as the data set holds them, "uint8", "float32" or "text".
     `class_names`: as in Dataset. `name` is that of the data set; `identity` a fingerprint of all of it,
     groups, normalisation and names of classes too; `trace` one of the clients' availability, and of cohorts
-    that are named. `streams`: version of the random streams.
+    that are named. `streams`: version of the random streams. `init`: a fingerprint of the variables that the
+    run was given to start from, "" where the seed draws them.
     """
 
     input_shape: tuple[int, ...]
@@ -48,9 +52,10 @@ class DataSpec:
     identity: str = ""
     trace: str = ""
     streams: int = 1
+    init: str = ""
 
     @classmethod
-    def of(cls, data: Dataset, partition: Partition, trace: str = "") -> "DataSpec":
+    def of(cls, data: Dataset, partition: Partition, trace: str = "", init: str = "") -> "DataSpec":
         """What must be known of these."""
         return cls(
             data.input_shape,
@@ -67,6 +72,7 @@ class DataSpec:
             _identity(data),
             trace,
             rng.STREAMS,
+            init,
         )
 
     def inputs(self, config: SimulationConfig) -> dict[str, str]:
@@ -76,6 +82,8 @@ class DataSpec:
             found["partition.identity"] = self.partition
         if self.trace:
             found["training.participation.identity"] = self.trace
+        if self.init:
+            found |= {"init.of": f"given {self.init[:6]}", "init.identity": self.init}
         return found
 
     @property
@@ -83,11 +91,16 @@ class DataSpec:
         return self.dtype == TEXT
 
     def build(
-        self, config: SimulationConfig, check: bool = False, fused: bool = False
+        self,
+        config: SimulationConfig,
+        init: Mapping[str, Any] | None = None,
+        check: bool = False,
+        fused: bool = False,
     ) -> tuple[Task, Method]:
         """(task, method) of `config` for this data.
 
-        `check`: a model of the user's own, before a run. `fused`: with the attention of a run on GPUs.
+        `init`: {path: leaf} to start from. `check`: a model of the user's own, before a run. `fused`: with
+        the attention of a run on GPUs.
         """
         causal = config.compat != "reference"
         task = Task(
@@ -102,6 +115,8 @@ class DataSpec:
         )
         if check and isinstance(config.model, Own):
             check_own_model(task, config.model.of)
+        if init is not None:
+            task = task._replace(given=check_given(init, task.leaf_shapes()))
         return task, make_method(config.method, task)
 
 
