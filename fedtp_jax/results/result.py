@@ -123,6 +123,7 @@ class Result(NewClients):
         return tree.unflatten({path: leaves[path] for path in shapes})
 
     @functools.cached_property
+    @under_our_settings
     def roles(self) -> "pd.DataFrame":
         """A row for each leaf: path, shape, dtype, role, rule (that gave it the role), bytes.
 

@@ -1,5 +1,6 @@
 """A run's folder while the run is at work: what is appended round by round, and taken up after a stop."""
 
+import contextlib
 import functools
 import json
 import warnings
@@ -126,7 +127,8 @@ class RunStore:
         if not ended:
             folder.ended.unlink(missing_ok=True)
             if done < self._config.training.rounds:  # who finds a report takes the run for finished
-                folder.report.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    folder.report.unlink()
         return TakenUp(done, saved, best, ended)
 
     def _read_best(self, initial: InitialState, done: int) -> Best | None:
