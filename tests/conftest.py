@@ -68,12 +68,14 @@ class Sharing:
             self.on = before
 
     def set_up(self, real):
-        def set_up(config, data, share_with=None):
+        from fedtp_jax.core.identity import identity
+
+        def set_up(config, data, share_with=None, init=None):
             if not self.on or share_with or self._has_own_parts(config):
-                return real(config, data, share_with)
-            facts = data.num_classes, data.mean, data.std, data.class_weights
+                return real(config, data, share_with, init=init)
+            facts = data.num_classes, data.mean, data.std, data.class_weights, init and identity(init)
             key = repr((_what_programs_know(config), facts)), data.fingerprint()
-            made = real(config, data, self._simulators.get(key))
+            made = real(config, data, self._simulators.get(key), init=init)
             self._simulators.setdefault(key, made[1])
             return made
 

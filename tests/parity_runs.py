@@ -5,16 +5,7 @@ import itertools
 import jax
 import numpy as np
 from parity import STATES, close, cnn, images, load, lstm, transformer, under, vit
-from torch_names import (
-    TABLE,
-    cnn_leaves,
-    hypernetwork_leaves,
-    lstm_leaves,
-    sampled,
-    torch_state,
-    transformer_leaves,
-    vit_leaves,
-)
+from torch_names import TABLE, hypernetwork_leaves, sampled, torch_state
 
 from fedtp_jax import config
 from fedtp_jax.core.tree import rows_like
@@ -22,6 +13,7 @@ from fedtp_jax.data.dataset import Dataset, Examples, Windows
 from fedtp_jax.engine import population
 from fedtp_jax.engine.mesh import make_mesh
 from fedtp_jax.engine.schedule import Batches
+from fedtp_jax.export.torch_names import cnn_leaves, lstm_leaves, transformer_leaves, vit_leaves
 from fedtp_jax.learning.method import EMBEDDING, own
 from fedtp_jax.learning.task import Task
 from fedtp_jax.methods import make_method

@@ -1,8 +1,7 @@
 """Wrong inputs and what their user is told: the table wrong_inputs.md, a row for each case.
 
 A case is a function that puts its files into the working folder, which is empty, and returns what then
-goes wrong. The cases are in wrong_settings.py, wrong_data.py, wrong_files.py, wrong_arrays.py,
-wrong_partitions.py and wrong_runs.py; `python tests/wrong_inputs.py` writes the table anew.
+goes wrong. The cases are in the files wrong_*.py; `python tests/wrong_inputs.py` writes the table anew.
 Where a message quotes another library, its words may change with that library's version.
 """
 
@@ -16,6 +15,7 @@ from unittest import mock
 import conftest  # noqa: F401  sees to the devices, which some messages count
 import wrong_data
 import wrong_files
+import wrong_going_on
 import wrong_partitions
 import wrong_runs
 import wrong_settings
@@ -23,9 +23,8 @@ import wrong_settings
 from fedtp_jax import UserError
 
 TABLE = Path(__file__).with_suffix(".md")
-KINDS = (
-    wrong_settings.KINDS | wrong_data.KINDS | wrong_files.KINDS | wrong_partitions.KINDS | wrong_runs.KINDS
-)
+PARTS = wrong_settings, wrong_data, wrong_files, wrong_partitions, wrong_runs, wrong_going_on
+KINDS = {kind: cases for part in PARTS for kind, cases in part.KINDS.items()}
 CASES = {f"{kind}: {given}": case for kind, cases in KINDS.items() for given, case in cases.items()}
 
 

@@ -17,16 +17,22 @@ def plan(
     config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
     overrides: Overrides = (),
     json: Annotated[bool, arg(help="print the numbers as one JSON object")] = False,
+    leaves: Annotated[
+        bool, arg(help="a line for every leaf; default: one for those alike, as in all blocks")
+    ] = False,
     picture: Annotated[Path | None, arg(metavar="PNG", help="draw who sits on which lane in round 1")] = None,
     target: Annotated[
         str | None,
         arg(metavar="NAME", help=f"compile for {', '.join(TARGETS)} in place of this machine; run nothing"),
     ] = None,
 ) -> int:
-    """Say what a run will cost, without training it: occupancy, memory, traffic, an estimate of its time."""
+    """Say what a run will cost, and what each leaf's role is, without training it.
+
+    Occupancy, memory, traffic, an estimate of its time; shared, personal, generated and fixed leaves.
+    """
     if target is not None:
-        return _plan_target(config, overrides, json, picture, target)
-    from fedtp_jax.cli.tables import plan_table
+        return _plan_target(config, overrides, json, leaves, picture, target)
+    from fedtp_jax.cli.tables import leaves_table, plan_table
     from fedtp_jax.config.load import load_config
     from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.simulation.plan import plan_run
@@ -47,10 +53,14 @@ def plan(
         tell(jsonlib.dumps(made.figures()))
         return 0
     show(plan_table(made))
+    show(leaves_table(made.leaves, leaves), whole=True)
     return 0
 
 
-def _plan_target(config: Path, overrides: Overrides, json: bool, picture: Path | None, target: str) -> int:
+def _plan_target(
+    config: Path, overrides: Overrides, json: bool, leaves: bool, picture: Path | None, target: str
+) -> int:
+    from fedtp_jax.cli.tables import leaves_table
     from fedtp_jax.cli.target_table import target_table
     from fedtp_jax.config.load import load_config
     from fedtp_jax.engine.described import prepare_process
@@ -71,6 +81,7 @@ def _plan_target(config: Path, overrides: Overrides, json: bool, picture: Path |
         tell(jsonlib.dumps(made.figures()))
     else:
         show(target_table(made))
+        show(leaves_table(made.leaves, leaves), whole=True)
     return 0 if made.works else 1
 
 

@@ -32,6 +32,10 @@ def run(
     config: Annotated[Positional[Path], arg(help="a YAML file, such as configs/quickstart.yaml")],
     overrides: Overrides = (),
     out: Out = None,
+    init: Annotated[
+        Path | None,
+        arg(metavar="PATH", help="a run's folder, or a file of variables, from which every client starts"),
+    ] = None,
     seeds: Annotated[tuple[int, ...], arg(help="run with each of these seeds; default: the file's")] = (),
     quiet: Annotated[bool, arg(help="print the result alone")] = False,
     json: Annotated[bool, arg(help="print the result as one JSON object")] = False,
@@ -46,9 +50,8 @@ def run(
     join(others)
     settings = hosts.from_first(functools.partial(load_config, config, overrides))
     out = out or hosts.from_first(functools.partial(RunFolder.fresh, config.stem))
-    return _simulate(
-        settings, list(seeds) or None, out, resume=False, quiet=quiet, json=json, tensorboard=tensorboard
-    )
+    show = {"quiet": quiet, "json": json, "tensorboard": tensorboard}
+    return _simulate(settings, list(seeds) or None, out, resume=False, init=init, **show)
 
 
 def resume(
@@ -57,7 +60,10 @@ def resume(
     ],
     overrides: Annotated[
         Positional[tuple[str, ...]],
-        arg(metavar="section.file=PATH ...", help="where files lie now, such as data.file=/data/mine.npz"),
+        arg(
+            metavar="section.field=value ...",
+            help="more rounds, training.rounds=300, or where files lie now, such as data.file=/data/mine.npz",
+        ),
     ] = (),
     further: Annotated[
         bool, arg(help="go on with a run that was asked to end before its last round")
@@ -137,6 +143,7 @@ def _simulate(
     quiet: bool,
     json: bool,
     tensorboard: bool,
+    init: Path | None = None,
 ) -> int:
     """Run with a progress display; an interrupt ends after the round with the command that goes on."""
     from fedtp_jax.core import hosts
@@ -160,7 +167,7 @@ def _simulate(
     heard: list[int] = []
     try:
         with display:
-            found = simulate(settings, seeds=seeds, out=out, resume=resume, on_round=on_round)
+            found = simulate(settings, seeds=seeds, out=out, init=init, resume=resume, on_round=on_round)
     except KeyboardInterrupt:
         started = (out / "config.yaml").exists() or (out / "seeds.json").exists()
         message = f"go on with: fedtp resume {out}" if started else "nothing was written"

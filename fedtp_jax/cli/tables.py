@@ -9,6 +9,7 @@ from rich.text import Text
 
 from fedtp_jax.cli.units import count_of, duration, in_bytes
 from fedtp_jax.core.client_names import called
+from fedtp_jax.learning.leaf_roles import LeafRole, leaves_in_short
 from fedtp_jax.results.novel_table import Personalized
 from fedtp_jax.simulation.plan import Load, Plan
 
@@ -107,6 +108,19 @@ def plan_table(plan: Plan) -> Table:
     )
     if plan.platform != "cpu" and plan.precision == "float32":
         table.add_row("worth trying", BFLOAT16)
+    return table
+
+
+def leaves_table(leaves: Sequence[LeafRole], each: bool = False) -> Table:
+    """Which role each leaf has and which rule gave it; leaves alike are a line unless `each` is to be one."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("leaf", "shape", "role", "rule", "bytes"):
+        table.add_column(name, justify="right" if name == "bytes" else "left", overflow="fold")
+    for line in leaves if each else leaves_in_short(leaves):
+        path, count = (line.path, 1) if isinstance(line, LeafRole) else (line.expression, line.count)
+        shape = f"{f'{count} x ' if count > 1 else ''}{list(line.shape)}"
+        cells = path, shape, line.role, line.rule, in_bytes(line.bytes)
+        table.add_row(*map(Text, cells))
     return table
 
 

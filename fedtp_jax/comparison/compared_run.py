@@ -23,6 +23,7 @@ from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested", "excluded")
 CLIENTS = "client", "test_accuracy"
+RANDOM = {"init.of": "drawn", "init.identity": "drawn"}  # where no variables were given to start from
 NOT_ALWAYS = (  # version 0.1.0 had no mean, and not in every run clients adapt or have validation shards
     *("test_accuracy_mean", "adapted_accuracy_mean"),
     *("adapted_accuracy", "adapted_client_mean", "adapted_worst_decile"),
@@ -204,7 +205,7 @@ def _fingerprint(run: RunFolder) -> str:
 
 def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str], where: str) -> dict[str, Any]:
     """The configuration and what the run read; each part that it only names has an identity, or "unknown"."""
-    found = {**config, **inputs}
+    found = {**RANDOM, **config, **inputs}
     facts = flat(found)
     only_named = [field.removesuffix(".of") for field in facts if field.endswith(".of")]
     only_named += ["data"] * (facts.get("data.name") in ("npz", "arrays"))

@@ -18,7 +18,7 @@ MACHINE = (
     *("engine.devices", "engine.lanes", "engine.wave_size", "engine.rows"),
     *("checkpoint.every", "checkpoint.keep", "checkpoint.best"),
 )
-SECTIONS = [field.name for field in dataclasses.fields(SimulationConfig)]
+SECTIONS = [*(field.name for field in dataclasses.fields(SimulationConfig)), "init"]
 
 
 class DifferingFields:

@@ -80,7 +80,7 @@ def matching(paths: Sequence[str], patterns: Sequence[str], field: str) -> set[s
 
 def leaves_in_short(paths: Sequence[str]) -> list[str]:
     """Expressions that together match every path, one for those that differ in numbers alone."""
-    number = re.compile(r"(?<=[_/])\d+(?=/)")
+    number = re.compile(r"(?<=[_/])\d+(?=[/.])")
     alike: dict[tuple[str, ...], list[str]] = {}
     for path in paths:
         alike.setdefault(tuple(number.split(path)), []).append(path)

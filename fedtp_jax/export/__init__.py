@@ -1,4 +1,4 @@
-"""Trained clients for other programs: files that need no simulator to be read."""
+"""Trained clients for other programs, as files that need no simulator; and what a run is given by others."""
 
 from fedtp_jax.export.safetensors_file import export_client
 

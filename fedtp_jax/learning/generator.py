@@ -15,7 +15,7 @@ from fedtp_jax.learning.method import DESCRIPTOR, EMBEDDING, OPTIMIZER
 from fedtp_jax.learning.optimizers import make_optimizer
 from fedtp_jax.learning.task import Task
 from fedtp_jax.models.descriptor import Descriptor
-from fedtp_jax.models.hypernetwork import Hypernetwork
+from fedtp_jax.models.hypernetwork import Hypernetwork, head_of
 
 STABLE = 1e-5  # added to the variance of an embedding's numbers
 
@@ -46,7 +46,8 @@ class Generator:
             )
         self.module = Hypernetwork(shapes, settings.hidden, settings.layers)
 
-    def init(self, key: jax.Array) -> Leaves:
+    def init(self, key: jax.Array, given: Leaves | None = None) -> Leaves:
+        """The hypernetwork's leaves; `given`: what it is to generate for every client at first."""
         phi = tree.flatten(self.module.init(key, jnp.zeros((1, self.size)))) if self.shapes else {}
         if self.descriptor:
             like = self._inputs.example
@@ -54,6 +55,10 @@ class Generator:
             y = jnp.zeros(like.shape if self._inputs.each_position else 1, jnp.int32)
             leaves = tree.flatten(self.descriptor.init(jax.random.fold_in(key, Purpose.DESCRIPTION), x, y))
             phi |= {DESCRIPTOR + path: leaf for path, leaf in leaves.items()}
+        for path, leaf in (given or {}).items():
+            head = f"params/{head_of(path)}"
+            phi[f"{head}/kernel"] = jnp.zeros_like(phi[f"{head}/kernel"])
+            phi[f"{head}/bias"] = leaf.reshape(-1)
         return phi
 
     def init_rows(self, key: jax.Array, ids: jax.Array) -> Leaves:

@@ -108,6 +108,7 @@ class Method(NamedTuple):
       step_embeddings: (rows, gradients [K, E]) -> rows: the server's step on K clients' embeddings.
       predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
       class_counts: whether the local training asks how many examples of each class a client holds.
+      rules: that gave the model's leaves their roles, for tables: (role, regular expressions).
       hypernetwork: settings of the one that generates leaves, where one does.
       description: of the clients, which gives their embeddings; None: they are learnt.
       prelude: steps of the work that come before a client's local ones.
@@ -130,6 +131,7 @@ class Method(NamedTuple):
     description: Description | None = None
     prelude: Prelude = Prelude()
     mix: Mix | None = None
+    rules: tuple[tuple[Role, tuple[str, ...]], ...] = ()
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.

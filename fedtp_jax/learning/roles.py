@@ -65,7 +65,8 @@ def role_method(
         rows |= {path: jax.vmap(make)(_key_of(path, keys)) for path, make in extra.items()}
         shared = tree.select(leaves, roles, "shared", "fixed")
         generator_key = jax.random.fold_in(key, Purpose.HYPERNETWORK)
-        phi = generator.init(generator_key)
+        given = None if task.given is None else {path: leaves[path] for path in generated}
+        phi = generator.init(generator_key, given)
         rows |= generator.init_rows(generator_key, ids)
         return State(shared, rows, phi, generator.optimizer.init(phi), server.init(shared))
 
@@ -90,6 +91,7 @@ def role_method(
     work = local_training(task, roles, objective, after, phase).work
     return Method(
         *(roles, init, realize, send, work, receive, aggregate, generator.step_embeddings, task.forward),
+        rules=tuple(rules),
         hypernetwork=hypernetwork,
         description=Description(generator.describe) if descriptor else None,
     )

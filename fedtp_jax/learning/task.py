@@ -1,5 +1,6 @@
 """What a method is built for: a model, its losses, and how it is trained."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -43,6 +44,7 @@ class Task(NamedTuple):
       class_weights: [C] weights of the training loss, or None.
       black: what a pixel of 0 is in the inputs, for each channel or for all.
       precision: dtype of the model's matrix products and activations.
+      given: {path: leaf} of all of the model's variables, which it starts from in place of drawn ones.
     """
 
     model: nn.Module
@@ -54,9 +56,12 @@ class Task(NamedTuple):
     class_weights: tuple[float, ...] | None = None
     black: tuple[float, ...] = (0.0,)
     precision: Any = jnp.dtype(jnp.float32)
+    given: Mapping[str, Any] | None = None
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """The model's variables before any training, nested."""
+        if self.given is not None:
+            return tree.unflatten({path: jnp.asarray(leaf) for path, leaf in self.given.items()})
         x = jnp.zeros(self.inputs.example.shape, self.inputs.example.dtype)
         options = self.options(False, jnp.ones(len(x))) if isinstance(self.model, nn.Module) else {}
         with jax.numpy_dtype_promotion("standard"):  # as in `apply`

@@ -9,6 +9,11 @@ import jax
 from fedtp_jax.models.layers import dense
 
 
+def head_of(path: str) -> str:
+    """The name of the head that makes the leaf at `path`."""
+    return "head:" + path.replace("/", ".")
+
+
 class Hypernetwork(nn.Module):
     """Clients' embeddings [K, E] -> a value for every generated leaf, {path: [K, *shape]}.
 
@@ -30,8 +35,6 @@ class Hypernetwork(nn.Module):
         for layer in range(self.layers):  # no activation after the last, as in the authors' code
             x = dense(self.hidden, self.hidden, f"trunk_{layer + 1}")(jax.nn.relu(x))
         return {
-            path: dense(math.prod(shape), self.hidden, "head:" + path.replace("/", "."))(x).reshape(
-                -1, *shape
-            )
+            path: dense(math.prod(shape), self.hidden, head_of(path))(x).reshape(-1, *shape)
             for path, shape in self.shapes.items()
         }

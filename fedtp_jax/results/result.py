@@ -2,31 +2,25 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from fedtp_jax.config import Natural, SimulationConfig, name_of
-from fedtp_jax.core import hosts, rng, tree
+from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.core import hosts, tree
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.core.jax_settings import under_our_settings
-from fedtp_jax.data.dataset import Dataset
-from fedtp_jax.engine.mesh import open_mesh
-from fedtp_jax.evaluation.novel_clients import Adaptation, NovelClients
-from fedtp_jax.learning.method import Method, State
-from fedtp_jax.learning.task import Task
-from fedtp_jax.partitions.make import make_partition
-from fedtp_jax.partitions.partition import Partition, Shards
+from fedtp_jax.learning.leaf_roles import leaf_roles
+from fedtp_jax.learning.method import State
+from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.results.inputs import model_inputs
+from fedtp_jax.results.new_clients import NewClients
 from fedtp_jax.results.notes import excluded_uploads
-from fedtp_jax.results.novel_table import Personalized, personalize
-from fedtp_jax.results.pictures import Pictures
 from fedtp_jax.results.reached import reached
-from fedtp_jax.simulation.data_spec import DataSpec, in_classes_of
-from fedtp_jax.simulation.participation import held_out_clients
+from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.storage.checkpoints import Saved
 from fedtp_jax.storage.csv_log import csv_rows, numbers_table
 from fedtp_jax.storage.run_folder import CLIENTS
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result(Pictures):
+class Result(NewClients):
     """A finished simulation.
 
     Attributes:
@@ -61,6 +55,7 @@ class Result(Pictures):
       data_spec: shapes and fingerprints of the data.
       compiled: how many programs were compiled, for all seeds of the call until then, and the seconds that
         took; empty for a loaded result.
+      init: {path: leaf} of the variables that it was given to start from; None: its seed drew them.
       missing: files of the run's folder that could not be written, such as "report.html"; with space again
         a resume of the run writes them.
       kept_best: what checkpoint.best has kept, of which `best` is made.
@@ -73,6 +68,7 @@ class Result(Pictures):
     partition: Partition
     data_spec: DataSpec
     compiled: dict[str, float]
+    init: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     missing: tuple[str, ...] = ()
     kept_best: Saved | None = dataclasses.field(default=None, repr=False)
 
@@ -84,7 +80,7 @@ class Result(Pictures):
         if (saved := self.kept_best) is None:
             raise UserError("result.best: none was kept; run with partition.validation and checkpoint.best")
         tables = numbers_table(saved.history), pd.DataFrame(csv_rows(saved.logs[CLIENTS]))
-        return _restored(self.config, *tables, saved, self.partition, self.data_spec, {})
+        return _restored(self.config, *tables, saved, self.partition, self.data_spec, {}, self.init)
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -100,10 +96,6 @@ class Result(Pictures):
         evaluation = self.config.evaluation
         return reached(self.history, "adapted", evaluation.last) if evaluation.adapt.asked_for else None
 
-    @functools.cached_property
-    def _built(self) -> tuple[Task, Method]:
-        return self.data_spec.build(self.config)
-
     @property
     def model(self) -> Any:
         """The Flax module that `variables` belong to."""
@@ -117,6 +109,31 @@ class Result(Pictures):
         beside the model (FedRod's personal head, FedProto's prototypes).
         """
         return tree.unflatten(self._leaves(client))
+
+    @under_our_settings
+    def mean_variables(self) -> dict[str, Any]:
+        """The Flax variables of the mean of the clients that trained: `simulate(init=result)` starts there.
+
+        Shared leaves are what they are, personal ones and embeddings the mean of these clients' own.
+        """
+        rows, everybody = self.state.rows, np.arange(self.state.rows.clients)
+        trained = np.flatnonzero(rows.trained) if rows.trained.any() else everybody
+        mean = {path: leaf[None] for path, leaf in rows.mean(trained).items()}
+        leaves, shapes = self._leaves_of(mean), self._built[0].leaf_shapes()
+        return tree.unflatten({path: leaves[path] for path in shapes})
+
+    @functools.cached_property
+    @under_our_settings
+    def roles(self) -> "pd.DataFrame":
+        """A row for each leaf: path, shape, dtype, role, rule (that gave it the role), bytes.
+
+        Roles are shared, fixed, personal (of each client), generated (by the hypernetwork), and of the
+        hypernetwork's own leaves embedding (of each client) and hypernetwork. What a method has beside the
+        model has no rule.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([dataclasses.asdict(leaf) for leaf in leaf_roles(*self._built)])
 
     @under_our_settings
     def predict(self, client: int, x: np.ndarray) -> jax.Array:
@@ -140,118 +157,18 @@ class Result(Pictures):
 
     def _leaves(self, client: int) -> tree.Leaves:
         self._check_client(client)
-        one = self.state._replace(rows=self.state.rows.take(np.array([client])))
-        shared, rows = self._built[1].variables(one)
+        return self._leaves_of(self.state.rows.take(np.array([client])))
+
+    def _leaves_of(self, row: tree.Leaves) -> tree.Leaves:
+        """What a client with this row {path: [1, ...]} would run now."""
+        shared, rows = self._built[1].variables(self.state._replace(rows=row))
         return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
-
-    @under_our_settings
-    def personalize(
-        self,
-        data: Dataset,
-        *,
-        modes: Sequence[str] | None = None,
-        epochs: int = 10,
-        learning_rate: float | None = None,
-        embedding_learning_rate: float | None = None,
-    ) -> Personalized:
-        """What clients that never trained reach with this result: at once, by fitting, by training all.
-
-        Args:
-          data: their examples, from `from_arrays`; every group is a client, without groups all is one's.
-          modes: some of zero_shot, fit, fine_tune, local; default: all that the method has.
-          epochs: passes over a client's train examples.
-          learning_rate, embedding_learning_rate: default: those of the training and of its hypernetwork.
-
-        Raises:
-          UserError: the data do not fit the model, or the method has no such mode.
-        """
-        if not isinstance(data, Dataset):
-            raise UserError(
-                f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
-            )
-        theirs, own = DataSpec.of(data, self.partition), self.data_spec
-        if (theirs.input_shape, theirs.dtype) != (own.input_shape, own.dtype) or (
-            theirs.num_classes > own.num_classes
-        ):
-            raise UserError(
-                f"data: {theirs.dtype} examples of shape {list(theirs.input_shape)} and {theirs.num_classes} "
-                f"classes, but the result was trained on {own.dtype}, {list(own.input_shape)} and "
-                f"{own.num_classes}; bring them to one form"
-            )
-        if data.train.group is None:
-            whole = [Shards.from_lists([np.arange(len(part))]) for part in (data.train, data.test)]
-            partition = Partition(whole[0], whole[1])
-        else:
-            partition = make_partition(Natural(), data, 0)
-        data = dataclasses.replace(in_classes_of(own, data), mean=own.mean, std=own.std)
-        ids = np.arange(partition.num_clients)
-        settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
-        return self._personalize(data, partition, data.group_names, ids, modes, settings)
-
-    @under_our_settings
-    def personalize_held_out(
-        self,
-        data: Dataset,
-        clients: Sequence[int] | None = None,
-        modes: Sequence[str] | None = None,
-        settings: Adaptation | None = None,
-    ) -> Personalized:
-        """As `personalize`, for clients (default: all) that this run held out; `data` are the run's own."""
-        held_out = self._held_out()
-        if not len(held_out):
-            raise UserError(
-                "training.held_out: 0, so every client took part in training; run with training.held_out=10, "
-                "or give data of other clients to Result.personalize"
-            )
-        wanted = np.asarray(held_out if clients is None else clients)
-        if wanted.dtype.kind not in "iu" or wanted.ndim != 1 or not len(wanted):
-            raise UserError(f"clients: got {clients!r}, expected ids of held-out clients, such as [3, 7]")
-        ids = np.unique(wanted)
-        if len(strangers := np.setdiff1d(ids, held_out)):
-            raise UserError(
-                f"clients: client {strangers[0]} is not one of the held-out clients "
-                f"{', '.join(map(str, held_out))}; choose among these"
-            )
-        if data.fingerprint() != self.data_spec.data:
-            raise UserError(
-                f"data: has fingerprint {data.fingerprint()}, but the run was trained on "
-                f"{self.data_spec.data}; give the run's own data"
-            )
-        return self._personalize(data, self.partition, self._names, ids, modes, settings or Adaptation())
-
-    def _personalize(
-        self,
-        data: Dataset,
-        partition: Partition,
-        names: Sequence[str],
-        ids: np.ndarray,
-        modes: Sequence[str] | None,
-        settings: Adaptation,
-    ) -> Personalized:
-        trained = np.setdiff1d(np.flatnonzero(self.state.rows.trained), self._held_out())
-        if not len(trained):
-            raise UserError(
-                "result: no client has trained yet, so there is no mean client to begin with; run more rounds"
-            )
-        mesh = open_mesh("auto", before=self.config.engine.devices)
-        ours = self.config, *self._built, self.state, trained
-        novel = NovelClients(*ours, data, partition, ids, mesh, names)
-        return personalize(novel, name_of(self.config.method), modes, settings)
-
-    def _held_out(self) -> np.ndarray:
-        """Ids of the clients that this run held out."""
-        if self.config.training.held_out and self.data_spec.streams != rng.STREAMS:
-            raise UserError(
-                "training.held_out: the run is of fedtp_jax 0.1.0, whose random streams are others, so who "
-                "was held out is not known here; pip install fedtp_jax==0.1.0, or run it anew"
-            )
-        return held_out_clients(self.config, self.partition.train.sizes)
 
     @under_our_settings
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
         parts = self.config, self.history, self.clients, self.state, self.partition, self.data_spec
-        stored = StoredResult(*parts, self.kept_best)
+        stored = StoredResult(*parts, self.init, self.kept_best)
         hosts.on_first(functools.partial(write_result, user_path(path), stored))
 
     @classmethod
@@ -262,13 +179,13 @@ class Result(Pictures):
         `own`: the parts (model, method, partition) that `simulate` was given and no file can hold.
         """
         stored = read_result(user_path(path), own)
-        return cls(*stored[:-1], {}, kept_best=stored.best)
+        return cls(*stored[:-2], {}, stored.init, kept_best=stored.best)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Results travel to other processes: rows that were never written are functions, and made again."""
         tables, told = (
             (self.history, self.clients, Saved.of(self.state)),
-            (self.compiled, self.missing, self.kept_best),
+            (self.compiled, self.init, self.missing, self.kept_best),
         )
         return _restored, (self.config, *tables, self.partition, self.data_spec, *told)
 
@@ -292,8 +209,10 @@ def _restored(
     saved: Saved,
     partition: Partition,
     spec: DataSpec,
+    compiled: dict[str, float],
+    init: Mapping[str, Any] | None,
     *told: Any,
 ) -> Result:
     """The inverse of `Result.__reduce__`."""
-    state = saved.state(initial_state(config, spec).population(config.engine.rows))
-    return Result(config, history, clients, state, partition, spec, *told)
+    state = saved.state(initial_state(config, spec, init).population(config.engine.rows))
+    return Result(config, history, clients, state, partition, spec, compiled, init, *told)

@@ -175,6 +175,8 @@ def report_run(
         ]
     untested = int((result.partition.test.sizes == 0).sum())
     notes = participation_notes(result.history)
+    if started := result.data_spec.init:
+        notes.append(f"It started from variables that it was given (fingerprint {started}).")
     if untested:
         notes.append(f"{untested:,} clients hold no test examples and are not part of any accuracy.")
     if held_out := config.training.held_out:

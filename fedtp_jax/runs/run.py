@@ -68,12 +68,20 @@ OnEvaluation = Callable[[Progress], bool | None]
 class Run:
     """One simulation: everything that is set up before the first round, and the loop.
 
-    `share_with`: a run of the same configuration and data but for the seed, whose programs are used.
+    `share_with`: a run of the same configuration and data but for the seed, whose programs are used. `init`:
+    {path: leaf} to start from.
     """
 
-    def __init__(self, config: SimulationConfig, data: Dataset, share_with: "Run | None" = None) -> None:
+    def __init__(
+        self,
+        config: SimulationConfig,
+        data: Dataset,
+        share_with: "Run | None" = None,
+        init: Mapping[str, Any] | None = None,
+    ) -> None:
         self.simulator: Simulator
-        self.spec, self.simulator = set_up(config, data, share_with.simulator if share_with else None)
+        like, self._init = share_with.simulator if share_with else None, init
+        self.spec, self.simulator = set_up(config, data, like, init=init)
         # not before: messages name a file as it was given
         self.config = from_dict(in_full(plain_values(config)))
         self.partition = self.simulator.partition
@@ -99,15 +107,13 @@ class Run:
     def _begin(self, out: Path | None, alone: bool) -> None:
         self.simulator.compile(alone)
         if out is not None:
-            parts = out, self.config, self.spec, self.partition
-            self.store = hosts.on_first(functools.partial(RunStore.create, *parts))
+            self.store = hosts.on_first(functools.partial(RunStore.create, out, *self._parts))
         with self._let_go_if_it_fails():
             self.state = self.simulator.init(self._rows_folder)
 
     def _take_up(self, out: Path, further: bool) -> None:
         """The state of a stopped run, which the first process reads."""
-        parts = out, self.config, self.spec, self.partition
-        self.store = hosts.on_first(functools.partial(RunStore.take_up, *parts))
+        self.store = hosts.on_first(functools.partial(RunStore.take_up, out, *self._parts))
         initial = self.simulator.initial
         with self._let_go_if_it_fails():
             store = self.store
@@ -136,6 +142,11 @@ class Run:
             if self.store:
                 self.store.close()
             raise
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        """What a store tells of the run."""
+        return self.config, self.spec, self.partition, self._init
 
     @property
     def _rows_folder(self) -> Path | None:
@@ -253,6 +264,7 @@ class Run:
             partition=self.partition,
             data_spec=self.spec,
             compiled={"programs": programs.count, "seconds": programs.seconds},
+            init=self._init,
             kept_best=self.best[1] if self.best else None,
         )
         if self.store:

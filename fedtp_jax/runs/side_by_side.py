@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core.jax_settings import in_our_settings
@@ -18,13 +18,17 @@ T = TypeVar("T")
 
 
 class Job(NamedTuple):
-    """A run to do: its configuration, its folder or None, whether it was begun there, and who hears of it."""
+    """A run to do: its configuration, its folder or None, whether it was begun there, and who hears of it.
+
+    `init`: {path: leaf} that it starts from, None: what its seed draws.
+    """
 
     config: SimulationConfig
     folder: Path | None
     resume: Resume
     on_round: OnRound | None
     on_evaluation: OnEvaluation | None
+    init: Mapping[str, Any] | None = None
 
 
 def run_jobs(jobs: Sequence[Job], data: Dataset, begin: Callable[[], None] = lambda: None) -> list[Result]:
@@ -32,8 +36,8 @@ def run_jobs(jobs: Sequence[Job], data: Dataset, begin: Callable[[], None] = lam
 
     `begin` is called once, when all of them are set up and nothing is written yet.
     """
-    first = Run(jobs[0].config, data)
-    runs = [first, *(Run(job.config, data, share_with=first) for job in jobs[1:])]
+    first = Run(jobs[0].config, data, init=jobs[0].init)
+    runs = [first, *(Run(job.config, data, share_with=first, init=job.init) for job in jobs[1:])]
     share_programs([run.simulator for run in runs])
     begin()
     numbers = differing_numbers([job.config for job in jobs])

@@ -18,10 +18,13 @@ from fedtp_jax.core.jax_settings import in_our_settings, under_present_settings
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.engine.mesh import decide_devices
+from fedtp_jax.export.given_leaves import Init, given_leaves
 from fedtp_jax.results.result import Result
 from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume
 from fedtp_jax.runs.side_by_side import Job, run_jobs
-from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, read_devices
+from fedtp_jax.storage.init_file import read_init
+from fedtp_jax.storage.more_rounds import check_more_rounds
+from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, noted_rounds, read_devices
 
 if TYPE_CHECKING:
     from fedtp_jax.runs.display import Display
@@ -51,6 +54,7 @@ def simulate(
     seeds: None = None,
     data: Dataset | Section | None = None,
     out: str | Path | None = None,
+    init: Init | None = None,
     resume: Resume = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
@@ -66,6 +70,7 @@ def simulate(
     seeds: Sequence[int],
     data: Dataset | Section | None = None,
     out: str | Path | None = None,
+    init: Init | None = None,
     resume: Resume = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
@@ -80,6 +85,7 @@ def simulate(
     seeds: Sequence[int] | None = None,
     data: Dataset | Section | None = None,
     out: str | Path | None = None,
+    init: Init | None = None,
     resume: Resume = False,
     on_round: OnRound | None = None,
     on_evaluation: OnEvaluation | None = None,
@@ -102,9 +108,14 @@ def simulate(
         order, and in `out` a folder seed-0, seed-1, ... for each.
       data: a name or section, as above, or your own examples from `from_arrays`.
       out: folder for metrics, checkpoints and report; must not exist or be empty. None: nothing is written.
+      init: what every client starts from, in place of what the seed draws: Flax variables of the model,
+        nested or {path: array}; a result, of its mean client; or a path: a run's folder, or a file
+        .safetensors, .msgpack (Flax's), .pt or .pth (a PyTorch state of the FedTP authors' models). A run
+        that is resumed has its own.
       resume: `out` holds a run of the same configuration that was stopped; go on from its newest checkpoint.
         Of several seeds those that had not begun are started. A run that `on_evaluation` ended stays ended;
-        "further" goes on with it too.
+        "further" goes on with it too. With more training.rounds than it was asked for, a finished run goes
+        on as well: bit for bit the run that had asked for so many.
       on_round: called with a Progress after every round; raising KeyboardInterrupt there saves a checkpoint
         first, so that the run goes on from this very round when it is resumed.
       on_evaluation: called with a Progress after every evaluation, before `on_round`; if it returns True, the
@@ -131,11 +142,18 @@ def simulate(
     on_evaluation = on_evaluation and under_present_settings(on_evaluation)
     with contextlib.ExitStack() as shown:
         shown.enter_context(in_our_settings())
+        start = _start(init, config, folder if resume else None)
         if progress and hosts.is_first():
             on_round = _also(shown.enter_context(_display(config, each)), on_round)
-        if each is not None:
-            return _each_seed(Job(config, folder, resume, on_round, on_evaluation), each, examples)
-        return run_jobs([Job(config, folder, resume, on_round, on_evaluation)], examples)[0]
+        job = Job(config, folder, resume, on_round, on_evaluation, start)
+        return _each_seed(job, each, examples) if each is not None else run_jobs([job], examples)[0]
+
+
+def _start(init: Init | None, config: SimulationConfig, resumed: Path | None) -> Mapping[str, Any] | None:
+    """{path: leaf} of what is given to start from, or was given to the run that is resumed."""
+    if init is not None:
+        return hosts.together(functools.partial(given_leaves, init, config.model))
+    return hosts.from_first(functools.partial(read_init, resumed)) if resumed else None
 
 
 def _on_devices(config: SimulationConfig, resumed: Path | None) -> SimulationConfig:
@@ -240,13 +258,23 @@ def simulate_alike(requests: Sequence[Job], seeds: Sequence[Sequence[int]]) -> l
 def _each_seed(job: Job, seeds: list[int], data: Dataset) -> list[Result]:
     """A run of the job for each seed, all of which share programs and the examples on the devices."""
     hosts.check_same("seeds", seeds)
+    jobs = _jobs_of_seeds(job, seeds)
 
     def begin() -> None:
         if job.folder and not job.resume:
-            config = in_full(to_dict(job.config))
-            hosts.on_first(functools.partial(SeedsFolder(job.folder).create, config, seeds))
+            SeedsFolder(job.folder).create(in_full(to_dict(job.config)), seeds, job.init)
+        elif job.folder:
+            _go_on_with(SeedsFolder(job.folder), jobs)
 
-    return run_jobs(_jobs_of_seeds(job, seeds), data, begin)
+    return run_jobs(jobs, data, lambda: hosts.on_first(begin))
+
+
+def _go_on_with(folder: SeedsFolder, jobs: Sequence[Job]) -> None:
+    """Note how many rounds the runs are asked for, unless one of them cannot have so many."""
+    for job in jobs:
+        if job.folder and job.resume and noted_rounds(RunFolder(job.folder)) != job.config.training.rounds:
+            check_more_rounds(job.folder, job.config)
+    folder.note_rounds(jobs[0].config.training.rounds)
 
 
 def _jobs_of_seeds(job: Job, seeds: Sequence[int]) -> list[Job]:

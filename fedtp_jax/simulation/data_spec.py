@@ -1,6 +1,7 @@
 """What must be known of the data to build a model and a method, without the data."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from fedtp_jax.core import rng
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import identity
 from fedtp_jax.data.dataset import Dataset, kind_of
+from fedtp_jax.learning.given import check_given
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.own_model import check_own_model
 from fedtp_jax.learning.task import Task
@@ -32,7 +34,8 @@ class DataSpec:
     `ids`: how many tokens there are; `padding`: the one behind the end of texts.
     `class_names`: as in Dataset. `name` is that of the data set; `identity` a fingerprint of all of it,
     groups, normalisation and names of classes too; `trace` one of the clients' availability, and of cohorts
-    that are named. `streams`: version of the random streams.
+    that are named. `streams`: version of the random streams. `init`: a fingerprint of the variables that the
+    run was given to start from, "" where the seed draws them.
     """
 
     input_shape: tuple[int, ...]
@@ -52,9 +55,10 @@ class DataSpec:
     streams: int = 1
     ids: int = 0
     padding: int | None = None
+    init: str = ""
 
     @classmethod
-    def of(cls, data: Dataset, partition: Partition, trace: str = "") -> "DataSpec":
+    def of(cls, data: Dataset, partition: Partition, trace: str = "", init: str = "") -> "DataSpec":
         """What must be known of these."""
         return cls(
             data.input_shape,
@@ -73,6 +77,7 @@ class DataSpec:
             rng.STREAMS,
             data.ids,
             data.padding,
+            init,
         )
 
     def inputs(self, config: SimulationConfig) -> dict[str, str]:
@@ -82,6 +87,8 @@ class DataSpec:
             found["partition.identity"] = self.partition
         if self.trace:
             found["training.participation.identity"] = self.trace
+        if self.init:
+            found |= {"init.of": f"given {self.init[:6]}", "init.identity": self.init}
         return found
 
     @property
@@ -93,11 +100,16 @@ class DataSpec:
         return Inputs(kind, self.input_shape, self.ids, self.padding)
 
     def build(
-        self, config: SimulationConfig, check: bool = False, fused: bool = False
+        self,
+        config: SimulationConfig,
+        init: Mapping[str, Any] | None = None,
+        check: bool = False,
+        fused: bool = False,
     ) -> tuple[Task, Method]:
         """(task, method) of `config` for this data.
 
-        `check`: a model of the user's own, before a run. `fused`: with the attention of a run on GPUs.
+        `init`: {path: leaf} to start from. `check`: a model of the user's own, before a run. `fused`: with
+        the attention of a run on GPUs.
         """
         causal = config.compat != "reference"
         if config.training.augment and self.reads.kind != "image":
@@ -105,7 +117,7 @@ class DataSpec:
                 f"training.augment: {', '.join(config.training.augment)} alter images, but the data gives "
                 f"{self.reads.kind}; leave it out"
             )
-        black = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=False))
+        black = -np.asarray(self.mean) / np.asarray(self.std)
         task = Task(
             make_model(config.model, self.reads, self.num_classes, causal, fused),
             self.reads,
@@ -114,11 +126,13 @@ class DataSpec:
             config.training,
             config.server,
             self.class_weights,
-            black,
+            tuple(black.tolist()),
             jnp.dtype(config.engine.precision),
         )
         if check and isinstance(config.model, Own):
             check_own_model(task, config.model.of)
+        if init is not None:
+            task = task._replace(given=check_given(init, task.leaf_shapes()))
         return task, make_method(config.method, task)
 
 

@@ -19,6 +19,7 @@ from fedtp_jax.data.sources import load
 from fedtp_jax.engine.schedule import Layout, stays
 from fedtp_jax.engine.waves import Prepared
 from fedtp_jax.evaluation.evaluate import Evaluator
+from fedtp_jax.learning.leaf_roles import LeafRole, leaf_roles
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.rounds import Simulator
 from fedtp_jax.simulation.setup import set_up
@@ -94,6 +95,7 @@ class Plan:
       num_clients: N, who have such a row at most.
       bytes_down, bytes_up: sent by the server to a round's whole cohort, and back.
       programs, compile_seconds: how many were compiled, and how long that took here.
+      leaves: all of them, with their roles.
       adaptation: the work of an evaluation's second test, before which clients adapt; None without.
     """
 
@@ -112,6 +114,7 @@ class Plan:
     bytes_up: int
     programs: int
     compile_seconds: float
+    leaves: tuple[LeafRole, ...]
     adaptation: Load | None = None
 
     @property
@@ -162,6 +165,7 @@ def plan_run(config: SimulationConfig) -> Plan:
         bytes_up=loads["training"].clients * up,
         programs=programs.count,
         compile_seconds=programs.seconds,
+        leaves=tuple(leaf_roles(simulator.task, simulator.method)),
     )
 
 

@@ -21,6 +21,7 @@ from fedtp_jax.engine.schedule import Layout
 from fedtp_jax.engine.targets import TARGETS, Target
 from fedtp_jax.engine.traffic import Hlo
 from fedtp_jax.engine.waves import Prepared
+from fedtp_jax.learning.leaf_roles import LeafRole, leaf_roles
 from fedtp_jax.simulation.plan import CLIENTS, ROUNDS
 from fedtp_jax.simulation.setup import set_up
 
@@ -85,6 +86,7 @@ class TargetPlan:
       training, evaluation: of a round, of all these simulations, and of an evaluation of one; None where the
         program did not compile.
       rounds, evaluations: of the whole run.
+      leaves: all of them, with their roles.
       adaptation: of an evaluation's second test, before which clients adapt; None also without.
     """
 
@@ -99,6 +101,7 @@ class TargetPlan:
     evaluation: Bound | None
     rounds: int
     evaluations: int
+    leaves: tuple[LeafRole, ...]
     adaptation: Bound | None = None
 
     @property
@@ -189,6 +192,7 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
         **tests,
         rounds=training.rounds,
         evaluations=math.ceil(training.rounds / config.evaluation.every),
+        leaves=tuple(leaf_roles(simulator.task, simulator.method)),
     )
 
 

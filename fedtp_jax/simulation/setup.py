@@ -1,7 +1,7 @@
 """Simulators made of a configuration and its data: alone, or with common programs."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,11 +31,13 @@ def set_up(
     share_with: Simulator | None = None,
     mesh: Mesh | None = None,
     make_bench: BenchMaker = Workbench,
+    init: Mapping[str, Any] | None = None,
 ) -> tuple[DataSpec, Simulator]:
     """Open the devices, part the data among the clients, build model and method.
 
     `share_with`: a simulator of the same configuration and data but for the seed, whose programs are used.
-    `mesh`, `make_bench`: other devices than the configuration's, and what makes a bench of them.
+    `mesh`, `make_bench`: other devices than the configuration's, and what makes a bench of them. `init`:
+    {path: leaf} to start from.
     """
     if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
         raise UserError(
@@ -44,10 +46,10 @@ def set_up(
         )
     mesh = mesh or open_mesh(config.engine.devices)
     partition = hosts.together(lambda: partition_of_run(config, data))
-    spec = spec_of_run(config, data, partition)
+    spec = spec_of_run(config, data, partition, init)
     hosts.check_same("data", spec)
     padded = spec.padding is not None
-    task, method = spec.build(config, check=True, fused=is_fused(config, mesh, padded))
+    task, method = spec.build(config, init, check=True, fused=is_fused(config, mesh, padded))
     learning_rate_factors(config.training)  # what one of the user's own gives is looked at before it trains
     simulator = Simulator(config, task, method, data, partition, mesh, share_with, make_bench)
     clients, unfused = simulator.participation.clients, why_not_fused(config, mesh, padded)
@@ -72,12 +74,15 @@ def partition_of_run(config: SimulationConfig, data: Dataset) -> Partition:
     return partition
 
 
-def spec_of_run(config: SimulationConfig, data: Dataset, partition: Partition) -> DataSpec:
+def spec_of_run(
+    config: SimulationConfig, data: Dataset, partition: Partition, init: Mapping[str, Any] | None = None
+) -> DataSpec:
     """What must be known of all that a run reads."""
     of = config, partition.num_clients, client_names(config.partition, data)
     trace, cohorts = trace_of(*of), named_cohorts(*of)
     asked = (trace, cohorts) if cohorts else trace
-    return DataSpec.of(data, partition, identity(asked) if asked else "")
+    traced = identity(asked) if asked else ""
+    return DataSpec.of(data, partition, traced, "" if init is None else identity(init))
 
 
 def at_once(simulator: Simulator, simulations: int) -> int:

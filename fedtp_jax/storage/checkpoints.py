@@ -195,16 +195,19 @@ class Checkpoints:
         server, ids, rows, texts = _unpack(content, like)
         return Saved(server, ids, rows, {name: text.tobytes() for name, text in texts.items()})
 
-    def newest(self, initial: InitialState) -> tuple[int, Saved] | None:
-        """(finished rounds, state) of the newest checkpoint that can be read; a damaged one is warned of."""
-        return self._first_readable(lambda rounds: (rounds, self.saved(rounds, initial)))
+    def newest(self, initial: InitialState, until: int | None = None) -> tuple[int, Saved] | None:
+        """(finished rounds, state) of the newest checkpoint that can be read; a damaged one is warned of.
+
+        Of those `until` this round, if it is given.
+        """
+        return self._first_readable(lambda rounds: (rounds, self.saved(rounds, initial)), until)
 
     def newest_meta(self) -> dict[str, Any] | None:
         """What the newest readable checkpoint carries beside the state."""
         return self._first_readable(self.meta)
 
-    def _first_readable(self, read: Callable[[int], T]) -> T | None:
-        for rounds in self.steps():
+    def _first_readable(self, read: Callable[[int], T], until: int | None = None) -> T | None:
+        for rounds in (step for step in self.steps() if until is None or step <= until):
             try:
                 return read(rounds)
             except (UserError, MemoryError):

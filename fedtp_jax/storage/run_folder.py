@@ -1,8 +1,9 @@
 """The folder of a run: its files, written so that a killed run can go on as if it had never stopped.
 
 config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothing that depends on the clock),
-timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html; best/ where the
-state of the best round is kept; ended.json of a run that came to its end before its last round.
+timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html; init.npz of a run
+that was given variables to start from; best/ where the state of the best round is kept; ended.json of a run
+that came to its end before its last round.
 """
 
 import json
@@ -14,6 +15,7 @@ from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.storage.csv_log import CsvLog
 from fedtp_jax.storage.files import write_atomically, write_json
+from fedtp_jax.storage.init_file import write_init
 from fedtp_jax.storage.locks import HELD, lock, unlock
 
 WINDOW = "window"  # and the clients' accuracies of the evaluations that its mean is of
@@ -21,9 +23,8 @@ ORDER = "order.json"  # in a sweep's folder
 TRAINED = "trained"  # and the numbers of rounds in which each client trained
 CLIENTS = "clients"  # what a checkpoint calls the table of the evaluation before it
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder
-LEFT_BEHIND = {"environment.json", "partition.npz", HELD} | {
-    f"{name}.part" for name in ("environment.json", "partition.npz", "config.yaml", "seeds.json")
-}
+HEADER = "environment.json", "partition.npz", "init.npz"
+LEFT_BEHIND = {*HEADER, HELD, *(f"{name}.part" for name in (*HEADER, "config.yaml", "seeds.json"))}
 
 
 class RunFolder:
@@ -34,6 +35,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.environment = path / "environment.json"
         self.partition = path / "partition.npz"
+        self.init = path / "init.npz"
         self.clients = path / "clients.csv"
         self.checkpoints = path / "checkpoints"
         self.best = path / "best"  # a checkpoint of the best round, where one is kept
@@ -172,19 +174,40 @@ def read_devices(path: Path) -> int | Literal["auto"]:
     return "auto"
 
 
+def noted_rounds(run: RunFolder) -> int | None:
+    """How many rounds a run was last asked for, as its config.yaml says; None where it does not."""
+    try:
+        return int(read_yaml(run.config, "training:")["training"]["rounds"])
+    except (OSError, ValueError, LookupError, TypeError, UserError):
+        return None
+
+
 class SeedsFolder:
     """The folder of the runs with several seeds: one run in each of its folders seed-0, seed-1, ..."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._content = path, path / "seeds.json"
 
-    def create(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
-        """Make the folder, which must be free, and note what is run in it."""
-        RunFolder.create(self.path, lambda folder: self.note(config, seeds)).release()
+    def create(
+        self, config: Mapping[str, Any], seeds: Sequence[int], init: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make the folder, which must be free, and note what is run in it, and what it starts from."""
+
+        def note(folder: RunFolder) -> None:
+            write_init(folder.init, init)
+            self.note(config, seeds)
+
+        RunFolder.create(self.path, note).release()
 
     def note(self, config: Mapping[str, Any], seeds: Sequence[int]) -> None:
         """Say what is run in the folder, which may hold some of it already."""
         write_json(self._content, {"seeds": list(seeds), "config": dict(config)})
+
+    def note_rounds(self, rounds: int) -> None:
+        """Say of how many rounds the runs are now, where the folder says what they are."""
+        if (noted := self.read()) and noted[0]["training"]["rounds"] != rounds:
+            config, seeds = noted
+            self.note({**config, "training": {**config["training"], "rounds": rounds}}, seeds)
 
     def run(self, seed: int) -> Path:
         """The folder of one run."""

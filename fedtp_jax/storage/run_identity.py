@@ -1,6 +1,7 @@
 """What a run's folder and its checkpoints say of the run, and how it is read back."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,23 @@ from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
 from fedtp_jax.storage.environment import describe_environment, jax_switches, machine
 from fedtp_jax.storage.files import write_atomically, write_json
+from fedtp_jax.storage.init_file import write_init
 from fedtp_jax.storage.run_folder import RunFolder
 from fedtp_jax.storage.same_run import check_switches
 
 
-def write_header(run: RunFolder, config: SimulationConfig, spec: DataSpec, partition: Partition) -> None:
+def write_header(
+    run: RunFolder,
+    config: SimulationConfig,
+    spec: DataSpec,
+    partition: Partition,
+    init: Mapping[str, Any] | None,
+) -> None:
     """The files of a run's folder that are known before the first round."""
     environment = describe_environment(config.engine.devices)
     write_json(run.environment, {**environment, "inputs": spec.inputs(config)})
     save_partition(partition, run.partition)
+    write_init(run.init, init)
     write_atomically(run.config, to_yaml(config))  # last: it makes the folder one of a run
 
 
@@ -58,9 +67,11 @@ def read_meta(checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
     return found
 
 
-def read_newest(checkpoints: Checkpoints, initial: InitialState, path: Path) -> tuple[int, Saved]:
-    """(rounds, what was saved) of the newest readable checkpoint of a run's folder."""
-    found = checkpoints.newest(initial)
+def read_newest(
+    checkpoints: Checkpoints, initial: InitialState, path: Path, until: int | None = None
+) -> tuple[int, Saved]:
+    """(rounds, what was saved) of the newest readable checkpoint of a run's folder, `until` this round."""
+    found = checkpoints.newest(initial, until)
     if found is None:
         raise _none_readable(checkpoints, path)
     return found

@@ -1,5 +1,6 @@
 """A run's folder while the run is at work: what is appended round by round, and taken up after a stop."""
 
+import contextlib
 import functools
 import json
 import warnings
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.learning.method import State
 from fedtp_jax.partitions.files import save_partition
 from fedtp_jax.partitions.partition import Partition
@@ -18,7 +20,9 @@ from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
 from fedtp_jax.storage.csv_log import csv_lines, csv_text
 from fedtp_jax.storage.files import go_on_without, storage_error, write_atomically, write_json
-from fedtp_jax.storage.run_folder import CLIENTS, WINDOW, RunFolder
+from fedtp_jax.storage.init_file import write_init
+from fedtp_jax.storage.more_rounds import last_common_round
+from fedtp_jax.storage.run_folder import CLIENTS, WINDOW, RunFolder, noted_rounds
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_same_run
 
@@ -45,9 +49,15 @@ class RunStore:
     """
 
     def __init__(
-        self, folder: RunFolder, config: SimulationConfig, spec: DataSpec, partition: Partition
+        self,
+        folder: RunFolder,
+        config: SimulationConfig,
+        spec: DataSpec,
+        partition: Partition,
+        init: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self._config, self._spec, self._partition = folder, config, spec, partition
+        self._init = init
         # open while there may be something to save
         self._checkpoints: Checkpoints | None = None
         self._best: Checkpoints | None = None
@@ -57,12 +67,9 @@ class RunStore:
         self._failed: dict[Path, None] = {}  # a set in order
 
     @classmethod
-    def create(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
-        """That of a new run."""
-        store = cls(
-            RunFolder.create(out, lambda folder: write_header(folder, config, spec, partition)),
-            *(config, spec, partition),
-        )
+    def create(cls, out: Path, *parts: Any) -> "RunStore":
+        """That of a new run, of the parts that `RunStore` takes after the folder."""
+        store = cls(RunFolder.create(out, lambda folder: write_header(folder, *parts)), *parts)
         try:
             store._open()
         except BaseException:
@@ -71,19 +78,19 @@ class RunStore:
         return store
 
     @classmethod
-    def take_up(cls, out: Path, config: SimulationConfig, spec: DataSpec, partition: Partition) -> "RunStore":
-        """That of a run that was stopped."""
+    def take_up(cls, out: Path, *parts: Any) -> "RunStore":
+        """That of a run that was stopped, of the same parts."""
         folder = RunFolder.open(out)
         folder.hold()
-        return cls(folder, config, spec, partition)
+        return cls(folder, *parts)
 
     def read(self, initial: InitialState, further: bool) -> TakenUp:
         """What there is of the run; files are made what they were.
 
         `further`: a run that was asked to end before its last round goes on all the same.
 
-        Raises UserError for a run of another configuration or data, StorageError where files cannot be
-        written.
+        Raises UserError for a run of another configuration or data, or that cannot go on with as many
+        rounds as it is asked for now, StorageError where files cannot be written.
         """
         folder = self.folder
         checkpoints = self._open_checkpoints()
@@ -92,7 +99,8 @@ class RunStore:
             if checkpoints.steps():
                 meta = read_meta(checkpoints, folder.path)
                 check_same_run(meta, spec_of(meta), self._config, self._spec, folder.path)
-                done, saved = read_newest(checkpoints, initial, folder.path)
+                until = last_common_round(meta, checkpoints.steps(), self._config, folder)
+                done, saved = read_newest(checkpoints, initial, folder.path, until)
             else:
                 warnings.warn(
                     f"{folder.path}: holds no checkpoint, so it starts again at round 1", stacklevel=6
@@ -104,6 +112,10 @@ class RunStore:
                 self._clients = logs[CLIENTS].decode()
                 self._try(folder.clients, lambda: folder.restore_clients(self._clients))
             self._try(folder.partition, functools.partial(self._restore_partition, folder.partition))
+            if self._init is not None:
+                self._try(folder.init, functools.partial(write_init, folder.init, self._init))
+            if noted_rounds(folder) != self._config.training.rounds:
+                write_atomically(folder.config, to_yaml(self._config))
             checkpoints.forget_after(done)
             best = self._read_best(initial, done)
         except OSError as error:
@@ -114,6 +126,9 @@ class RunStore:
         ended = self._ended(done) and not further
         if not ended:
             folder.ended.unlink(missing_ok=True)
+            if done < self._config.training.rounds:  # who finds a report takes the run for finished
+                with contextlib.suppress(OSError):
+                    folder.report.unlink()
         return TakenUp(done, saved, best, ended)
 
     def _read_best(self, initial: InitialState, done: int) -> Best | None:

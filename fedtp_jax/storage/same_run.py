@@ -16,7 +16,7 @@ from fedtp_jax.storage.environment import XLA_FLAGS, jax_switches, machine
 from fedtp_jax.storage.run_folder import RunFolder, read_inputs
 
 BITS = ("jax_default_matmul_precision", XLA_FLAGS)
-DEVICES = "engine.devices"
+DEVICES, ROUNDS = "engine.devices", "training.rounds"
 OF, IDENTITY = ".of", ".identity"
 WORDS = {
     "identity": "data set (its groups, normalisation or names of classes differ)",
@@ -35,6 +35,17 @@ def check_same_run(
         raise UserError(
             f"{path}: was begun with fedtp_jax {version}, whose random streams are others than this one's; "
             f"go on with it after pip install fedtp_jax=={version}, or start a new run"
+        )
+    if was.init != spec.init:
+        given = [one.init or "what the seed draws" for one in (was, spec)]
+        own = (
+            "leave init out, for the run's folder holds its own"
+            if spec.init
+            else "give its init, which is lost"
+        )
+        raise UserError(
+            f"{path}: was started from other variables ({given[0]} there, {given[1]} here); {own}, or start "
+            "a new run"
         )
     # the data themselves first: other data have another mean as well
     for name in dict.fromkeys(["data", *(field.name for field in dataclasses.fields(spec))]):
@@ -82,9 +93,10 @@ def check_config(meta: Mapping[str, Any], config: SimulationConfig, path: Path) 
 
 
 def _settings_changed(there: Mapping[str, Any], here: Mapping[str, Any], parts: list[str]) -> list[str]:
-    # that there is a file is a setting; where it lies is not
+    # that there is a file is a setting; where it lies is not; `more_rounds` judges of their number
     places = {place for place in PLACES if place not in ASKED or _are_texts(place, there, here)}
-    left_out = {*places, DEVICES, *(f"{part}.name" for part in parts)}  # of devices another warning tells
+    # of devices another warning tells
+    left_out = {*places, DEVICES, ROUNDS, *(f"{part}.name" for part in parts)}
     return differences(
         *(
             {

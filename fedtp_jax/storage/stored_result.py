@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.load import load_config
-from fedtp_jax.core.errors import StorageError
+from fedtp_jax.core.errors import StorageError, UserError
+from fedtp_jax.core.identity import identity
 from fedtp_jax.engine.programs import Programs
 from fedtp_jax.learning.method import State
 from fedtp_jax.partitions.files import load_partition
@@ -17,6 +18,7 @@ from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
 from fedtp_jax.storage.csv_log import csv_rows, csv_text, numbers_table, read_rows
 from fedtp_jax.storage.files import write_atomically
+from fedtp_jax.storage.init_file import read_init
 from fedtp_jax.storage.run_folder import CLIENTS, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_config
@@ -41,7 +43,10 @@ WHOLE_NUMBERS = {
 
 
 class StoredResult(NamedTuple):
-    """What a folder holds of a result; `history`, `clients` are its tables, `best` is of the best round."""
+    """What a folder holds of a result.
+
+    `history`, `clients` are its tables, `init` is what it was given to start from, `best` of the best round.
+    """
 
     config: SimulationConfig
     history: "pd.DataFrame"
@@ -49,17 +54,20 @@ class StoredResult(NamedTuple):
     state: State
     partition: Partition
     spec: DataSpec
+    init: Mapping[str, Any] | None = None
     best: Saved | None = None
 
 
-def initial_state(config: SimulationConfig, spec: DataSpec) -> InitialState:
+def initial_state(
+    config: SimulationConfig, spec: DataSpec, init: Mapping[str, Any] | None = None
+) -> InitialState:
     """What the rows of clients that never trained are made of, without the data."""
-    return InitialState(spec.build(config)[1], spec.num_clients, config.seed, Programs())
+    return InitialState(spec.build(config, init)[1], spec.num_clients, config.seed, Programs())
 
 
 def write_result(path: Path, result: StoredResult) -> None:
     """Make the folder; `path` must not exist or be empty."""
-    parts = result.config, result.spec, result.partition
+    parts = result.config, result.spec, result.partition, result.init
     run = RunFolder.create(path, lambda folder: write_header(folder, *parts))
     try:
         for row in result.history.to_dict("records"):
@@ -100,7 +108,13 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         meta = read_meta(checkpoints, run.path)
         check_config(meta, config, run.path)
         spec = spec_of(meta)
-        initial = initial_state(config, spec)
+        init = read_init(run.path) if spec.init else None
+        if spec.init and (init is None or identity(init) != spec.init):
+            raise UserError(
+                f"{run.init}: is lost or was changed, and the rows of clients that never trained are made of "
+                "it; put it back, or resume the run with the init that it was given"
+            )
+        initial = initial_state(config, spec, init)
         done, saved = read_newest(checkpoints, initial, run.path)
     finally:
         checkpoints.close()
@@ -111,6 +125,7 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         state=saved.state(initial.population(config.engine.rows)),
         partition=load_partition(run.partition),
         spec=spec,
+        init=init,
         best=_best(run, initial, done),
     )
 

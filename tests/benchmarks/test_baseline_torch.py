@@ -8,12 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch comes with the extra `benchmarks` alone")
 
-from torch_names import TABLE, hypernetwork_leaves, torch_state, vit_leaves  # noqa: E402
+from torch_names import TABLE, hypernetwork_leaves, torch_state  # noqa: E402
 
 from benchmarks.baseline_torch import torch_server  # noqa: E402
 from benchmarks.torch_rounds import Cohort  # noqa: E402
 from benchmarks.workloads import RepeatedRound, cohort_batches, random_images  # noqa: E402
 from fedtp_jax import config  # noqa: E402
+from fedtp_jax.export.torch_names import vit_leaves  # noqa: E402
 from fedtp_jax.learning.method import EMBEDDING  # noqa: E402
 
 VIT = config.Vit(patch_size=7, dim=16, depth=1, heads=2, dim_head=8, mlp_dim=24, dropout=0.0)

@@ -8,7 +8,6 @@ import sys
 import jax
 import numpy as np
 import pytest
-from torch_names import vit_leaves
 
 from benchmarks import peers
 from benchmarks.simulators import memory
@@ -18,6 +17,7 @@ from benchmarks.simulators.make_work import make_work, settings
 from benchmarks.simulators.work import TEST, Work
 from benchmarks.workloads import random_images
 from fedtp_jax import config, simulate
+from fedtp_jax.export.torch_names import vit_leaves
 
 VIT = config.Vit(patch_size=14, dim=8, depth=2, heads=2, dim_head=4, mlp_dim=8, dropout=0.0)
 SETTINGS = dataclasses.replace(

@@ -14,6 +14,7 @@ from fedtp_jax.core.tree import num_bytes, rows_like, select
 from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.learning.method import EMBEDDING, own
+from fedtp_jax.methods import make_method
 from fedtp_jax.simulation.round_result import describing
 
 EVERYWHERE = (
@@ -210,3 +211,24 @@ def test_fedbn_statistics_do_not_hang_on_what_else_is_personal(statistics, where
     held = state.row if where == "rows" else state.server.shared
     assert {path for path in held if path.startswith("batch_stats/")}
     assert [path for path in state.row if path.startswith("params/")] == ["params/norm_1/bias"]
+
+
+@pytest.mark.parametrize(("model", "method"), every_day(PAIRS, EVERY_DAY))
+def test_before_the_first_round_every_client_runs_the_variables_that_the_run_is_given(model, method):
+    """Whatever their role: of models of a client's own too, and at the hands of any hypernetwork."""
+    sim, random = simulator(method, model), np.random.default_rng(5)
+    given = {p: random.random(leaf.shape, np.float32) for p, leaf in sim.task.leaf_shapes().items()}
+    made = make_method(sim.config.method, sim.task._replace(given=given))
+    embeddings = random.random((CLIENTS, 3), np.float32)
+
+    @jax.jit
+    def first(ids):
+        state = made.init(jax.random.key(0), ids)
+        if made.description:  # an embedding is what a client's examples give
+            state = state._replace(rows={**state.rows, EMBEDDING: embeddings})
+        return made.variables(state)
+
+    shared, rows = first(np.arange(CLIENTS))
+    for path, leaf in given.items():
+        alike = np.broadcast_to(leaf, (CLIENTS, *leaf.shape)) if path in rows else leaf
+        np.testing.assert_allclose({**shared, **rows}[path], alike, rtol=1e-6, err_msg=path)

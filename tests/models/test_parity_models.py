@@ -6,19 +6,11 @@ import numpy as np
 import optax
 import pytest
 from parity import LOGITS, LOSSES, STATES, close, cnn, images, load, lstm, transformer, under, vit
-from torch_names import (
-    TABLE,
-    cnn_leaves,
-    hypernetwork_leaves,
-    lstm_leaves,
-    sampled,
-    torch_state,
-    transformer_leaves,
-    vit_leaves,
-)
+from torch_names import TABLE, hypernetwork_leaves, sampled, torch_state
 
 from fedtp_jax import config
 from fedtp_jax.core import tree
+from fedtp_jax.export.torch_names import cnn_leaves, lstm_leaves, transformer_leaves, vit_leaves
 from fedtp_jax.models import make_model
 from fedtp_jax.models.hypernetwork import Hypernetwork
 from fedtp_jax.models.inputs import Inputs

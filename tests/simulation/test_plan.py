@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -56,6 +57,13 @@ def test_the_numbers_are_those_of_the_run(plan):
     assert test.useful_steps == sum(math.ceil(size / 16) for size in test_sizes)
     assert train.ticks == train.executed_steps / 2
     assert 0 < train.longest_ticks <= train.ticks
+
+
+def test_the_leaves_are_there_with_their_roles(plan):
+    roles = Counter(leaf.role for leaf in plan.leaves)
+    assert (roles["shared"], roles["generated"], roles["embedding"]) == (18, 3, 1)
+    told = json.loads(json.dumps(plan.figures()))["leaves"]
+    assert told == [{**vars(leaf), "shape": list(leaf.shape)} for leaf in plan.leaves]
 
 
 def test_the_estimate_is_positive_and_adds_up(plan):
@@ -119,6 +127,7 @@ def test_the_command_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
     code, out, err = fedtp()
     assert (code, err) == (0, "")
     assert "estimated time" in out
+    assert "params/head/kernel" in out
     code, out, err = fedtp("training.cohort_size=100")
     assert (code, out) == (2, "")
     assert err.startswith("error: training.cohort_size: 100 is more than")

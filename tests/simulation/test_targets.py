@@ -163,6 +163,7 @@ PLAN = TargetPlan(
     evaluation=Bound(lanes=5, ticks=10.0, tick_bytes=4.8e9, tick_products=10**11, tick_seconds=1e-3),
     rounds=20,
     evaluations=2,
+    leaves=(),
 )
 
 
