@@ -16,7 +16,7 @@ from fedtp_jax.config.data import (
     Npz,
     Shakespeare,
 )
-from fedtp_jax.config.fields import Clients, Cohorts, Optimizer, Own, optimizer, option, section
+from fedtp_jax.config.fields import Clients, Cohorts, Metrics, Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.generated import (
     DescribingHypernetwork,
     FedTP,
@@ -151,6 +151,7 @@ __all__ = [
     "LGFedAvg",
     "Local",
     "Lstm",
+    "Metrics",
     "Mnist",
     "Natural",
     "NoniidLabeldir",

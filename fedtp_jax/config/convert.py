@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from fedtp_jax import config
-from fedtp_jax.config import Optimizer, Own, default_of, name_of
+from fedtp_jax.config import Metrics, Optimizer, Own, default_of, name_of
+from fedtp_jax.config.metrics import METRICS, check_measures
 from fedtp_jax.config.names import check_names
 from fedtp_jax.core.errors import UserError, nearest
 
@@ -48,6 +49,8 @@ def build(kind: type, values: Any, where: str) -> Any:
         if field.metadata.get("kinds"):
             default = name_of(default_of(field))
             built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
+        elif field.metadata.get("metrics"):
+            built[name] = _build_metrics(value, dotted)
         elif field.metadata.get("optimizer"):
             built[name] = _build_optimizer(value, dotted, default_of(field))
         elif dataclasses.is_dataclass(hints[name]):
@@ -122,6 +125,23 @@ def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer |
     return Optimizer(name, arguments if named else {**default.arguments, **arguments})
 
 
+def _build_metrics(values: Any, where: str) -> Metrics:
+    """Names, or a single one; in Python also functions of (labels, scores)."""
+    choices = f"choose some of {', '.join(METRICS)}, in Python also functions of (labels, scores)"
+    values = values if isinstance(values, list | tuple) else [values]
+    found: list[str | Own] = []
+    for value in values:
+        if isinstance(value, Mapping):
+            _refuse_own(value, where)
+        if callable(value) and not isinstance(value, type):
+            value = Own.part(value)
+        if not isinstance(value, Own) and value not in METRICS:
+            raise UserError(f"{where}: got {show(value)}{nearest(str(value), METRICS)}; {choices}")
+        found.append(value)
+    check_measures(tuple(found), where)
+    return tuple(found)
+
+
 def _convert(kind: Any, value: Any, where: str) -> Any:
     """`value` as the annotated type; a float may come as an int, or as text, which YAML takes 1e-3 for."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -178,6 +198,7 @@ def describe(kind: Any) -> str:
         str: "text",
         type(None): "null",
         tuple[str, ...]: "a list of texts",
+        config.Metrics: "a list of names",
         config.Clients: "a list of clients (numbers or names)",
         config.Cohorts: "a list of clients (numbers or names) for each round",
     }

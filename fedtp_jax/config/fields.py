@@ -59,6 +59,9 @@ class Own:
         return cls(_called(value), identity(value), value)
 
 
+Metrics = tuple[str | Own, ...]  # measures by name, and functions of the user's own
+
+
 def _called(value: Any) -> str:
     """Its name, or its class and what it was made with."""
     if isinstance(name := getattr(value, "__qualname__", None), str):

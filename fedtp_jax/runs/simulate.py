@@ -19,7 +19,7 @@ from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
 from fedtp_jax.engine.mesh import decide_devices
 from fedtp_jax.results.result import Result
-from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume
+from fedtp_jax.runs.progress import OnEvaluation, OnRound, Progress, Resume
 from fedtp_jax.runs.side_by_side import Job, run_jobs
 from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, read_devices
 
