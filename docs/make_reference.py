@@ -12,6 +12,7 @@ from fedtp_jax import config, methods, trackers
 from fedtp_jax.config import default_of, name_of
 from fedtp_jax.config.convert import describe
 from fedtp_jax.config.describe import first_line
+from fedtp_jax.results.personalizing import Personalizing
 from fedtp_jax.results.pictures import Pictures
 
 INTRODUCTION = """\
@@ -68,7 +69,7 @@ def entries(module, names):
         call = f"`{name}{signature(thing)}`\n\n" if not inspect.isclass(thing) or thing in CALLED[:1] else ""
         yield f"### {name}\n\n{call}{documentation(thing)}"
         if inspect.isclass(thing) and thing not in CALLED:
-            yield from members(thing, *([Pictures] if thing is fedtp_jax.Result else []))
+            yield from members(thing, *([Pictures, Personalizing] if thing is fedtp_jax.Result else []))
 
 
 def row(field, default, help):

@@ -1,9 +1,9 @@
 """Wrong inputs and what their user is told: the table wrong_inputs.md, a row for each case.
 
 A case is a function that puts its files into the working folder, which is empty, and returns what then
-goes wrong. The cases are in wrong_settings.py, wrong_data.py, wrong_arrays.py, wrong_partitions.py and
-wrong_runs.py; `python tests/wrong_inputs.py` writes the table anew. Where a message quotes another
-library, its words may change with that library's version.
+goes wrong. The cases are in wrong_settings.py, wrong_data.py, wrong_arrays.py, wrong_partitions.py,
+wrong_runs.py and wrong_measures.py; `python tests/wrong_inputs.py` writes the table anew. Where a message
+quotes another library, its words may change with that library's version.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from unittest import mock
 
 import conftest  # noqa: F401  sees to the devices, which some messages count
 import wrong_data
+import wrong_measures
 import wrong_partitions
 import wrong_runs
 import wrong_settings
@@ -23,6 +24,7 @@ from fedtp_jax import UserError
 
 TABLE = Path(__file__).with_suffix(".md")
 KINDS = wrong_settings.KINDS | wrong_data.KINDS | wrong_partitions.KINDS | wrong_runs.KINDS
+KINDS |= wrong_measures.KINDS
 CASES = {f"{kind}: {given}": case for kind, cases in KINDS.items() for given, case in cases.items()}
 
 

@@ -18,7 +18,7 @@ from fedtp_jax.comparison.compared_run import (
 from fedtp_jax.comparison.crosstab import CrossTab, Place
 from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
-from fedtp_jax.core.errors import UserError, user_path
+from fedtp_jax.core.errors import UserError, nearest, user_path
 from fedtp_jax.core.identity import UNKNOWN
 from fedtp_jax.evaluation.measures import MEASURES
 
@@ -108,7 +108,11 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
       UserError: there is no finished run, clients of one do not adapt, or something else is given.
     """
     if metric not in METRICS:
-        raise UserError(f"metric: got {metric!r}; choose one of {', '.join(METRICS)}")
+        raise UserError(
+            f"metric: got {metric!r}{nearest(str(metric), METRICS)}; choose one of accuracy, client_mean, "
+            "worst_decile, of a measure of evaluation.metrics the like (f1_macro, f1_macro_client_mean, "
+            "f1_macro_worst_decile), or one of these after adapted_"
+        )
     named = runs if isinstance(runs, Mapping) else {None: runs}
     found = [(name, run) for name, inner in named.items() for run in _compared_runs(inner)]
     if not found:
@@ -151,7 +155,7 @@ def _not_measured(metric: str, run: ComparedRun) -> UserError:
         what, how = f"the clients of {run.where} did not adapt", "evaluation.adapt.epochs"
     else:
         measure = measure_of(metric)
-        what, how = f"{run.where} did not measure {measure}", f"evaluation.metrics=[accuracy, {measure}]"
+        what, how = f"{run.where} did not measure {measure}", f"evaluation.metrics=[{measure}]"
     return UserError(
         f"metric: {metric!r}, but {what}; run it with {how}, leave it out, or choose accuracy, client_mean "
         "or worst_decile"

@@ -9,7 +9,7 @@ from typing import Any, Protocol, get_args, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config import SimulationConfig, metrics, name_of
 from fedtp_jax.config.fields import ValidationMetric
 from fedtp_jax.config.metrics import METRICS, STATISTICS, columns_of
 from fedtp_jax.config.plain import flat, to_dict
@@ -186,11 +186,8 @@ def is_mean(metric: str) -> bool:
 
 
 def measure_of(metric: str) -> str:
-    """What is measured: "f1_macro" of adapted_f1_macro_client_mean, "accuracy" of client_mean."""
-    bare = metric.removeprefix("adapted_")
-    for statistic in STATISTICS:
-        bare = bare.removesuffix(statistic).removesuffix("_")
-    return bare or "accuracy"
+    """What is measured: "f1_macro" for adapted_f1_macro_client_mean, "accuracy" for client_mean."""
+    return metrics.measure_of(metric.removeprefix("adapted_"))
 
 
 def run_folders(path: Path) -> list[Path]:

@@ -7,11 +7,10 @@ import pandas as pd
 
 from fedtp_jax.comparison.compared_run import ComparedRun, measure_of
 from fedtp_jax.comparison.sheet import Cell
-from fedtp_jax.evaluation.measures import MEASURES
+from fedtp_jax.evaluation.measures import LOWER_IS_BETTER
 
 LEVEL = 0.05
 LAST = {"accuracy": "client_mean", "adapted_accuracy": "adapted_client_mean"}  # of the last evaluation
-LOWER_IS_BETTER = [name for name, measure in MEASURES.items() if not measure.higher_is_better]
 
 
 def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[str, Cell], dict[str, str]]:

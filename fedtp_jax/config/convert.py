@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from fedtp_jax import config
 from fedtp_jax.config import Metrics, Optimizer, Own, default_of, name_of
+from fedtp_jax.config.fields import ValidationMetric
 from fedtp_jax.config.metrics import METRICS, check_measures
 from fedtp_jax.config.names import check_names
 from fedtp_jax.core.errors import UserError, nearest
@@ -185,6 +186,11 @@ def _float(value: int | float | str) -> float | None:
 
 def describe(kind: Any) -> str:
     """A type in words, such as "a whole number or 'auto'"."""
+    if kind == ValidationMetric:
+        return (
+            "val_accuracy, val_client_mean, val_worst_decile, val_loss, or the like of evaluation.metrics "
+            "(val_f1_macro)"
+        )
     if kind is Optimizer:
         return "the name of an optax optimizer, with optax's own defaults, or a section {name, arguments}"
     if typing.get_origin(kind) in (typing.Union, types.UnionType):

@@ -24,6 +24,22 @@ def columns_of(measure: str) -> list[str]:
     return [measure, *(f"{measure}_{statistic}" for statistic in STATISTICS)]
 
 
+def measure_of(column: str) -> str:
+    """What such a column is of: "f1_macro" of f1_macro_client_mean, "accuracy" of client_mean."""
+    for statistic in STATISTICS:
+        column = column.removesuffix(statistic).removesuffix("_")
+    return column or "accuracy"
+
+
+def check_choice(field: str, metric: str, metrics: Metrics) -> None:
+    """Raise UserError where one of validation shards is to be chosen by that is not measured."""
+    measure = measure_of(metric.removeprefix("val_"))
+    if measure not in ("accuracy", "loss", *measure_names(metrics)):
+        raise UserError(
+            f"{field}: {metric!r}, but {measure} is not measured; give evaluation.metrics=[{measure}] too"
+        )
+
+
 def check_measures(metrics: Metrics, where: str) -> None:
     """Raise UserError for a measure that is there twice, or a function whose name cannot be a column's."""
     names = [metric if isinstance(metric, str) else metric.name for metric in metrics]

@@ -141,12 +141,16 @@ class Evaluator:
         return shards.sizes
 
     def _most_predictions(self, clients: np.ndarray) -> int:
-        """How many of one client are kept, if a measure needs them: on either kind of shards as many."""
+        """How many of one client may be kept, if a measure needs them: on either kind of shards as many.
+
+        A power of two, so that most seeds share a program.
+        """
         if not any(measure.needs is Predictions for measure in self.measures.values()):
             return 0
         partition = self.bench.partition
         shards = partition.test, *([partition.validation] if partition.validation else [])
-        return max(int(part.sizes[clients].max()) for part in shards)
+        most = max(int(part.sizes[clients].max()) for part in shards)
+        return int(1 << max(most - 1, 0).bit_length())
 
     def _zero(self) -> Score:
         """A client's score before its first example."""

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from fedtp_jax.config import Metrics, Own
+from fedtp_jax.config.convert import show
 from fedtp_jax.config.metrics import measure_names
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.evaluation.parts import TOP, Bins, Confusion, Part, Predictions, Top
+
+NUMBERS = (int, float, np.integer, np.floating, np.ndarray, jax.Array)
 
 
 class Measure(NamedTuple):
@@ -85,6 +89,8 @@ MEASURES: dict[str, Measure] = {
     "ece": Measure("Expected calibration error", Bins, expected_calibration_error, higher_is_better=False),
 }
 
+LOWER_IS_BETTER = {"loss"} | {name for name, measure in MEASURES.items() if not measure.higher_is_better}
+
 
 def measures_of(metrics: Metrics, classes: int, is_text: bool) -> dict[str, Measure]:
     """Those that the settings name, but for accuracy; UserError for one that these data do not have."""
@@ -113,15 +119,15 @@ def own_measure(metric: Own) -> Measure:
     def of(labels: np.ndarray, probabilities: np.ndarray) -> float:
         try:
             value = function(labels, probabilities)
-            if np.ndim(value) == 0 and np.isreal(value):
-                return float(value)
         except Exception as error:  # whatever a function of the user's own raises
             what = f"raised {type(error).__name__}: {in_one_line(error)}"
         else:
-            what = f"gave {' '.join(repr(value).split())[:60]}"
+            if isinstance(value, NUMBERS) and np.ndim(value) == 0:
+                return float(value)
+            what = f"gave {show(value)}"
         raise UserError(
-            f"evaluation.metrics: {metric.name} {what}, of {len(labels)} examples, expected a number, "
-            "float('nan') where it is not defined, as of examples of one class"
+            f"evaluation.metrics: {metric.name} {what} for {len(labels)} examples; expected a number, or "
+            "float('nan') where it is not defined, as for examples of one class"
         )
 
     return Measure(metric.name, Predictions, of, bool(getattr(function, "higher_is_better", True)))

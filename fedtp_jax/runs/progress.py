@@ -24,7 +24,6 @@ class Progress:
       evaluated: whether that evaluation is of this round.
       seconds: this round's time without evaluation and checkpoint.
       row: this round's row of metrics.csv and of `Result.history`.
-      make_clients: gives `clients`, None before the first evaluation.
     """
 
     seed: int
@@ -36,12 +35,15 @@ class Progress:
     evaluated: bool
     seconds: float
     row: Mapping[str, Any]
-    make_clients: "Callable[[], pd.DataFrame] | None" = dataclasses.field(default=None, repr=False)
+    _make_clients: "Callable[[], pd.DataFrame] | None" = dataclasses.field(default=None, repr=False)
 
     @property
     def clients(self) -> "pd.DataFrame | None":
-        """`Result.clients` as of the newest evaluation of this call; made when it is asked for."""
-        return self.make_clients() if self.make_clients else None
+        """`Result.clients` as of the newest evaluation of this call, None before the first.
+
+        It is made when it is asked for.
+        """
+        return self._make_clients() if self._make_clients else None
 
 
 Resume = bool | Literal["further"]

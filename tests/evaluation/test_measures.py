@@ -1,6 +1,5 @@
 """Measures beside accuracy: each is what scikit-learn says of the kept predictions, pooled and by client."""
 
-import dataclasses
 import warnings
 
 import jax
@@ -8,64 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics as oracle
+from measured_run import CLASSES, LOWER, NAMES, SETTINGS
 from ragged_clients import make_simulator
-from tiny_run import TINY, Stopped, same_files, stop_after
 
-from fedtp_jax import Partition, Result, UserError, config, load_data, simulate
+from fedtp_jax import UserError, config, load_data, simulate
 from fedtp_jax.config.metrics import METRICS, columns_of
 from fedtp_jax.engine.lanes import Batch
 from fedtp_jax.evaluation.measures import MEASURES
 from fedtp_jax.evaluation.metrics import Score
 from fedtp_jax.evaluation.parts import Bins, Confusion, Predictions, Top
-
-CLASSES = np.arange(10)
-NEVER, ALONE = 9, 3  # a class that no test example is of; the only class of a client's test examples
-
-
-def brier(labels, scores):
-    return np.mean(np.sum((scores - np.eye(scores.shape[1])[labels]) ** 2, axis=1))
-
-
-brier.higher_is_better = False
-
-
-def rare(labels, scores):
-    return scores[:, 2].mean() if (labels == 2).any() else float("nan")
-
-
-ASKED = ("accuracy", *MEASURES, brier, rare)
-NAMES = [*MEASURES, "brier", "rare"]
-LOWER = ("ece", "brier")
-
-
-def lists():
-    """Client 0 tests nothing, client 1 one class, the others all but one, the last a single example."""
-    data = load_data("digits")
-    random = np.random.default_rng(0)
-    train = np.split(random.permutation(300), [40, 90, 160, 240, 290])
-    left = np.flatnonzero(data.test.y != NEVER)
-    one = np.flatnonzero(data.test.y == ALONE)[:7]
-    test = [[], one, left[:60], left[60:95], left[95:99], left[99:100]]
-    held = [range(300 + 10 * k, 310 + 10 * k) for k in range(len(train))]
-    return Partition.from_lists(train, test, validation=held)
-
-
-SETTINGS = {
-    "config": dataclasses.replace(TINY, training=config.Training(rounds=4, cohort_size=3, learning_rate=0.2)),
-    "partition": lists(),
-    "evaluation": {"metrics": list(ASKED), "adapt": {"steps": 2}, "clients_history": True, "every": 2},
-}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("measured") / "run"
-    heard = []
-
-    def hear(progress):
-        heard.append((progress.round, progress.accuracy, progress.clients))
-
-    return simulate(**SETTINGS, out=path, on_evaluation=hear), path, heard
 
 
 def softmax(logits):
@@ -115,8 +65,8 @@ def predictions(result, shards, split):
 
 
 @pytest.mark.parametrize("test", ["test", "val"])
-def test_each_is_what_scikit_learn_says_of_the_predictions(test, run):
-    result, *_ = run
+def test_each_is_what_scikit_learn_says_of_the_predictions(test, measured):
+    result, *_ = measured
     shards = result.partition.test if test == "test" else result.partition.validation
     kept = predictions(result, shards, "test" if test == "test" else "train")
     of_clients = pd.DataFrame({client: expected(*one) for client, one in kept.items()}).T.reindex(range(6))
@@ -131,17 +81,18 @@ def test_each_is_what_scikit_learn_says_of_the_predictions(test, run):
         np.testing.assert_allclose(last[columns].astype(float), values, atol=2e-6, err_msg=name)
 
 
-def test_what_is_not_defined_is_out_of_the_statistics(run):
-    clients = run[0].clients
+def test_what_is_not_defined_is_out_of_the_statistics(measured):
+    result, *_ = measured
+    clients, last = result.clients, result.history.iloc[-1]
     assert clients["test_auroc"].isna().tolist() == [True, True, False, False, False, True]
     assert clients["test_f1_macro"].isna().tolist() == [True] + [False] * 5
-    assert 2 not in load_data("digits").test.y[run[0].partition.test[1]]
-    assert clients["test_rare"].isna()[[0, 1, 5]].all()
-    assert run[0].history["test_auroc_client_mean"].iloc[-1] == pytest.approx(clients["test_auroc"].mean())
+    assert 2 not in load_data("digits").test.y[result.partition.test[1]]
+    assert clients["test_rare"].isna()[[0, 1]].all()
+    assert last["test_auroc_client_mean"] == pytest.approx(clients["test_auroc"].mean())
 
 
-def test_columns_stand_after_the_loss_and_all_else_is_as_without(run):
-    result, *_ = run
+def test_columns_stand_after_the_loss_and_all_else_is_as_without(measured):
+    result, *_ = measured
     evaluation = {**SETTINGS["evaluation"], "metrics": ["accuracy"], "clients_history": False}
     without = simulate(**{**SETTINGS, "evaluation": evaluation})
     new = [f"{test}_{c}" for test in ("test", "adapted", "val") for name in NAMES for c in columns_of(name)]
@@ -154,16 +105,16 @@ def test_columns_stand_after_the_loss_and_all_else_is_as_without(run):
     assert list(without.measures["measure"]) == ["accuracy"] * 3
 
 
-def test_adapted_clients_are_measured_too(run):
-    result, *_ = run
+def test_adapted_clients_are_measured_too(measured):
+    result, *_ = measured
     names = [f"adapted_{name}" for name in NAMES]
     known, both = result.clients[names].notna(), result.clients[[f"test_{name}" for name in NAMES]].notna()
     assert (known.to_numpy() == both.to_numpy()).all()
     assert not np.isclose(result.clients["adapted_brier"], result.clients["test_brier"]).any()
 
 
-def test_confusions_are_scikit_learns(run):
-    result, path, _ = run
+def test_confusions_are_scikit_learns(measured):
+    result, path, _ = measured
     kept = predictions(result, result.partition.test, "test")
     labels, logits = (np.concatenate(part) for part in zip(*kept.values(), strict=True))
     found = logits.argmax(1)
@@ -177,83 +128,10 @@ def test_confusions_are_scikit_learns(run):
     classes = result.classes()
     np.testing.assert_allclose(classes[[*names]], np.transpose(parts[:3]))
     assert classes["test_examples"].tolist() == parts[3].tolist()
-    pd.testing.assert_frame_equal(pd.read_csv(path / "classes.csv"), classes)
+    written = pd.read_csv(path / "classes.csv")
+    pd.testing.assert_frame_equal(written, classes)
     with pytest.raises(UserError, match="client: got 6, expected a whole number from 0 to 5"):
         result.confusion(6)
-
-
-def test_any_run_has_confusions(whole):
-    result, path = whole
-    assert np.trace(result.confusion()) == result.clients["test_correct"].sum()
-    assert result.confusion(2).equals(Result.load(path).confusion(2))
-    assert not (path / "classes.csv").exists() and not (path / "clients_history.csv").exists()
-
-
-def test_hooks_hear_of_statistics_and_clients(run):
-    result, _, heard = run
-    assert [round for round, *_ in heard] == [2, 4]
-    accuracy, table = heard[-1][1:]
-    assert accuracy.measures["f1_macro"].client_std == result.history["test_f1_macro_client_std"].iloc[-1]
-    assert accuracy.adapted.measures["ece"].pooled == result.history["adapted_ece"].iloc[-1]
-    pd.testing.assert_frame_equal(table, result.clients)
-    assert not heard[0][2].equals(table)
-
-
-def test_every_evaluation_of_the_clients_is_kept(run):
-    result, path, heard = run
-    history = result.clients_history
-    assert history[["round", "client"]].to_numpy().tolist() == [[r, k] for r in (2, 4) for k in range(6)]
-    for round, _, table in heard:
-        rows = history[history["round"] == round].reset_index(drop=True)
-        names = [name for name in rows if name != "round"]
-        assert {"test_f1_macro", "adapted_accuracy", "val_correct", "test_loss"} <= {*names}
-        pd.testing.assert_frame_equal(rows[names], table[names])
-    loaded = Result.load(path)
-    for table in (loaded.clients_history, pd.read_csv(path / "clients_history.csv")):
-        pd.testing.assert_frame_equal(table, history)
-
-
-@pytest.mark.parametrize("stop", [1, 3])
-def test_resume_equals_never_stopped(stop, run, tmp_path):
-    result, path, _ = run
-    with pytest.raises(Stopped):
-        simulate(**SETTINGS, out=tmp_path / "run", on_round=stop_after(stop))
-    (tmp_path / "run" / "clients_history.csv").unlink(missing_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the file, and of no checkpoint yet
-        again = simulate(**SETTINGS, out=tmp_path / "run", resume=True)
-    same_files(path, tmp_path / "run")
-    for name in ("clients_history.csv", "classes.csv"):
-        assert (path / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
-    pd.testing.assert_frame_equal(again.clients_history, result.clients_history)
-    (tmp_path / "run" / "classes.csv").unlink()
-    simulate(**SETTINGS, out=tmp_path / "run", resume=True)
-    assert (path / "classes.csv").read_bytes() == (tmp_path / "run" / "classes.csv").read_bytes()
-    again.save(tmp_path / "saved")
-    pd.testing.assert_frame_equal(Result.load(tmp_path / "saved").clients_history, result.clients_history)
-
-
-def test_resume_wants_the_same_functions(run):
-    _, path, _ = run
-    with pytest.raises(UserError, match=r"evaluation\.metrics: brier was given from Python"):
-        Result.load(path)
-
-    def brier(labels, scores):
-        return 0.5
-
-    evaluation = {**SETTINGS["evaluation"], "metrics": [*ASKED[:-2], brier, rare]}
-    with pytest.raises(UserError, match=r"evaluation\.metrics\.6: .*brier there, .*brier here"):
-        simulate(**{**SETTINGS, "evaluation": evaluation}, out=path, resume=True)
-
-
-def test_seeds_side_by_side_are_what_they_are_alone(tmp_path):
-    evaluation = {**SETTINGS["evaluation"], "adapt": {}}
-    settings = {**SETTINGS, "evaluation": evaluation, "engine": {"devices": 1}}
-    together = simulate(**settings | {"engine": {"devices": 1, "simulations": 2}}, seeds=[0, 1])
-    for seed, result in enumerate(together):
-        alone = simulate(**settings, seed=seed)
-        pd.testing.assert_frame_equal(result.history, alone.history)
-        pd.testing.assert_frame_equal(result.clients_history, alone.clients_history)
 
 
 # --------------------------------------------------------------------------------------------- on any layout
