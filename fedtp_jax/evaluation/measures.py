@@ -126,7 +126,7 @@ def own_measure(metric: Own) -> Measure:
                 return float(value)
             what = f"gave {show(value)}"
         raise UserError(
-            f"evaluation.metrics: {metric.name} {what} for {len(labels)} examples; expected a number, or "
+            f"evaluation.metrics: {metric.name}, given {len(labels)} examples, {what}; expected a number, or "
             "float('nan') where it is not defined, as for examples of one class"
         )
 
