@@ -39,9 +39,8 @@ def of_classes(counts: np.ndarray) -> dict[str, np.ndarray]:
 
     NaN of what there is nothing of: recall without labels, precision without predictions, F1 without either.
     """
-    counts = np.asarray(counts, np.float64)
-    right = np.diagonal(counts, axis1=-2, axis2=-1)
-    labels, predicted = counts.sum(-1), counts.sum(-2)[..., :-1]
+    right = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
+    labels, predicted = counts.sum(-1, dtype=np.float64), counts.sum(-2, dtype=np.float64)[..., :-1]
     return {
         "recall": _share(right, labels),
         "precision": _share(right, predicted),
@@ -107,8 +106,8 @@ def measures_of(metrics: Metrics, classes: int, is_text: bool) -> dict[str, Meas
                 f"evaluation.metrics: {name} needs all of a client's predictions, of which text has one for "
                 "each character of each window; leave it out"
             )
-        if isinstance(metric, Own):
-            _try(name, measure, classes)
+        if measure.needs is Predictions:
+            _try(measure, classes)
     return found
 
 
@@ -133,8 +132,11 @@ def own_measure(metric: Own) -> Measure:
     return Measure(metric.name, Predictions, of, bool(getattr(function, "higher_is_better", True)))
 
 
-def _try(name: str, measure: Measure, classes: int) -> None:
-    """Raise UserError for what takes no made-up examples: of every class, and a single one."""
+def _try(measure: Measure, classes: int) -> None:
+    """Raise UserError for what takes no made-up examples: of every class, and a single one.
+
+    What it imports is loaded then, and not in the first evaluation.
+    """
     random = np.random.default_rng(0)
     for count in (3 * classes, 1):
         probabilities = random.dirichlet(np.ones(classes), count)
