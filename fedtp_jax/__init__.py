@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fedtp_jax.models.own_nnx import from_nnx
     from fedtp_jax.partitions.partition import Partition
     from fedtp_jax.results.result import Result
-    from fedtp_jax.runs.run import Progress
+    from fedtp_jax.runs.progress import Progress
     from fedtp_jax.runs.simulate import simulate
 
 __all__ = [

@@ -156,6 +156,21 @@ def whole(sharing, tmp_path_factory):
         return simulate(TINY, out=path), path
 
 
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory):
+    """A run with every measure: (result, folder, [(round, accuracy, clients)] that a hook has heard)."""
+    from measured_run import SETTINGS
+
+    from fedtp_jax import simulate
+
+    path, heard = tmp_path_factory.mktemp("measured") / "run", []
+
+    def hear(progress):
+        heard.append((progress.round, progress.accuracy, progress.clients))
+
+    return simulate(**SETTINGS, out=path, on_evaluation=hear), path, heard
+
+
 @pytest.fixture
 def limit():
     """Set how large a file may become, which stands for a disk that fills up."""

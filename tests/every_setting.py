@@ -37,6 +37,7 @@ TABLE = Path(__file__).with_suffix(".md")
 NEVER = {  # how a run is laid out and kept, what the headline is a mean of, where files lie
     *("engine.devices", "engine.lanes", "engine.simulations", "engine.wave_size", "engine.rows"),
     *("checkpoint.every", "checkpoint.keep", "checkpoint.best", "evaluation.batch_size", "evaluation.last"),
+    "evaluation.clients_history",
     *("data.directory", "data.file", "partition.file", "training.participation.trace"),
 }
 # it asks for a client whose numbers are not finite: tests/simulation/test_participation.py
@@ -67,6 +68,7 @@ OTHER = {  # values for which no rule below would do
     "training.schedule.every": 1,
     "training.warmup_rounds": 2,
     "evaluation.clients": 2,
+    "evaluation.metrics": ["f1_macro"],
     "evaluation.adapt.epochs": 1,
     "evaluation.adapt.steps": 2,
     "evaluation.adapt.leaves": ("head/",),

@@ -16,6 +16,7 @@ import conftest  # noqa: F401  sees to the devices, which some messages count
 import wrong_data
 import wrong_files
 import wrong_going_on
+import wrong_measures
 import wrong_partitions
 import wrong_runs
 import wrong_settings
@@ -23,7 +24,7 @@ import wrong_settings
 from fedtp_jax import UserError
 
 TABLE = Path(__file__).with_suffix(".md")
-PARTS = wrong_settings, wrong_data, wrong_files, wrong_partitions, wrong_runs, wrong_going_on
+PARTS = wrong_settings, wrong_data, wrong_files, wrong_partitions, wrong_runs, wrong_going_on, wrong_measures
 KINDS = {kind: cases for part in PARTS for kind, cases in part.KINDS.items()}
 CASES = {f"{kind}: {given}": case for kind, cases in KINDS.items() for given, case in cases.items()}
 

@@ -121,6 +121,11 @@ server.learning_rate=0
 server.weighting=samples
 evaluation.knn=0.5
 evaluation.knn.weight=2
+evaluation.metrics=f1
+evaluation.metrics=3
+'evaluation.metrics=[ece, ece]'
+'evaluation.metrics=[{name: brier, of: brier, identity: 3f2a}]'
+evaluation.clients_history=often
 evaluation.adapt=5
 evaluation.adapt.epochs=0
 evaluation.adapt.epoch=5
@@ -197,6 +202,8 @@ evaluation.adapt.steps=5 evaluation.adapt.leaves='[]'
 'partition={name: pathological, classes_per_client: 11}'
 training.stop.patience=3
 checkpoint.best=val_accuracy
+checkpoint.best=val_f1_macro partition.validation=0.2
+training.stop='{patience: 2, metric: val_ece_client_mean}' partition.validation=0.2 evaluation.metrics=top5
 'partition={name: iid, clients: 1439}'
 'partition={name: iid, clients: 1438, validation: 0.5}'
 'partition={name: sampled, train_examples: 1439}'

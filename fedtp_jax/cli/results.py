@@ -26,17 +26,12 @@ def compare(
     ] = None,
     picture: Annotated[Path | None, arg(metavar="FILE.png", help="PNG file for the learning curves")] = None,
     metric: Annotated[
-        Literal[
-            "accuracy",
-            "client_mean",
-            "worst_decile",
-            "adapted_accuracy",
-            "adapted_client_mean",
-            "adapted_worst_decile",
-        ],
+        str,
         arg(
+            metavar="METRIC",
             help="accuracy: of all test examples, mean over the last evaluations; client_mean, worst_decile: "
-            "of the last one; adapted_...: the same with evaluation.adapt"
+            "of the last one; f1_macro, f1_macro_client_mean, ...: the same of evaluation.metrics; "
+            "adapted_...: the same with evaluation.adapt",
         ),
     ] = "accuracy",
 ) -> int:

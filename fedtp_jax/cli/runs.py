@@ -15,7 +15,7 @@ from fedtp_jax.core.errors import UserError
 if TYPE_CHECKING:
     from fedtp_jax.config import SimulationConfig
     from fedtp_jax.results.result import Result
-    from fedtp_jax.runs.run import Progress, Resume
+    from fedtp_jax.runs.progress import Progress, Resume
 
 Overrides = Annotated[
     Positional[tuple[str, ...]],

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from fedtp_jax.comparison.compared_run import ComparedRun, Finished, column_of, is_mean, run_folders
+from fedtp_jax.comparison.compared_run import (
+    ComparedRun,
+    Finished,
+    column_of,
+    is_mean,
+    measure_of,
+    run_folders,
+)
 from fedtp_jax.comparison.crosstab import CrossTab, Place
 from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
-from fedtp_jax.core.errors import UserError, user_path
+from fedtp_jax.core.errors import UserError, nearest, user_path
 from fedtp_jax.core.identity import UNKNOWN
+from fedtp_jax.evaluation.measures import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +30,12 @@ METRICS = {  # what they are called
     "client_mean": "Mean of the clients' test accuracies",
     "worst_decile": "Mean test accuracy of the worst tenth of clients",
 }
+for _name, _measure in MEASURES.items():
+    METRICS |= {
+        _name: _measure.title,
+        f"{_name}_client_mean": f"{_measure.title}, mean of the clients",
+        f"{_name}_worst_decile": f"{_measure.title}, mean of the worst tenth of clients",
+    }
 METRICS |= {f"adapted_{name}": f"{title}, adapted" for name, title in METRICS.items()}
 Runs = Finished | ComparedRun | str | Path | Iterable["Runs"]
 
@@ -86,14 +100,19 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
       runs: results, folders (of a run, of some seeds, of a sweep), or lists of these; or {name: of these},
         where the names are the rows.
       metric: "accuracy": of all test examples, mean over the last evaluations; "client_mean" or
-        "worst_decile" of the last evaluation. "adapted_accuracy" and so on: after the clients have adapted
+        "worst_decile" of the last evaluation. "f1_macro", "f1_macro_client_mean" and so on: the same of
+        measures of evaluation.metrics. "adapted_accuracy" and so on: after the clients have adapted
         (evaluation.adapt). Never of the best round.
 
     Raises:
       UserError: there is no finished run, clients of one do not adapt, or something else is given.
     """
     if metric not in METRICS:
-        raise UserError(f"metric: got {metric!r}; choose one of {', '.join(METRICS)}")
+        raise UserError(
+            f"metric: got {metric!r}{nearest(str(metric), METRICS)}; choose one of accuracy, client_mean, "
+            "worst_decile, the same of a measure in evaluation.metrics (f1_macro, f1_macro_client_mean, "
+            "f1_macro_worst_decile), or one of these after adapted_"
+        )
     named = runs if isinstance(runs, Mapping) else {None: runs}
     found = [(name, run) for name, inner in named.items() for run in _compared_runs(inner)]
     if not found:
@@ -101,10 +120,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
     finished, unfinished = _finished(found)
     for _, run in finished:
         if column_of(metric) not in run.evaluated:
-            raise UserError(
-                f"metric: {metric!r}, but the clients of {run.where} did not adapt; run it with "
-                "evaluation.adapt.epochs, leave it out, or choose accuracy, client_mean or worst_decile"
-            )
+            raise _not_measured(metric, run)
     layout = CrossTab(finished, metric.replace("_", " "))
     cells: dict[Place, Cell] = {}
     untested: dict[str, list[str]] = {}
@@ -132,6 +148,18 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         notes,
     )
     return Comparison(metric, sheet, pd.DataFrame(layout.long_form(numbers)), layout.cells)
+
+
+def _not_measured(metric: str, run: ComparedRun) -> UserError:
+    if metric.startswith("adapted_") and "adapted_accuracy" not in run.evaluated:
+        what, how = f"the clients of {run.where} did not adapt", "evaluation.adapt.epochs"
+    else:
+        measure = measure_of(metric)
+        what, how = f"{run.where} did not measure {measure}", f"evaluation.metrics=[{measure}]"
+    return UserError(
+        f"metric: {metric!r}, but {what}; run it with {how}, leave it out, or choose accuracy, client_mean "
+        "or worst_decile"
+    )
 
 
 def _compared_runs(runs: Any) -> list[ComparedRun]:
@@ -219,9 +247,10 @@ def _test_notes(
     if any(cell.p_value is not None for cell in cells.values()):
         several = is_mean(metric) and all(run.has_means(metric) for run in runs)
         when = "in the same evaluations" if several else "at the last evaluation"
+        of = "accuracies" if measure_of(metric) == "accuracy" else "values"
         notes.append(
             f"Bold: the best of its column. {TIED}: not significantly worse than the best, by a paired "
-            f"two-sided Wilcoxon signed-rank test over the clients' accuracies {when}, those of seeds on one "
+            f"two-sided Wilcoxon signed-rank test over the clients' {of} {when}, those of seeds on one "
             f"partition averaged (p ≥ {LEVEL} after Holm's correction within the column), and not further "
             "behind than these clients differ; it says nothing of other seeds."
         )

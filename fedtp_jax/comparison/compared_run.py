@@ -9,8 +9,9 @@ from typing import Any, Protocol, get_args, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config import SimulationConfig, metrics, name_of
 from fedtp_jax.config.fields import ValidationMetric
+from fedtp_jax.config.metrics import METRICS, STATISTICS, columns_of
 from fedtp_jax.config.plain import flat, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core.errors import UserError
@@ -24,10 +25,11 @@ from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested", "excluded")
 CLIENTS = "client", "test_accuracy"
 RANDOM = {"init.of": "drawn", "init.identity": "drawn"}  # where no variables were given to start from
-NOT_ALWAYS = (  # version 0.1.0 had no mean, and not in every run clients adapt or have validation shards
+NOT_ALWAYS = (  # version 0.1.0 had no mean; not every run adapts, validates, or has further measures
     *("test_accuracy_mean", "adapted_accuracy_mean"),
     *("adapted_accuracy", "adapted_client_mean", "adapted_worst_decile"),
     *get_args(ValidationMetric),
+    *(f"{test}_{c}" for test in ("test", "adapted") for name in METRICS[1:] for c in columns_of(name)),
 )
 
 
@@ -141,7 +143,7 @@ class ComparedRun:
     def measure(self, metric: str) -> float:
         """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile.
 
-        Of adapted_accuracy and so on what Result.adapted has.
+        Of adapted_accuracy and so on what Result.adapted has; of further measures the same.
         """
         column = self.evaluated[column_of(metric)]
         return float(column.tail(self.window).mean() if is_mean(metric) else column.iloc[-1])
@@ -165,8 +167,8 @@ class ComparedRun:
         Those of the last evaluation where the run says no more.
         """
         several = is_mean(metric) and self.window > 1 and self.has_means(metric)
-        accuracy = f"{column_of(metric).partition('_')[0]}_accuracy"
-        return self.clients.set_index("client")[f"{accuracy}_mean" if several else accuracy]
+        measured = f"{column_of(metric).partition('_')[0]}_{measure_of(metric)}"
+        return self.clients.set_index("client")[f"{measured}_mean" if several else measured]
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -181,7 +183,12 @@ def column_of(metric: str) -> str:
 
 def is_mean(metric: str) -> bool:
     """Whether a metric is a mean over the last evaluations, and not of the last one alone."""
-    return metric.endswith("accuracy")
+    return not metric.endswith(STATISTICS)
+
+
+def measure_of(metric: str) -> str:
+    """What is measured: "f1_macro" for adapted_f1_macro_client_mean, "accuracy" for client_mean."""
+    return metrics.measure_of(metric.removeprefix("adapted_"))
 
 
 def run_folders(path: Path) -> list[Path]:

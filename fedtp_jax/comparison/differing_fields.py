@@ -13,8 +13,9 @@ from fedtp_jax.core.identity import UNKNOWN
 NAME, OF, IDENTITY = ".name", ".of", ".identity"
 SEED = ("seed",)
 DIGITS = 16  # of an identity
-# These change the order of sums at most, and what is kept on disk.
+# These change the order of sums at most, what is measured besides, and what is kept on disk.
 MACHINE = (
+    *("evaluation.metrics", "evaluation.clients_history"),
     *("engine.devices", "engine.lanes", "engine.wave_size", "engine.rows"),
     *("checkpoint.every", "checkpoint.keep", "checkpoint.best"),
 )
@@ -55,7 +56,9 @@ class DifferingFields:
         found = flat(config)
         told = {name.removesuffix(IDENTITY) for name in found if name.endswith(IDENTITY)}
         left_out = self._ignored.union(place for place in PLACES if place.rpartition(".")[0] in told)
-        return {name: v for name, v in found.items() if name not in left_out and not name.endswith(OF)}
+        inside = tuple(f"{name}." for name in left_out)
+        counts = {name: v for name, v in found.items() if name not in left_out and not name.endswith(OF)}
+        return {name: v for name, v in counts.items() if not name.startswith(inside)}
 
     def of(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """{dotted field: value} that tell `config` from the others."""

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from fedtp_jax.comparison.compared_run import ComparedRun
+from fedtp_jax.comparison.compared_run import ComparedRun, measure_of
 from fedtp_jax.comparison.sheet import Cell
+from fedtp_jax.evaluation.measures import LOWER_IS_BETTER
 
 LEVEL = 0.05
 LAST = {"accuracy": "client_mean", "adapted_accuracy": "adapted_client_mean"}  # of the last evaluation
@@ -20,7 +21,8 @@ def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[
     table.
     """
     values = {row: np.array([o.measure(metric) for o in runs]) for row, runs in rows.items()}
-    best = max(values, key=lambda row: values[row].mean())
+    sign = -1 if measure_of(metric) in LOWER_IS_BETTER else 1
+    best = max(values, key=lambda row: sign * values[row].mean())
     differences: dict[str, np.ndarray] = {}
     reasons: dict[str, str] = {}
     for row in values:
@@ -29,14 +31,14 @@ def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[
             if isinstance(found, str):
                 reasons[row] = found
             else:
-                differences[row] = found
+                differences[row] = sign * found
     p_values = holm({row: signed_rank(pairs) for row, pairs in differences.items()})
     cells = {}
     for row, of_seeds in values.items():
         p = p_values.get(row)
         tied = p is not None and (p >= LEVEL or differences[row].mean() <= 0)
         if tied:
-            tied = values[best].mean() - of_seeds.mean() <= _largest(differences[row])
+            tied = sign * (values[best].mean() - of_seeds.mean()) <= _largest(differences[row])
         std = float(of_seeds.std(ddof=1)) if len(of_seeds) > 1 else float("nan")
         mean, top = float(of_seeds.mean()), bool(of_seeds.mean() == values[best].mean())
         cells[row] = Cell(mean, std, len(of_seeds), top, p, bool(tied and not top))
@@ -46,10 +48,10 @@ def judge(rows: Mapping[str, Sequence[ComparedRun]], metric: str) -> tuple[dict[
 def paired_differences(
     best: Sequence[ComparedRun], other: Sequence[ComparedRun], metric: str
 ) -> np.ndarray | str:
-    """[pairs] accuracy of the best less that of the other, client by client; or why there are no pairs.
+    """[pairs] what the best reaches less what the other does, client by client; or why there are no pairs.
 
     Client k of one partition is not client k of another: a pair is a client of one partition, its difference
-    the mean over the seeds that share it. Accuracies are those of the evaluations that the table is of.
+    the mean over the seeds that share it. Figures are those of the evaluations that the table is of.
     """
     a, b = ({run.seed: run for run in part} for part in (best, other))
     seeds = sorted(a.keys() & b.keys())
@@ -58,7 +60,8 @@ def paired_differences(
     of_partition: dict[str, list[pd.Series]] = {}
     for seed in (seed for seed in seeds if a[seed].fingerprint == b[seed].fingerprint):
         # runs of version 0.1.0 have the last evaluation alone: both sides are of the same evaluations
-        basis = metric if a[seed].has_means(metric) and b[seed].has_means(metric) else LAST[metric]
+        several = a[seed].has_means(metric) and b[seed].has_means(metric)
+        basis = metric if several else LAST.get(metric, f"{metric}_client_mean")
         difference = a[seed].client_accuracies(basis) - b[seed].client_accuracies(basis)
         of_partition.setdefault(a[seed].fingerprint, []).append(difference)
     if not of_partition:

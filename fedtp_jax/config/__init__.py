@@ -19,7 +19,7 @@ from fedtp_jax.config.data import (
     Shakespeare,
     Table,
 )
-from fedtp_jax.config.fields import Clients, Cohorts, Optimizer, Own, optimizer, option, section
+from fedtp_jax.config.fields import Clients, Cohorts, Metrics, Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.generated import (
     DescribingHypernetwork,
     FedTP,
@@ -161,6 +161,7 @@ __all__ = [
     "Leaf",
     "Local",
     "Lstm",
+    "Metrics",
     "Mlp",
     "Mnist",
     "Natural",

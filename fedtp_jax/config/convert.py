@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from fedtp_jax import config
-from fedtp_jax.config import Optimizer, Own, default_of, name_of
+from fedtp_jax.config import Metrics, Optimizer, Own, default_of, name_of
+from fedtp_jax.config.fields import ValidationMetric
+from fedtp_jax.config.metrics import METRICS, check_measures
 from fedtp_jax.config.names import check_names
 from fedtp_jax.core.errors import UserError, nearest
 
@@ -48,6 +50,8 @@ def build(kind: type, values: Any, where: str) -> Any:
         if field.metadata.get("kinds"):
             default = name_of(default_of(field))
             built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
+        elif field.metadata.get("metrics"):
+            built[name] = _build_metrics(value, dotted)
         elif field.metadata.get("optimizer"):
             built[name] = _build_optimizer(value, dotted, default_of(field))
         elif dataclasses.is_dataclass(hints[name]):
@@ -122,6 +126,23 @@ def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer |
     return Optimizer(name, arguments if named else {**default.arguments, **arguments})
 
 
+def _build_metrics(values: Any, where: str) -> Metrics:
+    """Names, or a single one; in Python also functions of (labels, scores)."""
+    choices = f"choose some of {', '.join(METRICS)}, in Python also functions of (labels, scores)"
+    values = values if isinstance(values, list | tuple) else [values]
+    found: list[str | Own] = []
+    for value in values:
+        if isinstance(value, Mapping):
+            _refuse_own(value, where)
+        if callable(value) and not isinstance(value, type):
+            value = Own.part(value)
+        if not isinstance(value, Own) and value not in METRICS:
+            raise UserError(f"{where}: got {show(value)}{nearest(str(value), METRICS)}; {choices}")
+        found.append(value)
+    check_measures(tuple(found), where)
+    return tuple(found)
+
+
 def _convert(kind: Any, value: Any, where: str) -> Any:
     """`value` as the annotated type; a float may come as an int, or as text, which YAML takes 1e-3 for."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -165,6 +186,11 @@ def _float(value: int | float | str) -> float | None:
 
 def describe(kind: Any) -> str:
     """A type in words, such as "a whole number or 'auto'"."""
+    if kind == ValidationMetric:
+        return (
+            "val_accuracy, val_client_mean, val_worst_decile, val_loss, or the like of evaluation.metrics "
+            "(val_f1_macro)"
+        )
     if kind is Optimizer:
         return "the name of an optax optimizer, with optax's own defaults, or a section {name, arguments}"
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -181,6 +207,7 @@ def describe(kind: Any) -> str:
         type(None): "null",
         tuple[str, ...]: "a list of texts",
         tuple[int, ...]: "a list of whole numbers",
+        config.Metrics: "a list of names",
         config.Clients: "a list of clients (numbers or names)",
         config.Cohorts: "a list of clients (numbers or names) for each round",
     }

@@ -10,7 +10,27 @@ T = TypeVar("T")
 Clients = tuple[int | str, ...]  # by number or by name
 Cohorts = tuple[Clients, ...]
 # what may be chosen by: columns of metrics.csv, of validation shards alone
-ValidationMetric = Literal["val_accuracy", "val_client_mean", "val_worst_decile", "val_loss"]
+ValidationMetric = Literal[
+    "val_accuracy",
+    "val_client_mean",
+    "val_worst_decile",
+    "val_loss",
+    "val_balanced_accuracy",
+    "val_balanced_accuracy_client_mean",
+    "val_balanced_accuracy_worst_decile",
+    "val_f1_macro",
+    "val_f1_macro_client_mean",
+    "val_f1_macro_worst_decile",
+    "val_auroc",
+    "val_auroc_client_mean",
+    "val_auroc_worst_decile",
+    "val_top5",
+    "val_top5_client_mean",
+    "val_top5_worst_decile",
+    "val_ece",
+    "val_ece_client_mean",
+    "val_ece_worst_decile",
+]
 
 
 def option(default: T, help: str, **bounds: Any) -> T:
@@ -57,6 +77,9 @@ class Own:
     def part(cls, value: Any) -> "Own":
         """`value`, called by its name, or by its class and what it was made with."""
         return cls(_called(value), identity(value), value)
+
+
+Metrics = tuple[str | Own, ...]  # measures by name, and functions of the user's own
 
 
 def _called(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, SimulationConfig, Table, name_of
 from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
+from fedtp_jax.config.metrics import check_choice
 from fedtp_jax.config.overrides import set_fields, whole_optimizers
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
@@ -149,6 +150,10 @@ def _check(settings: SimulationConfig) -> None:
             f"{training.local_epochs} too; give one of them"
         )
     _check_adaptation(settings.evaluation)
+    if training.stop.patience:
+        check_choice("training.stop.metric", training.stop.metric, settings.evaluation.metrics)
+    if settings.checkpoint.best:
+        check_choice("checkpoint.best", settings.checkpoint.best, settings.evaluation.metrics)
     for section, field in (("data", "file"), ("partition", "file")):
         part = getattr(settings, section)
         if hasattr(part, field) and getattr(part, field) is None:

@@ -21,6 +21,8 @@ def to_dict(settings: SimulationConfig) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, Own):
             return {"name": value.name, "of": value.of, "identity": value.identity}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
         return {name: plain(v) for name, v in value.items()} if isinstance(value, Mapping) else value
 
     return typing.cast(dict[str, Any], plain(plain_values(settings)))
@@ -42,9 +44,14 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested plain values as {dotted field: value}, each field after `prefix`."""
+    """Nested plain values as {dotted field: value}, each field after `prefix`.
+
+    Of a list that holds parts of the user's own each entry is a field of its own, by its number.
+    """
     found: dict[str, Any] = {}
     for name, value in values.items():
+        if isinstance(value, list) and any(isinstance(entry, Mapping) for entry in value):
+            value = {str(number): entry for number, entry in enumerate(value)}
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
     return found
 

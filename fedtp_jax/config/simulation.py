@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from fedtp_jax.config.data import DATASETS, Digits
-from fedtp_jax.config.fields import Clients, Own, ValidationMetric, option, section
+from fedtp_jax.config.fields import Clients, Metrics, Own, ValidationMetric, option, section
 from fedtp_jax.config.generated import FedTP
 from fedtp_jax.config.method import METHODS
 from fedtp_jax.config.model import MODELS, Vit
@@ -61,6 +61,15 @@ class Evaluation:
         "default: all",
         ge=1,
     )
+    metrics: Metrics = dataclasses.field(
+        default=("accuracy",),
+        metadata={
+            "help": "what is measured beside accuracy, pooled and by client: balanced_accuracy, f1_macro, "
+            "auroc, top5, ece; in Python also functions of (labels, scores)",
+            "metrics": True,
+        },
+    )
+    clients_history: bool = option(False, "keep every evaluation's per-client values: clients_history.csv")
     knn: Knn = section(Knn, "nearest neighbours at prediction time")
     adapt: Adapt = section(Adapt, "a second test, after training on the own shard")
 

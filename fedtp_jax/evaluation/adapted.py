@@ -1,6 +1,6 @@
 """Every client tested once more, after training on its own train shard: FedAvg-FT, the same of any method."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -22,8 +22,12 @@ class _Carry(NamedTuple):
     score: Score
 
 
-def adapted_work(predict: Predict, steps: AdaptationSteps, trains: Collection[str]) -> ClientWork:
+def adapted_work(
+    predict: Predict, zero: Callable[[], Score], steps: AdaptationSteps, trains: Collection[str]
+) -> ClientWork:
     """Train a copy of the leaves `trains` (all passes but the last), then test with it, and forget it.
+
+    `zero` gives the score to begin with.
 
     Numbers that are not finite stay: such a client is right in nothing.
     """
@@ -33,7 +37,7 @@ def adapted_work(predict: Predict, steps: AdaptationSteps, trains: Collection[st
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> _Carry:
         own = {path: leaf for path, leaf in runs(shared, row).items() if path in trains}
-        return _Carry(steps.start(own), Score.zero())
+        return _Carry(steps.start(own), zero())
 
     def step(shared: Leaves, row: Row, carry: _Carry, batch: Batch, key: jax.Array) -> _Carry:
         def everything(own: Leaves) -> Leaves:
@@ -88,7 +92,7 @@ class AdaptedEvaluator(Evaluator):
                 "to train; name some, or leave it out"
             )
         rate = self._adapt.learning_rate or self.task.training.learning_rate
-        return adapted_work(predict, adaptation(self.task, predict, rate), trains)
+        return adapted_work(predict, self._zero, adaptation(self.task, predict, rate), trains)
 
     def _batch_size(self) -> int:
         """That of the training: the steps are optimizer steps."""

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-LOWER_IS_BETTER = ("val_loss",)
+from fedtp_jax.config.metrics import measure_of
+from fedtp_jax.evaluation.measures import LOWER_IS_BETTER
 
 
 def goodness(metric: str, value: float) -> float:
     """A number that is larger for a better value of the metric; -inf for one that is not finite."""
     if not math.isfinite(value):
         return -math.inf
-    return -value if metric in LOWER_IS_BETTER else value
+    return -value if measure_of(metric.removeprefix("val_")) in LOWER_IS_BETTER else value
 
 
 def best_evaluation(history: Iterable[Mapping[Any, Any]], metric: str) -> tuple[int, int] | None:

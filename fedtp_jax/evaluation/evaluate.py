@@ -15,8 +15,11 @@ from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.engine.schedule import Batches, Layout, best_batch, join_batches, split_batches, steps_of
 from fedtp_jax.engine.waves import Prefetch, Prepared, Wave
 from fedtp_jax.engine.workbench import Workbench, make_facts
+from fedtp_jax.evaluation.collection import Collection
 from fedtp_jax.evaluation.knn import REFERENCE_SCALE, neighbor_work
+from fedtp_jax.evaluation.measures import Measure
 from fedtp_jax.evaluation.metrics import Score, Sums
+from fedtp_jax.evaluation.parts import Predictions
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.partitions.partition import Partition, Shards
 
@@ -26,11 +29,11 @@ Predict = Callable[..., Output]
 Split = Literal["test", "validation"]
 
 
-def evaluation_work(predict: Predict) -> ClientWork:
-    """Count right predictions; keeps a Score per client, sums nothing."""
+def evaluation_work(predict: Predict, zero: Callable[[], Score]) -> ClientWork:
+    """Count right predictions; keeps a Score per client, which begins with `zero()`, sums nothing."""
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> Score:
-        return Score.zero()
+        return zero()
 
     def step(shared: Leaves, row: Row, carry: Score, batch: Batch, key: jax.Array) -> Score:
         return carry.add(predict({**shared, **row.leaves}, batch.x).logits, batch)
@@ -95,6 +98,7 @@ class Evaluator:
       like: layout of an evaluator with which to share the program.
       split: on which of its shards a client is evaluated.
       batch: examples in a step; default: as many as configured, or as make it quickest.
+      measures: {name: measure} of those beside accuracy.
     """
 
     def __init__(
@@ -110,16 +114,21 @@ class Evaluator:
         like: Layout | None = None,
         split: Split = "test",
         batch: int | None = None,
+        measures: Mapping[str, Measure] = {},
     ) -> None:
         self.bench, self.task, self.variables = bench, task, variables
-        self.program, self.split = program, split
+        self.program, self.split, self.measures = program, split, measures
         self.settings = bench.config.evaluation
+        self._most = self._most_predictions(clients)
         self.clients = clients[self._sizes[clients] > 0]
         self._server, self._row = server, row
         self._variables_of_one = jax.eval_shape(variables, server, tree.rows_like(row, 1))
         self._row_bytes = tree.num_bytes(self._variables_of_one[1])
         self._kept_waves: list[Prepared] | None = None
         self.work = self._make_work(predict)
+        if parts := jax.eval_shape(self._zero).parts:
+            self.program += f", {' '.join(parts)}" + f" of {self._most}" * bool(self._most)
+            self._row_bytes += tree.num_bytes(parts)
         self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
         batch = batch or self._batch_size()
         steps = self._steps(batch)
@@ -131,16 +140,33 @@ class Evaluator:
         shards: Shards = getattr(self.bench.partition, self.split)
         return shards.sizes
 
+    def _most_predictions(self, clients: np.ndarray) -> int:
+        """How many of one client may be kept, if a measure needs them: on either kind of shards as many.
+
+        A power of two, so that most seeds share a program.
+        """
+        if not any(measure.needs is Predictions for measure in self.measures.values()):
+            return 0
+        partition = self.bench.partition
+        shards = partition.test, *([partition.validation] if partition.validation else [])
+        most = max(int(part.sizes[clients].max()) for part in shards)
+        return int(1 << max(most - 1, 0).bit_length())
+
+    def _zero(self) -> Score:
+        """A client's score before its first example."""
+        kinds = {measure.needs for measure in self.measures.values()}
+        return Score.zero({kind.__name__: kind.zero(self.task.num_classes, self._most) for kind in kinds})
+
     def _make_work(self, predict: Predict) -> ClientWork:
         """What one client does; where nearest neighbours take part it keeps train features [kept, size]."""
         if not self.settings.knn.weight:
-            return evaluation_work(predict)
+            return evaluation_work(predict, self._zero)
         size = self.task.feature_size("evaluation.knn")
         kept = int(self._kept(self.bench.partition.train.sizes[self.clients]).max())
         scale = REFERENCE_SCALE if self.bench.config.compat == "reference" else None
         self.program = f"{self.program} beside {kept} neighbours"
         self._row_bytes += 4 * kept * size
-        return neighbor_work(predict, self.settings.knn, max(kept, 1), size, scale)
+        return neighbor_work(predict, self._zero, self.settings.knn, max(kept, 1), size, scale)
 
     def _batch_size(self) -> int:
         """Examples in a step: as many as configured, or as make passes over these shards quickest."""
@@ -169,11 +195,13 @@ class Evaluator:
             return bench.programs(self.program, self._wave, server, rows, wave, bench.examples, key)
 
         result, sizes = np.zeros((3, bench.num_clients)), self._sizes
+        collection = Collection(self.measures, bench.num_clients)
         for prepared, score in bench.over_waves(wave, self._waves() if waves is None else waves, rows_of):
             sits = prepared.ids < bench.num_clients
             ids = prepared.ids[sits]
             result[:, ids] = score.right[sits] / bench.examples.labels, score.loss[sits], sizes[ids]
-        return Sums(*result)
+            collection.add(prepared.ids, score.parts)
+        return Sums(*result)._replace(measures=collection.values(), counts=collection.counts)
 
     def stored_positions(self, client: int) -> np.ndarray:
         """Positions of the train examples that `client` keeps for its neighbours, in its shard's order."""

@@ -30,6 +30,7 @@ class Store(NamedTuple):
 
 def neighbor_work(
     predict: Callable[[Leaves, jax.Array], Output],
+    zero: Callable[[], Score],
     settings: Knn,
     capacity: int,
     features: int,
@@ -37,6 +38,7 @@ def neighbor_work(
 ) -> ClientWork:
     """Fill the store with the client's train examples (all passes but the last), then predict its test ones.
 
+    `zero` gives the score to begin with.
     `capacity` is the size of the largest store, `features` the size of a feature vector, `scale` what squared
     distances are divided by: by default that size.
     """
@@ -45,7 +47,7 @@ def neighbor_work(
         store = Store(
             jnp.zeros((capacity, features)), jnp.zeros(capacity, jnp.int32), jnp.zeros(capacity, bool)
         )
-        return store, Score.zero()
+        return store, zero()
 
     def step(
         shared: Leaves, row: Row, carry: tuple[Store, Score], batch: Batch, key: jax.Array

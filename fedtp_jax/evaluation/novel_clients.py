@@ -172,7 +172,7 @@ class NovelClients:
 
         size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(STATISTICS))
         each = evaluate(fixed, functools.partial(self._rows_of, rows))
-        sums = Sums(*(np.asarray(part)[self.clients] for part in each))
+        sums = Sums(*(np.asarray(part)[self.clients] for part in each[:3]))
         return Adapted(sums, leaves, 0 if mode == "zero_shot" else size)
 
     def _at_start(self, start: Start) -> Mapping[str, np.ndarray]:

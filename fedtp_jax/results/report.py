@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fedtp_jax.config.metrics import METRICS, STATISTICS, columns_of
 from fedtp_jax.plots.clients import client_accuracies
 from fedtp_jax.plots.curves import learning_curves
 from fedtp_jax.plots.partition import partition_bubbles
@@ -23,7 +24,7 @@ EVALUATIONS, WORST = 5, 10  # rows of the two tables
 FRACTIONS = {"share_done"} | {  # shown in percent
     f"{test}_{name}"
     for test in ("test", "adapted", "val")
-    for name in ("accuracy", "accuracy_mean", "client_mean", "client_std", "worst_decile")
+    for name in ("accuracy_mean", *STATISTICS, *(column for name in METRICS for column in columns_of(name)))
 }
 
 CURVES = (
@@ -146,14 +147,15 @@ def _table(frame: pd.DataFrame, empty: str) -> str:
 
 
 def _cell(column: str, value: float | str) -> str:
-    """A number as a reader wants it: fractions in percent, losses to four digits, counts whole."""
+    """A number as a reader wants it: fractions in percent, counts whole, others to four digits."""
     if isinstance(value, str):
         return escape(value)
     if math.isnan(value):
         return "&ndash;"
     if column in FRACTIONS:
         return f"{100 * value:.2f}"
-    return f"{value:.4f}" if column.endswith("loss") else f"{value:,.0f}"
+    whole = column.endswith("_correct") or (float(value).is_integer() and not column.endswith("loss"))
+    return f"{value:,.0f}" if whole else f"{value:.4f}"
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -10,12 +10,15 @@ import jax
 import numpy as np
 
 from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.config.metrics import measure_names
 from fedtp_jax.core import hosts, tree
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.core.jax_settings import under_our_settings
+from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.learning.leaf_roles import leaf_roles
 from fedtp_jax.learning.method import State
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.results.confusion import class_table, confusion_counts, confusion_table, measures_table
 from fedtp_jax.results.inputs import model_inputs
 from fedtp_jax.results.new_clients import NewClients
 from fedtp_jax.results.notes import excluded_uploads
@@ -24,7 +27,13 @@ from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.storage.checkpoints import Saved
 from fedtp_jax.storage.csv_log import csv_rows, numbers_table
 from fedtp_jax.storage.run_folder import CLIENTS
-from fedtp_jax.storage.stored_result import StoredResult, initial_state, read_result, write_result
+from fedtp_jax.storage.stored_result import (
+    StoredResult,
+    clients_history,
+    initial_state,
+    read_result,
+    write_result,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,13 +52,15 @@ class Result(NewClients):
         test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
         clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained; with
         evaluation.adapt adapted_accuracy and so on, and with validation shards val_accuracy and so on, as the
-        test_ columns to test_loss. Accuracies are fractions.
+        test_ columns to test_loss. Accuracies are fractions. Each measure beside accuracy that
+        evaluation.metrics names has columns of its own after the loss: test_f1_macro,
+        test_f1_macro_client_mean, test_f1_macro_client_std, test_f1_macro_worst_decile.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
         last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),
         trained_rounds, excluded_rounds (whose upload was not finite); with evaluation.adapt adapted_accuracy,
         adapted_accuracy_mean, adapted_loss; with validation shards val_examples, val_correct, val_accuracy,
-        val_loss.
+        val_loss; after the loss test_f1_macro and so on of further measures.
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       data_spec: shapes and fingerprints of the data.
@@ -59,6 +70,8 @@ class Result(NewClients):
       missing: files of the run's folder that could not be written, such as "report.html"; with space again
         a resume of the run writes them.
       kept_best: what checkpoint.best has kept, of which `best` is made.
+      clients_history: with evaluation.clients_history a row per evaluation and tested client: round, client,
+        and what `clients` says of that evaluation alone; else None.
     """
 
     config: SimulationConfig
@@ -71,6 +84,7 @@ class Result(NewClients):
     init: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
     missing: tuple[str, ...] = ()
     kept_best: Saved | None = dataclasses.field(default=None, repr=False)
+    clients_history: "pd.DataFrame | None" = dataclasses.field(default=None, repr=False)
 
     @functools.cached_property
     def best(self) -> "Result":
@@ -80,7 +94,8 @@ class Result(NewClients):
         if (saved := self.kept_best) is None:
             raise UserError("result.best: none was kept; run with partition.validation and checkpoint.best")
         tables = numbers_table(saved.history), pd.DataFrame(csv_rows(saved.logs[CLIENTS]))
-        return _restored(self.config, *tables, saved, self.partition, self.data_spec, {}, self.init)
+        known = self.partition, self.data_spec
+        return _restored(self.config, *tables, saved, *known, {}, self.init, (), None, clients_history(saved))
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -95,6 +110,47 @@ class Result(NewClients):
         """As `accuracy`, of the clients after they have adapted; None without evaluation.adapt."""
         evaluation = self.config.evaluation
         return reached(self.history, "adapted", evaluation.last) if evaluation.adapt.asked_for else None
+
+    @property
+    def measures(self) -> "pd.DataFrame":
+        """The last evaluation, a row per test (test, adapted, val) and measure of evaluation.metrics.
+
+        Columns: test, measure, pooled (of all examples), client_mean, client_std, worst_decile.
+        """
+        self._check_evaluated()
+        return measures_table(self.history, measure_names(self.config.evaluation.metrics))
+
+    @under_our_settings
+    def confusion(self, client: int | None = None, data: Dataset | None = None) -> "pd.DataFrame":
+        """[C, C] test examples by label (rows) and by what the final state predicts (columns).
+
+        Of one client, or of all that are evaluated; examples whose predictions are not finite are in no
+        column. Of text every character counts. `data`: the run's own, needed where no configuration names
+        them.
+        """
+        return confusion_table(self._counts(client, data), self.data_spec.class_names)
+
+    @under_our_settings
+    def classes(self, client: int | None = None, data: Dataset | None = None) -> "pd.DataFrame":
+        """A row per class: class, test_examples, predicted (how often), recall, precision, f1.
+
+        As `confusion`, of one client, or of all.
+
+        NaN: recall without test examples, precision without predictions, f1 without either.
+        """
+        return class_table(self._counts(client, data), self.data_spec.class_names)
+
+    def _counts(self, client: int | None, data: Dataset | None) -> np.ndarray:
+        if client is not None:
+            self._check_client(client)
+        self._check_evaluated()
+        evaluated = np.flatnonzero(self.clients["test_accuracy"].notna())
+        clients = evaluated if client is None else np.array([client])
+        about = self.config, self._built, self.state, self._own_data(data), self.partition
+        return confusion_counts(*about, clients)
+
+    def _check_evaluated(self) -> None:
+        reached(self.history, "test", 1)
 
     @property
     def model(self) -> Any:
@@ -168,7 +224,7 @@ class Result(NewClients):
     def save(self, path: str | Path) -> None:
         """Write the result as a run's folder; `path` must not exist or be empty."""
         parts = self.config, self.history, self.clients, self.state, self.partition, self.data_spec
-        stored = StoredResult(*parts, self.init, self.kept_best)
+        stored = StoredResult(*parts, self.init, self.kept_best, self.clients_history)
         hosts.on_first(functools.partial(write_result, user_path(path), stored))
 
     @classmethod
@@ -179,13 +235,13 @@ class Result(NewClients):
         `own`: the parts (model, method, partition) that `simulate` was given and no file can hold.
         """
         stored = read_result(user_path(path), own)
-        return cls(*stored[:-2], {}, stored.init, kept_best=stored.best)
+        return cls(*stored[:6], {}, stored.init, (), stored.best, stored.clients_history)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Results travel to other processes: rows that were never written are functions, and made again."""
         tables, told = (
             (self.history, self.clients, Saved.of(self.state)),
-            (self.compiled, self.init, self.missing, self.kept_best),
+            (self.compiled, self.init, self.missing, self.kept_best, self.clients_history),
         )
         return _restored, (self.config, *tables, self.partition, self.data_spec, *told)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedtp_jax.config import name_of
+from fedtp_jax.config.metrics import columns_of
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.evaluation.metrics import Accuracy, Measured, Sums
 from fedtp_jax.partitions.partition import Partition
@@ -30,11 +31,12 @@ def history_row(
     measured: Measured | None,
     adapts: bool = False,
     validates: bool = False,
+    measures: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files.
 
     `adapts`, `validates`: whether clients adapt before a second test, and are evaluated on validation shards,
-    with columns of their own.
+    with columns of their own. `measures`: names of those beside accuracy.
     """
     a = measured and measured.test
     return {
@@ -50,25 +52,30 @@ def history_row(
         "bytes_down": result.bytes_down,
         "bytes_up": result.bytes_up,
         "train_loss": None if result.void else result.train_loss,
-        **_reached("test", a),
+        **_reached("test", a, measures),
         "clients_tested": a and a.clients,
         "clients_without_test": a and a.clients_without_test,
         "clients_untrained": a and a.clients_untrained,
         "test_accuracy_trained": a and a.trained,
         "test_accuracy_untrained": a.untrained if a and a.clients_untrained else None,
-        **(_reached("adapted", a and a.adapted) if adapts else {}),
-        **(_reached("val", measured and measured.validation) if validates else {}),
+        **(_reached("adapted", a and a.adapted, measures) if adapts else {}),
+        **(_reached("val", measured and measured.validation, measures) if validates else {}),
     }
 
 
-def _reached(test: str, a: Accuracy | None) -> dict[str, Any]:
+def _reached(test: str, a: Accuracy | None, measures: Sequence[str]) -> dict[str, Any]:
     """The columns of one test."""
+    others: dict[str, Any] = {}
+    for name in measures:
+        columns = [f"{test}_{column}" for column in columns_of(name)]
+        others |= zip(columns, a.measures[name] if a else [None] * len(columns), strict=True)
     return {
         f"{test}_accuracy": a and a.pooled,
         f"{test}_client_mean": a and a.client_mean,
         f"{test}_client_std": a and a.client_std,
         f"{test}_worst_decile": a and a.worst_decile,
         f"{test}_loss": a and a.loss,
+        **others,
     }
 
 
@@ -114,6 +121,7 @@ def clients_table(
         "test_accuracy": test["test_accuracy"],
         "test_accuracy_mean": means["test"],
         "test_loss": test["test_loss"],
+        **_others("test", sums["test"]),
         "trained_rounds": trained.astype(np.int64),
         "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
     }
@@ -123,15 +131,32 @@ def clients_table(
             "adapted_accuracy": adapted["adapted_accuracy"],
             "adapted_accuracy_mean": means["adapted"],
             "adapted_loss": adapted["adapted_loss"],
+            **_others("adapted", sums["adapted"]),
         }
     if "validation" in sums and partition.validation is not None:
-        table |= {"val_examples": partition.validation.sizes, **_measured("val", sums["validation"])}
+        validation = sums["validation"]
+        table |= {"val_examples": partition.validation.sizes, **_measured("val", validation)}
+        table |= _others("val", validation)
     return pd.DataFrame(table)
+
+
+def rows_of_evaluation(table: "pd.DataFrame", round: int, clients: np.ndarray) -> "pd.DataFrame":
+    """Rows of clients_history.csv: of the clients' table, what `clients` [K] reached in this round alone."""
+    tests, others = tuple(f"{test}_" for test in (*ON_TEST_SHARDS, "val")), ("_examples", "_accuracy_mean")
+    measured = [name for name in map(str, table) if name.startswith(tests) and not name.endswith(others)]
+    rows = table.loc[clients, ["client", *measured]].reset_index(drop=True)
+    rows.insert(0, "round", round)
+    return rows
+
+
+def _others(test: str, sums: Sums) -> dict[str, np.ndarray]:
+    """Columns [N] of the measures beside accuracy."""
+    return {f"{test}_{name}": values.clients for name, values in sums.measures.items()}
 
 
 def _measured(test: str, sums: Sums) -> dict[str, np.ndarray]:
     """Columns [N] of what was measured by one test."""
-    correct, loss, examples = (np.asarray(part) for part in sums)
+    correct, loss, examples = (np.asarray(part) for part in sums[:3])
     tested = np.where(examples > 0, examples, np.nan)
     return {
         # a window of text is right in part

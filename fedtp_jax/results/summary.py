@@ -8,19 +8,31 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.config import name_of
+from fedtp_jax.config.metrics import columns_of, measure_names
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.results.notes import choice_notes, untrained_note
 from fedtp_jax.results.result import Result
 
 
 def result_in_words(result: Result) -> str:
-    """Two lines: accuracy by example, and over clients; two of the adapted; of the untrained, of choices."""
+    """Two lines: accuracy by example, and over clients; two of the adapted; further measures, and notes."""
     a, b = result.accuracy, result.adapted
     lines = [f"test accuracy {a['last']:.4f} after round {a['round']}{_several(a)}", _over_clients(a)]
     if b:
         lines += [f"adapted: test accuracy {b['last']:.4f}{_several(b)}", f"adapted {_over_clients(b)}"]
     notes = [untrained_note(result.history), *choice_notes(result.config, result.history)]
-    return "\n".join([*lines, *filter(None, notes)])
+    return "\n".join([*lines, *_further_measures(result), *filter(None, notes)])
+
+
+def _further_measures(result: Result) -> list[str]:
+    """A line for each of evaluation.metrics beside accuracy, on test shards."""
+    rows = [row for row in result.measures.to_dict("records") if row["measure"] != "accuracy"]
+    words = {"test": "test ", "adapted": "adapted: test "}
+    return [
+        f"{words[row['test']]}{row['measure']} {row['pooled']:.4f}; {_over_clients(row)}"
+        for row in rows
+        if row["test"] in words
+    ]
 
 
 def _several(a: Mapping[str, float]) -> str:
@@ -28,7 +40,7 @@ def _several(a: Mapping[str, float]) -> str:
     return words if a["evaluations"] > 1 else ""
 
 
-def _over_clients(a: Mapping[str, float]) -> str:
+def _over_clients(a: Mapping[Any, Any]) -> str:
     spread = f"mean {a['client_mean']:.4f} ± {a['client_std']:.4f}"
     return f"clients: {spread}, worst decile {a['worst_decile']:.4f}"
 
@@ -77,6 +89,7 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         **accuracy,
         **adapted,
         **_validated(result),
+        **_measured(result),
         "excluded_uploads": int(result.history["excluded"].sum()),
         **{f"compiled_{name}": value for name, value in result.compiled.items()},
         "missing": list(result.missing),
@@ -85,6 +98,14 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in summary.items()
     }
+
+
+def _measured(result: Result) -> dict[str, float]:
+    """The columns of metrics.csv of further measures, at the last evaluation."""
+    last = result.history.dropna(subset="test_accuracy").iloc[-1]
+    tests, names = result.measures["test"].unique(), measure_names(result.config.evaluation.metrics)
+    columns = [f"{test}_{column}" for test in tests for name in names for column in columns_of(name)]
+    return {column: float(last[column]) for column in columns}
 
 
 def _validated(result: Result) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from fedtp_jax.runs.run import Progress as RoundProgress
+from fedtp_jax.runs.progress import Progress as RoundProgress
 
 WIDE = 100  # columns of a terminal that has room for a bar
 

@@ -7,62 +7,37 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedtp_jax.config import SimulationConfig, Stop
 from fedtp_jax.config.load import from_dict
+from fedtp_jax.config.metrics import measure_names
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
 from fedtp_jax.evaluation.choice import best_evaluation
-from fedtp_jax.evaluation.metrics import Accuracy, Measured
+from fedtp_jax.evaluation.metrics import Measured
 from fedtp_jax.partitions.make import client_names
+from fedtp_jax.results.confusion import class_table
 from fedtp_jax.results.notes import excluded_uploads
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.run_tables import history_row, report_run, timing_row
 from fedtp_jax.runs.evaluations import Evaluations
+from fedtp_jax.runs.progress import OnEvaluation, OnRound, Progress, Resume
 from fedtp_jax.simulation.round_result import RoundResult
 from fedtp_jax.simulation.rounds import Simulator
 from fedtp_jax.simulation.setup import set_up
 from fedtp_jax.storage.checkpoints import Saved
 from fedtp_jax.storage.csv_log import csv_lines, csv_text, numbers_table
-from fedtp_jax.storage.run_folder import CLIENTS
+from fedtp_jax.storage.run_folder import CLIENTS, CLIENTS_HISTORY
 from fedtp_jax.storage.run_store import Best, RunStore, TakenUp
 
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """What `on_round` and `on_evaluation` hear.
-
-    Attributes:
-      seed: of the simulation.
-      round, rounds: rounds done, and of how many.
-      result: of this round.
-      accuracy: the newest evaluation of this call, None before the first.
-      validation: the same on the validation shards, None where there are none.
-      evaluated: whether that evaluation is of this round.
-      seconds: this round's time without evaluation and checkpoint.
-      row: this round's row of metrics.csv and of `Result.history`.
-    """
-
-    seed: int
-    round: int
-    rounds: int
-    result: RoundResult
-    accuracy: Accuracy | None
-    validation: Accuracy | None
-    evaluated: bool
-    seconds: float
-    row: Mapping[str, Any]
-
-
-Resume = bool | Literal["further"]
-OnRound = Callable[[Progress], None]
-OnEvaluation = Callable[[Progress], bool | None]
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Run:
@@ -184,7 +159,8 @@ class Run:
                 seed = self.config.seed
                 test, validation = measured or (None, None)
                 newest = test, validation, evaluated
-                progress = Progress(seed, round, rounds, result, *newest, seconds, row)
+                table = self.evaluations.clients if measured else None
+                progress = Progress(seed, round, rounds, result, *newest, seconds, row, table)
                 if self._tell(progress, on_round, on_evaluation) or (evaluated and self._is_enough()):
                     self._end(round)
                     break
@@ -197,22 +173,31 @@ class Run:
     def _record(self, round: int, result: RoundResult, measured: Measured | None) -> dict[str, Any]:
         """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
         adapts, validates = self.config.evaluation.adapt.asked_for, self.partition.validation is not None
-        row = history_row(round, result, measured, adapts, validates)
+        measures = measure_names(self.config.evaluation.metrics)
+        row = history_row(round, result, measured, adapts, validates, measures)
         self.rows.append(row)
         if self.store:
             self.store.append_metrics(row)
-            if measured:
-                self.store.write_clients(self.evaluations.clients(self.rows))
         if measured:
+            self.evaluations.tabulate(self.state, self.rows)
+            self._store_clients()
             self._keep_if_best(round)
         return row
+
+    def _store_clients(self) -> None:
+        """Write what the last evaluation says of the clients."""
+        if self.store and self.evaluations.clients:
+            if self.config.evaluation.clients_history:
+                self.store.append_clients(self.evaluations.history[-1])
+            self.store.write_clients(self.evaluations.clients())
 
     def _keep_if_best(self, round: int) -> None:
         """Keep what there is after this evaluated round, if checkpoint.best calls it the best until now."""
         metric = self.config.checkpoint.best
         if metric and best_evaluation(self.rows, metric) == (round, 0):
-            clients = csv_text(self.evaluations.clients(self.rows))
-            logs = {"metrics": csv_lines(self.rows, header=True).encode(), CLIENTS: clients.encode()}
+            tables = {CLIENTS: self._clients(), CLIENTS_HISTORY: self._clients_history()}
+            logs = {name: csv_text(table).encode() for name, table in tables.items() if table is not None}
+            logs["metrics"] = csv_lines(self.rows, header=True).encode()
             self.best = round, Saved.of(self.simulator.fetch(self.state), logs).copied()
 
     def _is_enough(self) -> bool:
@@ -251,22 +236,24 @@ class Run:
 
     def finish(self) -> Result:
         """The result, and the report of it."""
-        if self.evaluations.none_yet:  # taken up after the last round of version 0.1.0
+        if not self.evaluations.clients:  # taken up after the last round of version 0.1.0
             self.evaluations.add(self.state)
-            if self.store:
-                self.store.write_clients(self.evaluations.clients(self.rows))
+            self.evaluations.tabulate(self.state, self.rows)
+            self._store_clients()
         programs = self.simulator.programs
         result = Result(
             config=self.config,
             history=numbers_table(self.rows),
-            clients=self.evaluations.clients(self.rows),
+            clients=self._clients(),
             state=self.simulator.fetch(self.state),
             partition=self.partition,
             data_spec=self.spec,
             compiled={"programs": programs.count, "seconds": programs.seconds},
             init=self._init,
             kept_best=self.best[1] if self.best else None,
+            clients_history=self._clients_history(),
         )
+        self._write_classes()
         if self.store:
             counts = self.partition.train.class_counts(self._labels, self._classes)
             self.store.write_report(lambda folder: report_run(folder, result, counts, self._class_names))
@@ -274,6 +261,26 @@ class Run:
         store, last = self.store, int(self.rows[-1]["round"])
         missing = hosts.from_first(lambda: store.missing(last) if store else ())
         return dataclasses.replace(result, missing=missing)
+
+    def _clients(self) -> "pd.DataFrame":
+        assert self.evaluations.clients, "asked for after an evaluation"
+        return self.evaluations.clients()
+
+    def _clients_history(self) -> "pd.DataFrame | None":
+        import pandas as pd
+
+        tables = self.evaluations.history
+        return pd.concat(tables, ignore_index=True) if tables else None
+
+    def _write_classes(self) -> None:
+        """Write what the last evaluation says of each class, unless a run that was done had done so."""
+        if not self.evaluations.counts_classes:
+            return
+        done, store = self.evaluations.none_yet, self.store
+        if hosts.from_first(lambda: store and not (done and store.folder.classes.is_file())):
+            counts = self.evaluations.counts(self.state)
+            if store:
+                store.write_classes(class_table(counts, self._class_names))
 
     def _warn_of_excluded(self, result: Result) -> None:
         """What was trained without some clients looks like any other result."""

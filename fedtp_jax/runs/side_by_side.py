@@ -10,7 +10,8 @@ from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core.jax_settings import in_our_settings
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.results.result import Result
-from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume, Run
+from fedtp_jax.runs.progress import OnEvaluation, OnRound, Progress, Resume
+from fedtp_jax.runs.run import Run
 from fedtp_jax.simulation.numbers import differing_numbers
 from fedtp_jax.simulation.setup import at_once, share_programs
 

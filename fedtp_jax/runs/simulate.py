@@ -20,7 +20,7 @@ from fedtp_jax.data.sources import load
 from fedtp_jax.engine.mesh import decide_devices
 from fedtp_jax.export.given_leaves import Init, given_leaves
 from fedtp_jax.results.result import Result
-from fedtp_jax.runs.run import OnEvaluation, OnRound, Progress, Resume
+from fedtp_jax.runs.progress import OnEvaluation, OnRound, Progress, Resume
 from fedtp_jax.runs.side_by_side import Job, run_jobs
 from fedtp_jax.storage.init_file import read_init
 from fedtp_jax.storage.more_rounds import check_more_rounds

@@ -9,6 +9,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.evaluation.adapted import AdaptedEvaluator
 from fedtp_jax.evaluation.evaluate import Evaluator
+from fedtp_jax.evaluation.measures import measures_of
 
 
 class Evaluators(NamedTuple):
@@ -45,7 +46,9 @@ def make_evaluators(
     `roles`: those of `AdaptedEvaluator`. `like`: evaluators whose programs are used. `about`: further
     arguments of `Evaluator`.
     """
-    about |= {"bench": bench, "clients": clients}
+    task = about["task"]
+    measures = measures_of(bench.config.evaluation.metrics, task.num_classes, task.is_text)
+    about |= {"bench": bench, "clients": clients, "measures": measures}
     test = Evaluator(**about, like=like.test.layout if like else None)
     adapted = validation = None
     if bench.config.evaluation.adapt.asked_for:

@@ -1,11 +1,11 @@
-"""Tables as CSV files: appended row by row or written whole, floats with all their digits."""
+"""Tables as CSV files: appended to or written whole, floats with all their digits."""
 
 import contextlib
 import csv
 import io
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ TEXTS = ("name", "excluded_clients")  # columns that are not numbers
 
 
 class CsvLog:
-    """A CSV file to which a row is appended at a time. Floats are written with all their digits."""
+    """A CSV file to which rows are appended. Floats are written with all their digits."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,11 +28,19 @@ class CsvLog:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row, the first one after the header, and hand it to the operating system; whole or not."""
+        self._add(lambda header: csv_lines([row], header))
+
+    def append_table(self, table: "pd.DataFrame") -> None:
+        """Add the rows of a table, as `append` does one; whole or not."""
+        self._add(lambda header: csv_text(table, header))
+
+    def _add(self, text: Callable[[bool], str]) -> None:
+        """Add what `text` gives, told whether a header must be in it."""
         size = self.path.stat().st_size if self.path.exists() else 0
         try:
             if self._file is None:
                 self._file = self.path.open("a", encoding="utf-8", newline="")
-            self._file.write(csv_lines([row], header=not size))
+            self._file.write(text(not size))
             self._file.flush()
         except OSError:
             self.close()
@@ -108,9 +116,9 @@ def _number(cell: str) -> int | float | None:
     return int(cell) if cell.lstrip("-").isdigit() else float(cell)
 
 
-def csv_text(table: "pd.DataFrame") -> str:
+def csv_text(table: "pd.DataFrame", header: bool = True) -> str:
     """A table with all digits of its floats."""
-    return str(table.to_csv(index=False, lineterminator="\n"))
+    return str(table.to_csv(index=False, header=header, lineterminator="\n"))
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:

@@ -1,9 +1,10 @@
 """The folder of a run: its files, written so that a killed run can go on as if it had never stopped.
 
 config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothing that depends on the clock),
-timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html; init.npz of a run
-that was given variables to start from; best/ where the state of the best round is kept; ended.json of a run
-that came to its end before its last round.
+timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html; where they are
+asked for clients_history.csv (a row a client of every evaluation), classes.csv (a row a class of the last
+evaluation), best/ (the state of the best round); init.npz of a run that was given variables to start from;
+ended.json of a run that came to its end before its last round.
 """
 
 import json
@@ -21,6 +22,7 @@ from fedtp_jax.storage.locks import HELD, lock, unlock
 WINDOW = "window"  # and the clients' accuracies of the evaluations that its mean is of
 ORDER = "order.json"  # in a sweep's folder
 TRAINED = "trained"  # and the numbers of rounds in which each client trained
+CLIENTS_HISTORY = "clients_history"  # a log that a run has if it is asked for
 CLIENTS = "clients"  # what a checkpoint calls the table of the evaluation before it
 # by a process that was killed before config.yaml, the last of the header, made a run of the folder
 HEADER = "environment.json", "partition.npz", "init.npz"
@@ -37,22 +39,31 @@ class RunFolder:
         self.partition = path / "partition.npz"
         self.init = path / "init.npz"
         self.clients = path / "clients.csv"
+        self.classes = path / "classes.csv"
         self.checkpoints = path / "checkpoints"
         self.best = path / "best"  # a checkpoint of the best round, where one is kept
         self.report = path / "report.html"
         self.ended = path / "ended.json"  # of a run that came to its end before its last round
         self.metrics = CsvLog(path / "metrics.csv")
         self.timing = CsvLog(path / "timing.csv")
+        self.clients_history = CsvLog(path / "clients_history.csv")
         self._held: int | None = None
 
     def logs(self) -> dict[str, bytes]:
-        """The two logs as they are now."""
-        return {"metrics": self.metrics.content(), "timing": self.timing.content()}
+        """The logs as they are now."""
+        logs = {"metrics": self.metrics.content(), "timing": self.timing.content()}
+        return logs | ({CLIENTS_HISTORY: content} if (content := self.clients_history.content()) else {})
 
     def restore_logs(self, logs: Mapping[str, bytes]) -> None:
-        """Make the two logs what they were."""
+        """Make the logs what they were."""
         self.metrics.restore(logs["metrics"])
         self.timing.restore(logs["timing"])
+        self.clients_history.restore(logs.get(CLIENTS_HISTORY, b""))
+
+    def close_logs(self) -> None:
+        """Write no more into them."""
+        for log in (self.metrics, self.timing, self.clients_history):
+            log.close()
 
     def restore_clients(self, table: str) -> None:
         """Make clients.csv what it was, none if it was empty."""

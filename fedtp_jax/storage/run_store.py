@@ -18,7 +18,7 @@ from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
-from fedtp_jax.storage.csv_log import csv_lines, csv_text
+from fedtp_jax.storage.csv_log import csv_lines, csv_text, write_csv
 from fedtp_jax.storage.files import go_on_without, storage_error, write_atomically, write_json
 from fedtp_jax.storage.init_file import write_init
 from fedtp_jax.storage.more_rounds import last_common_round
@@ -44,8 +44,9 @@ class TakenUp(NamedTuple):
 class RunStore:
     """Held by this process until `close`; of several processes the first alone has it.
 
-    What a run cannot do without (metrics.csv) raises StorageError where it cannot be written; of anything
-    else a warning says so, the run goes on, and `missing` names it in the end.
+    What a run cannot do without (metrics.csv, and clients_history.csv if it is asked for) raises StorageError
+    where it cannot be written; of anything else a warning says so, the run goes on, and `missing` names it in
+    the end.
     """
 
     def __init__(
@@ -171,6 +172,14 @@ class RunStore:
         except OSError as error:
             raise storage_error(error, self.folder.metrics.path, self.folder.path) from None
 
+    def append_clients(self, table: "pd.DataFrame") -> None:
+        """Add an evaluation's rows to clients_history.csv."""
+        log = self.folder.clients_history
+        try:
+            log.append_table(table)
+        except OSError as error:
+            raise storage_error(error, log.path, self.folder.path) from None
+
     def append_timing(self, row: Mapping[str, Any]) -> None:
         """Add a row to timing.csv, or keep it until there is space."""
         self._late.append(row)
@@ -191,6 +200,10 @@ class RunStore:
         """Write clients.csv."""
         self._clients = csv_text(table)
         self._try(self.folder.clients, lambda: write_atomically(self.folder.clients, self._clients))
+
+    def write_classes(self, table: "pd.DataFrame") -> None:
+        """Write classes.csv."""
+        self._try(self.folder.classes, lambda: write_csv(self.folder.classes, table))
 
     def write_report(self, write: Callable[[RunFolder], None]) -> None:
         """Let `write` write report.html."""
@@ -233,8 +246,7 @@ class RunStore:
 
     def close(self) -> None:
         """Wait for what is being written, and let others have the folder."""
-        self.folder.metrics.close()
-        self.folder.timing.close()
+        self.folder.close_logs()
         for checkpoints in filter(None, (self._checkpoints, self._best)):
             checkpoints.close()
         self.folder.release()

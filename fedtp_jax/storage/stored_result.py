@@ -19,7 +19,7 @@ from fedtp_jax.storage.checkpoints import Checkpoints, Saved
 from fedtp_jax.storage.csv_log import csv_rows, csv_text, numbers_table, read_rows
 from fedtp_jax.storage.files import write_atomically
 from fedtp_jax.storage.init_file import read_init
-from fedtp_jax.storage.run_folder import CLIENTS, RunFolder
+from fedtp_jax.storage.run_folder import CLIENTS, CLIENTS_HISTORY, RunFolder
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_config
 
@@ -45,7 +45,8 @@ WHOLE_NUMBERS = {
 class StoredResult(NamedTuple):
     """What a folder holds of a result.
 
-    `history`, `clients` are its tables, `init` is what it was given to start from, `best` of the best round.
+    `history`, `clients` and, if it was kept, `clients_history` are its tables, `init` is what it was given to
+    start from, `best` is of the best round.
     """
 
     config: SimulationConfig
@@ -56,6 +57,7 @@ class StoredResult(NamedTuple):
     spec: DataSpec
     init: Mapping[str, Any] | None = None
     best: Saved | None = None
+    clients_history: "pd.DataFrame | None" = None
 
 
 def initial_state(
@@ -72,7 +74,9 @@ def write_result(path: Path, result: StoredResult) -> None:
     try:
         for row in result.history.to_dict("records"):
             run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})
-        run.metrics.close()
+        if result.clients_history is not None:
+            run.clients_history.append_table(result.clients_history)
+        run.close_logs()
         clients = csv_text(result.clients)
         write_atomically(run.clients, clients)
         logs = {**run.logs(), CLIENTS: clients.encode()}
@@ -127,7 +131,14 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         spec=spec,
         init=init,
         best=_best(run, initial, done),
+        clients_history=clients_history(saved),
     )
+
+
+def clients_history(saved: Saved) -> "pd.DataFrame | None":
+    """The rows of clients_history.csv until then, None where they were not asked for."""
+    content = saved.logs.get(CLIENTS_HISTORY)
+    return numbers_table(csv_rows(content)) if content else None
 
 
 def _best(run: RunFolder, initial: InitialState, done: int) -> Saved | None:

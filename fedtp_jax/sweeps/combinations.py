@@ -5,12 +5,14 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from fedtp_jax.comparison.differing_fields import DifferingFields
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.config.convert import show
+from fedtp_jax.config.convert import describe, show
+from fedtp_jax.config.fields import ValidationMetric
 from fedtp_jax.config.load import load_config
+from fedtp_jax.config.metrics import check_choice
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import completed, differences, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
@@ -18,18 +20,14 @@ from fedtp_jax.core import hosts
 from fedtp_jax.core.errors import StorageError, UserError, nearest
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.sources import load
+from fedtp_jax.evaluation.measures import measures_of
 from fedtp_jax.simulation.setup import partition_of_run, spec_of_run
 from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, note_order
 from fedtp_jax.storage.same_run import check_inputs
 
 FIELDS = ("base", "seeds", "grid", "list", "select")
 # by what settings may be chosen, and what is then told of the test shards
-MEASURED = {
-    "val_accuracy": "accuracy",
-    "val_client_mean": "client_mean",
-    "val_worst_decile": "worst_decile",
-    "val_loss": "accuracy",
-}
+MEASURED = {name: name.removeprefix("val_") for name in get_args(ValidationMetric)} | {"val_loss": "accuracy"}
 LONGEST = 120  # letters of a folder's name; file systems allow 255
 
 
@@ -120,7 +118,7 @@ def read_sweep(file: Path) -> Sweep:
     select = values.get("select")
     if select is not None and (not isinstance(select, str) or select not in MEASURED):
         raise UserError(
-            f"{file}: select: got {show(select)}, expected one of {', '.join(MEASURED)}: a figure of "
+            f"{file}: select: got {show(select)}, expected {describe(ValidationMetric)}: a figure of "
             "validation shards, never of test ones"
         )
     return Sweep(configs, tuple(seeds), select)
@@ -262,6 +260,9 @@ def check(file: Path, combinations: Sequence[Combination], select: str | None = 
                     f"select: {select}, but no example is set aside to choose by; give "
                     "partition.validation=0.1 too"
                 )
+            if select:
+                check_choice("select", select, config.evaluation.metrics)
+            measures_of(config.evaluation.metrics, held.num_classes, held.is_text)
             spec = spec_of_run(config, held, partition)
             spec.build(config)
             for seed in combination.seeds:

@@ -18,7 +18,7 @@ from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.summary import missing_in_words
 from fedtp_jax.runs.display import RunDisplay, Stop
-from fedtp_jax.runs.run import Progress
+from fedtp_jax.runs.progress import Progress
 from fedtp_jax.runs.side_by_side import Job
 from fedtp_jax.runs.simulate import simulate, simulate_alike
 from fedtp_jax.simulation.numbers import programs_alike

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtp_jax.core.errors import UserError, user_path
-from fedtp_jax.runs.run import Progress
+from fedtp_jax.runs.progress import Progress
 
 
 class TensorBoard:

@@ -1,0 +1,62 @@
+"""Measures of an evaluation by name, and what their columns in metrics.csv are called."""
+
+from collections.abc import Collection
+
+from fedtp_jax.config.fields import Metrics
+from fedtp_jax.core.errors import UserError
+
+METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "top5", "ece")
+STATISTICS = ("client_mean", "client_std", "worst_decile")  # over the clients
+# columns that stand beside accuracy in any run
+TAKEN = {*METRICS, *STATISTICS, "accuracy_mean", "accuracy_trained", "accuracy_untrained", "loss"} | {
+    *("correct", "examples")
+}
+
+
+def measure_names(metrics: Metrics) -> list[str]:
+    """Of all measures but accuracy, which every evaluation has, in their order."""
+    names = [metric if isinstance(metric, str) else metric.name for metric in metrics]
+    return [name for name in names if name != "accuracy"]
+
+
+def columns_of(measure: str) -> list[str]:
+    """Its columns without the test's name before them: pooled, and over the clients."""
+    return [measure, *(f"{measure}_{statistic}" for statistic in STATISTICS)]
+
+
+def measure_of(column: str) -> str:
+    """What such a column is of: "f1_macro" of f1_macro_client_mean, "accuracy" of client_mean."""
+    for statistic in STATISTICS:
+        column = column.removesuffix(statistic).removesuffix("_")
+    return column or "accuracy"
+
+
+def check_choice(field: str, metric: str, metrics: Metrics) -> None:
+    """Raise UserError where one of validation shards is to be chosen by that is not measured."""
+    measure = measure_of(metric.removeprefix("val_"))
+    if measure not in ("accuracy", "loss", *measure_names(metrics)):
+        raise UserError(
+            f"{field}: {metric!r}, but {measure} is not measured; give evaluation.metrics=[{measure}] too"
+        )
+
+
+def check_measures(metrics: Metrics, where: str) -> None:
+    """Raise UserError for a measure that is there twice, or a function whose name cannot be a column's."""
+    names = [metric if isinstance(metric, str) else metric.name for metric in metrics]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{where}: {twice[0]} is there twice; name it once")
+    for metric in metrics:
+        if not isinstance(metric, str):
+            others = [column for name in names if name != metric.name for column in columns_of(name)]
+            _check_own(metric.name, {*TAKEN, *others}, where)
+
+
+def _check_own(name: str, taken: Collection[str], where: str) -> None:
+    if not name.isidentifier():
+        raise UserError(
+            f"{where}: the function {name} has no name that a column could have; write it with def"
+        )
+    if found := [column for column in columns_of(name) if column in taken]:
+        raise UserError(
+            f"{where}: a function is called {name}, but there is a column {found[0]} already; rename it"
+        )
