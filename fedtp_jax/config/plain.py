@@ -20,7 +20,7 @@ def to_dict(settings: SimulationConfig) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if isinstance(value, Own):
-            return {"name": value.name, "of": value.of, "identity": value.identity}
+            return value.section
         return {name: plain(v) for name, v in value.items()} if isinstance(value, Mapping) else value
 
     return typing.cast(dict[str, Any], plain(plain_values(settings)))
@@ -71,9 +71,9 @@ def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
 
 
 def plain_values(value: Any) -> Any:
-    """Nested plain values, numbers of NumPy as Python's; parts of the user's own stay what they are."""
+    """Nested plain values, numbers of NumPy as Python's; parts made in Python stay what they are."""
     if isinstance(value, Own):
-        return value
+        return plain_values(value.section) if value.named else value
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray | jax.Array) and value.ndim == 0):
         return value.item()
     if isinstance(value, os.PathLike):

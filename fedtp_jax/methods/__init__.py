@@ -72,7 +72,7 @@ def make_method(settings: object, task: Task) -> Method:
 
 def _own(part: config.Own, task: Task) -> Method:
     """What the user's function task -> Method gives."""
-    method = part.value(task)
+    method = part.call("method", task)
     if not isinstance(method, Method):
         raise UserError(
             f"method: {part.of} returned a {type(method).__name__}, expected a Method; give a function that "

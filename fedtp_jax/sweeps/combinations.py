@@ -263,7 +263,7 @@ def check(file: Path, combinations: Sequence[Combination], select: str | None = 
                     "partition.validation=0.1 too"
                 )
             spec = spec_of_run(config, held, partition)
-            spec.build(config)
+            spec.build(config, check=True)
             for seed in combination.seeds:
                 check_inputs(combination.run(seed), spec.inputs(config))
         except UserError as error:
