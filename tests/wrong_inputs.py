@@ -1,20 +1,22 @@
 """Wrong inputs and what their user is told: the table wrong_inputs.md, a row for each case.
 
 A case is a function that puts its files into the working folder, which is empty, and returns what then
-goes wrong. The cases are in wrong_settings.py, wrong_data.py, wrong_arrays.py, wrong_partitions.py and
-wrong_runs.py; `python tests/wrong_inputs.py` writes the table anew. Where a message quotes another
-library, its words may change with that library's version.
+goes wrong. The cases are in wrong_settings.py, wrong_own.py, wrong_data.py, wrong_arrays.py,
+wrong_partitions.py and wrong_runs.py; `python tests/wrong_inputs.py` writes the table anew. Where a message
+quotes another library, its words may change with that library's version.
 """
 
 import contextlib
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
 
 import conftest  # noqa: F401  sees to the devices, which some messages count
 import wrong_data
+import wrong_own
 import wrong_partitions
 import wrong_runs
 import wrong_settings
@@ -22,13 +24,14 @@ import wrong_settings
 from fedtp_jax import UserError
 
 TABLE = Path(__file__).with_suffix(".md")
-KINDS = wrong_settings.KINDS | wrong_data.KINDS | wrong_partitions.KINDS | wrong_runs.KINDS
+KINDS = wrong_settings.KINDS | wrong_own.KINDS | wrong_data.KINDS | wrong_partitions.KINDS | wrong_runs.KINDS
 CASES = {f"{kind}: {given}": case for kind, cases in KINDS.items() for given, case in cases.items()}
 
 
 def told(case, folder):
     """The message that a case gets in an empty folder, and what it leaves there beside its own files."""
-    with contextlib.chdir(folder), mock.patch.dict(os.environ, TFDS_DATA_DIR="tfds"):
+    python = mock.patch.object(sys, "dont_write_bytecode", True)
+    with contextlib.chdir(folder), mock.patch.dict(os.environ, TFDS_DATA_DIR="tfds"), python:
         wrong = case()
         before = contents(folder)
         try:

@@ -20,18 +20,13 @@ class Named(NamedTuple):
     expected: str
 
 
-MODEL = (
-    "the class of a Linen module, or a function that returns a model (of NNX: what fedtp_jax.from_nnx gives)"
-)
 NAMED_OWN = {
     "data": Named((), "a function that returns what fedtp_jax.from_arrays(x, y) does"),
     "partition": Named(("data", "seed"), "a function of data and seed that returns a Partition"),
-    "model": Named((), MODEL),
+    "model": Named((), "the class of a Linen module, or a function that returns a model"),
     "method": Named(("task",), "a function of a task that returns a Method"),
     "schedule": Named(("round",), "a function of the round that returns the factor of the learning rate"),
-    "optimizer": Named(
-        ("learning_rate",), "a function of the learning rate that returns an optimizer of optax"
-    ),
+    "optimizer": Named(("learning_rate",), "a function of the learning rate that returns optax's optimizer"),
 }
 
 
@@ -74,7 +69,7 @@ def target_of(where: str, name: str, arguments: Mapping[str, Any]) -> Any:
     if section == "model":
         fits = is_model(target) if isinstance(target, type) else fits and not is_model(target)
     if not fits:
-        given = f"the class {target.__name__}" if isinstance(target, type) else f"a {type(target).__name__}"
+        given = "a class" if isinstance(target, type) else f"of type {type(target).__name__}"
         raise UserError(f"{where}.name: {name!r} is {given}, expected {kind.expected}")
     check_call(target, name, kind.given, arguments, where)
     return target
@@ -89,7 +84,10 @@ def named_part(where: str, name: str, target: Any, arguments: Mapping[str, Any])
         value = call(target, called, where, **arguments)
         refuse_unmade(value)
         if not is_model(value):
-            raise UserError(f"{where}: {called} returned a {type(value).__name__}, expected {MODEL}")
+            raise UserError(
+                f"{where}: {called} returned a {type(value).__name__}, expected a model; return a Linen "
+                "module, or what fedtp_jax.from_nnx gives"
+            )
     return Own(called, _identity(target), value, {"name": name, **arguments})
 
 

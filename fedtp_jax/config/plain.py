@@ -34,11 +34,13 @@ def to_yaml(settings: SimulationConfig) -> str:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ."""
     left, right, missing = flat(a), flat(b), object()
-    return [
-        f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
-        for field in sorted(left | right)
-        if left.get(field, missing) != right.get(field, missing)
-    ]
+
+    def words(field: str) -> str:
+        if field.endswith(".identity") and field in left and field in right:
+            return f"{field.removesuffix('.identity')}: its code, or the Python that runs it, differs"
+        return f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
+
+    return [words(f) for f in sorted(left | right) if left.get(f, missing) != right.get(f, missing)]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
