@@ -20,6 +20,7 @@ from fedtp_jax import Result, UserError, config, load_config, simulate
 from fedtp_jax.config.load import replaced
 from fedtp_jax.config.plain import to_dict
 from fedtp_jax.core.importable import check_call, find
+from fedtp_jax.simulation.numbers import programs_alike
 from fedtp_jax.sweeps.combinations import check, place, read_sweep
 
 MODULE = """\
@@ -204,6 +205,13 @@ def test_values_are_what_annotations_ask_for(lab):
             replaced(None, {"model": {**given, **wrong}})
 
 
+def test_programs_are_shared_where_nothing_of_them_differs(lab):
+    settings = load_config("own.yaml")
+    assert programs_alike(settings, load_config("own.yaml", ["seed=5", "training.learning_rate=0.5"]))
+    for other in ("method.role=shared", "model.slope=0.02", "partition.clients=4"):
+        assert not programs_alike(settings, load_config("own.yaml", [other]))
+
+
 def test_settings_go_into_named_parts_and_are_dropped_with_them(lab):
     settings = load_config("own.yaml", ["method.role=shared", "training.optimizer.momentum=0.1"])
     assert settings.method.named == {"name": "mylab:heads", "role": "shared"}
@@ -211,6 +219,13 @@ def test_settings_go_into_named_parts_and_are_dropped_with_them(lab):
     assert replaced(settings, {"method": {"role": "personal"}}).method.named["role"] == "personal"
     with pytest.warns(UserWarning, match="dropped, .*: method.role='shared'"):
         assert replaced(settings, {"method": "fedavg"}).method == config.FedAvg()
+
+
+def test_a_partition_gives_every_seed_as_many_clients(lab):
+    lab.write(MODULE.replace("clients: int = 2):\n", "clients: int = 2):\n    clients += seed\n"))
+    with pytest.raises(UserError, match="mylab:shuffled gives 3 clients with seed 0 and 4 with seed 1;"):
+        simulate("own.yaml", seeds=[0, 1], out="run")
+    assert not Path("run").exists()
 
 
 SWEEP = {"base": "own.yaml", "seeds": [0, 1], "grid": {"method.role": ["personal", "shared"]}}
