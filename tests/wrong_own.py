@@ -127,7 +127,7 @@ def each(lines):
 
 
 KINDS = {
-    "Parts of your own by name (`fedtp run` with this override; the module is in tests/wrong_own.py)": {
+    "Parts of your own by name (`fedtp run` with this override)": {
         **each(NAMES),
         **each(ARGUMENTS),
     }
