@@ -8,6 +8,7 @@ Where a message quotes another library, its words may change with that library's
 import contextlib
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -17,6 +18,7 @@ import wrong_data
 import wrong_files
 import wrong_going_on
 import wrong_measures
+import wrong_own
 import wrong_partitions
 import wrong_runs
 import wrong_settings
@@ -24,14 +26,18 @@ import wrong_settings
 from fedtp_jax import UserError
 
 TABLE = Path(__file__).with_suffix(".md")
-PARTS = wrong_settings, wrong_data, wrong_files, wrong_partitions, wrong_runs, wrong_going_on, wrong_measures
+PARTS = (
+    *(wrong_settings, wrong_own, wrong_data, wrong_files, wrong_partitions, wrong_runs, wrong_going_on),
+    wrong_measures,
+)
 KINDS = {kind: cases for part in PARTS for kind, cases in part.KINDS.items()}
 CASES = {f"{kind}: {given}": case for kind, cases in KINDS.items() for given, case in cases.items()}
 
 
 def told(case, folder):
     """The message that a case gets in an empty folder, and what it leaves there beside its own files."""
-    with contextlib.chdir(folder), mock.patch.dict(os.environ, TFDS_DATA_DIR="tfds"):
+    python = mock.patch.object(sys, "dont_write_bytecode", True)
+    with contextlib.chdir(folder), mock.patch.dict(os.environ, TFDS_DATA_DIR="tfds"), python:
         wrong = case()
         before = contents(folder)
         try:

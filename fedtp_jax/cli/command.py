@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> None:
     replace_what_cannot_be_shown()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # what orbax says of storage the run says itself
     end_with_parent()
+    if not sys.flags.safe_path and "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does: own parts are found in the working folder
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--version"]:
         tell(metadata.version("fedtp_jax"))

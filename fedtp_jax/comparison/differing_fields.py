@@ -37,7 +37,8 @@ class DifferingFields:
             facts, texts = self.facts(config), flat(config)
             for field, value in facts.items():
                 if field.endswith(IDENTITY):
-                    self._called[field][value] = texts.get(field.removesuffix(IDENTITY) + OF, "")
+                    part = field.removesuffix(IDENTITY)
+                    self._called[field][value] = str(texts.get(part + OF, texts.get(part + NAME, "")))
                 values[field][_part(field, facts)][repr(value)] = value
         self._split = {
             field: {part for part, different in parts.items() if len(different) > 1}

@@ -14,7 +14,9 @@ from fedtp_jax.config import Metrics, Optimizer, Own, default_of, name_of
 from fedtp_jax.config.fields import ValidationMetric
 from fedtp_jax.config.metrics import METRICS, check_measures
 from fedtp_jax.config.names import check_names
+from fedtp_jax.config.own import named_part, target_of
 from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.core.importable import is_importable
 
 NAMED = {
     "data": config.DATASETS,
@@ -64,7 +66,7 @@ def build(kind: type, values: Any, where: str) -> Any:
 def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) -> Any:
     """A part that is chosen by name: {name: dirichlet, alpha: 0.3}, or the name alone.
 
-    In Python a schedule may be a function too.
+    The name may be an importable one. In Python a schedule may be a function too.
     """
     if is_own_schedule(where, values):
         return Own.part(values)
@@ -75,13 +77,62 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(f"{where}: got {show(values)}; choose one of {', '.join(kinds)}{own}")
     options = dict(values)
     name = options.pop("name", default)
+    if where in OF_YOUR_OWN and is_importable(name):
+        return _build_importable(name, options, where)
     _refuse_own(options, where)
     if not isinstance(name, str) or name not in kinds:
         own = f", or {OF_YOUR_OWN[where]}" if where == "data" else ""
+        own += "; of your own: package.module:name" * ("." in str(name))
         choices = f"choose one of {', '.join(kinds)}{own}"
         raise UserError(f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; {choices}")
     check_names(kinds[name], options, where + ".", kinds)
     return build(kinds[name], options, where + ".")
+
+
+def _build_importable(name: str, options: Mapping[str, Any], where: str) -> Own:
+    """The part of the user's own that a name such as "mylab.nets:Net" stands for; options: its arguments."""
+    arguments = {option: value for option, value in options.items() if option != "identity"}  # told anew
+    target = target_of(where, name, arguments)
+    return named_part(where, name, target, _fitted(target, arguments, where))
+
+
+def _fitted(target: Any, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The arguments of a function or class as its annotations have them, where these are of plain values."""
+    try:
+        hints = typing.get_type_hints(vars(target)["__init__"] if isinstance(target, type) else target)
+    except Exception:  # of the user's own annotations
+        hints = {}
+    found = {}
+    for name, value in arguments.items():
+        dotted = f"{where}.{name}"
+        if not _is_plain(value):
+            raise UserError(
+                f"{dotted}: got {show(value)}, expected what a file can hold: numbers, texts, lists and "
+                "sections of these"
+            )
+        kind = hints.get(name)
+        found[name] = _convert(kind, value, dotted) if _is_of_plain(kind) else value
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_of_plain(kind: Any) -> bool:
+    """Whether `_convert` knows this annotation."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return all(map(_is_of_plain, inner))
+    if origin is Literal:
+        return all(isinstance(option, str) for option in inner)
+    if origin is tuple:
+        return inner[1:] == (...,) and _is_of_plain(inner[0])
+    return kind in (bool, int, float, str, type(None))
 
 
 def is_own_schedule(where: str, value: Any) -> bool:
@@ -115,6 +166,8 @@ def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer |
             "of the learning rate"
         )
     arguments = dict(values)
+    if is_importable(arguments.get("name")):
+        return _build_importable(arguments.pop("name"), arguments, where)
     _refuse_own(arguments, where)
     named = "name" in arguments
     name = _convert(str, arguments.pop("name", default.name), where + ".name")
@@ -197,9 +250,7 @@ def describe(kind: Any) -> str:
         return " or ".join(describe(option) for option in typing.get_args(kind))
     if typing.get_origin(kind) is Literal:
         return " or ".join(repr(option) for option in typing.get_args(kind))
-    if typing.get_origin(kind) is tuple and typing.get_origin(item := typing.get_args(kind)[0]) is Literal:
-        return f"a list of {describe(item)}"
-    words = {
+    words: dict[Any, str] = {
         int: "a whole number",
         float: "a finite number",
         bool: "true or false",
@@ -211,6 +262,8 @@ def describe(kind: Any) -> str:
         config.Clients: "a list of clients (numbers or names)",
         config.Cohorts: "a list of clients (numbers or names) for each round",
     }
+    if kind not in words and typing.get_origin(kind) is tuple:
+        return f"a list, each of it {describe(typing.get_args(kind)[0])}"
     return words[kind]
 
 

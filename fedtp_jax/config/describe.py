@@ -41,9 +41,9 @@ def list_parts(what: str) -> str:
     section = {"methods": "method", "models": "model", "datasets": "data", "partitions": "partition"}[what]
     width = max(map(len, KINDS[what]))
     lines = [f"{name:{width}}  {first_line(kind)}" for name, kind in KINDS[what].items()]
-    return "\n".join(
-        [*lines, "", f"Choose by {section}.name; `fedtp run --help` has the fields and defaults of each."]
-    )
+    choose = f"Choose by {section}.name; `fedtp run --help` has the fields and defaults of each."
+    own = f"Your own by an importable name: {section}.name=package.module:name (docs/own_parts.md)."
+    return "\n".join([*lines, "", choose, own])
 
 
 def first_line(kind: Any) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from fedtp_jax.core.identity import identity
+from fedtp_jax.core.importable import call
 
 T = TypeVar("T")
 Clients = tuple[int | str, ...]  # by number or by name
@@ -59,19 +60,35 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-    """A part that was made in Python and that no file can hold.
+    """A part of the user's own: made in Python, so that no file can hold it, or named by a configuration.
 
-    of: what it is called in messages, "Small(width=64)"; identity: what it is, as core.identity tells it.
+    of: what it is called in messages, "Small(width=64)"; identity: what it is, as core.identity tells it, of
+    one that is named without its arguments; named: the section that names it, importable name and arguments.
     """
 
     of: str = dataclasses.field(compare=False)
     identity: str
     value: Any = dataclasses.field(compare=False, repr=False)
+    named: Mapping[str, Any] | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.identity, repr(self.named)))
 
     @property
     def name(self) -> str:
-        """What it is called in results: a function's name, else that of its class."""
+        """What it is called in results: its importable name, else a function's name or that of its class."""
+        if self.named:
+            return str(self.named["name"])
         return str(getattr(self.value, "__name__", type(self.value).__name__))
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """It as a file holds it, or can only note that there was one."""
+        return {**(self.named or {"name": self.name, "of": self.of}), "identity": self.identity}
+
+    def call(self, field: str, *given: Any) -> Any:
+        """What it makes of what it is given, where it is a function; UserError for what it raises."""
+        return call(self.value, self.of, field, *given)
 
     @classmethod
     def part(cls, value: Any) -> "Own":

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,11 @@ from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, Simulati
 from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
 from fedtp_jax.config.metrics import check_choice
 from fedtp_jax.config.overrides import set_fields, whole_optimizers
+from fedtp_jax.config.own import OWN, refuse_unmade
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
 from fedtp_jax.core.errors import UserError, user_path
 
-# what is a part of the user's own, section by section
-OWN: dict[str, Callable[[Any], bool]] = {
-    "partition": lambda value: hasattr(value, "fingerprint"),
-    "model": lambda value: hasattr(value, "init") and hasattr(value, "apply"),
-    "method": lambda value: callable(value) and not isinstance(value, type),
-}
 _BOUNDS = {
     "gt": (lambda value, bound: value > bound, "greater than"),
     "ge": (lambda value, bound: value >= bound, "at least"),
@@ -110,21 +105,8 @@ def checked(settings: SimulationConfig) -> SimulationConfig:
 
 def _is_own(section: str, value: Any) -> bool:
     if section == "model":
-        _refuse_unmade(value)
+        refuse_unmade(value)
     return not isinstance(value, Own) and section in OWN and OWN[section](value)
-
-
-def _refuse_unmade(model: Any) -> None:
-    """Raise UserError for a class in place of its instance, and for NNX modules, which are made anew."""
-    unmade = isinstance(model, type)
-    kind = model if unmade else type(model)
-    if any(base.__module__.startswith("flax.nnx") for base in kind.__mro__):
-        raise UserError(
-            f"model: got {'the NNX class' if unmade else 'an NNX'} {kind.__name__}; give what makes one: "
-            f"fedtp_jax.from_nnx(lambda rngs: {kind.__name__}(..., rngs=rngs))"
-        )
-    if unmade and OWN["model"](model):
-        raise UserError(f"model: got the class {kind.__name__}; give an instance, {kind.__name__}()")
 
 
 def _check(settings: SimulationConfig) -> None:

@@ -20,7 +20,7 @@ def to_dict(settings: SimulationConfig) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if isinstance(value, Own):
-            return {"name": value.name, "of": value.of, "identity": value.identity}
+            return value.section
         if isinstance(value, list):
             return [plain(item) for item in value]
         return {name: plain(v) for name, v in value.items()} if isinstance(value, Mapping) else value
@@ -36,11 +36,13 @@ def to_yaml(settings: SimulationConfig) -> str:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """ "field: x there, y here" for every field in which two of `to_dict`'s configurations differ."""
     left, right, missing = flat(a), flat(b), object()
-    return [
-        f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
-        for field in sorted(left | right)
-        if left.get(field, missing) != right.get(field, missing)
-    ]
+
+    def words(field: str) -> str:
+        if field.endswith(".identity") and field in left and field in right:
+            return f"{field.removesuffix('.identity')}: its code, or the Python that runs it, differs"
+        return f"{field}: {show(left.get(field, 'absent'))} there, {show(right.get(field, 'absent'))} here"
+
+    return [words(f) for f in sorted(left | right) if left.get(f, missing) != right.get(f, missing)]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -78,9 +80,9 @@ def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
 
 
 def plain_values(value: Any) -> Any:
-    """Nested plain values, numbers of NumPy as Python's; parts of the user's own stay what they are."""
+    """Nested plain values, numbers of NumPy as Python's; parts made in Python stay what they are."""
     if isinstance(value, Own):
-        return value
+        return plain_values(value.section) if value.named else value
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray | jax.Array) and value.ndim == 0):
         return value.item()
     if isinstance(value, os.PathLike):

@@ -76,7 +76,7 @@ IMAGE_SETS = {
 
 
 def load(config: Any) -> Dataset:
-    """The data set that `config`, one of config.DATASETS, describes.
+    """The data set that `config`, one of config.DATASETS or a part of the user's own, describes.
 
     x is [M, H, W, C] uint8 (own arrays may have other shapes, and float32), y is [M] int32. Images of
     published sets come in the order of their original files, whatever they are read from.
@@ -84,9 +84,22 @@ def load(config: Any) -> Dataset:
     Raises:
         UserError: the data is missing (at once, with the places looked in and the ways to get it) or damaged.
     """
+    if isinstance(config, cfg.Own):
+        return _own(config)
     if type(config) not in _LOADERS:
         raise TypeError(f"{type(config).__name__} is no data set's configuration")
     return _LOADERS[type(config)](config)
+
+
+def _own(part: cfg.Own) -> Dataset:
+    """What the user's function gives."""
+    data = part.call("data")
+    if not isinstance(data, Dataset):
+        raise UserError(
+            f"data: {part.of} returned a {type(data).__name__}, expected a Dataset; return what "
+            "fedtp_jax.from_arrays(x, y) does"
+        )
+    return data
 
 
 def load_data(data: Any) -> Dataset:

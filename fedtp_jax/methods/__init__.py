@@ -5,7 +5,10 @@ from typing import Any
 
 from fedtp_jax import config
 from fedtp_jax.core.errors import UserError
-from fedtp_jax.learning.method import Method, Mix
+from fedtp_jax.engine.lanes import Batch, ClientWork, Facts, Row
+from fedtp_jax.engine.prelude import Prelude
+from fedtp_jax.learning.local_training import LocalTraining, local_training
+from fedtp_jax.learning.method import Description, Kept, Method, Mix, Received, State, Upload
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.apfl import apfl
@@ -32,7 +35,26 @@ from fedtp_jax.methods.pfedme import pfedme
 from fedtp_jax.methods.scaffold import scaffold
 from fedtp_jax.methods.vanilla import vanilla
 
-__all__ = ["Method", "Mix", "Output", "Task", "make_method", "role_method"]
+__all__ = [
+    "Batch",
+    "ClientWork",
+    "Description",
+    "Facts",
+    "Kept",
+    "LocalTraining",
+    "Method",
+    "Mix",
+    "Output",
+    "Prelude",
+    "Received",
+    "Row",
+    "State",
+    "Task",
+    "Upload",
+    "local_training",
+    "make_method",
+    "role_method",
+]
 
 FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.FedAvg: fedavg,
@@ -72,7 +94,7 @@ def make_method(settings: object, task: Task) -> Method:
 
 def _own(part: config.Own, task: Task) -> Method:
     """What the user's function task -> Method gives."""
-    method = part.value(task)
+    method = part.call("method", task)
     if not isinstance(method, Method):
         raise UserError(
             f"method: {part.of} returned a {type(method).__name__}, expected a Method; give a function that "

@@ -25,8 +25,7 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
     `seed` counts where config.seed is None or absent. Raises UserError where the recipe does not fit.
     """
     if isinstance(config, cfg.Own):
-        config.value.check(data)
-        return config.value
+        return _own(config, data, seed)
     own_seed = getattr(config, "seed", None)
     seed = seed if own_seed is None else own_seed
     clients = getattr(config, "clients", None)
@@ -50,6 +49,20 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
         ) from None
     partition.check(data)
     return set_aside(partition, data, config.validation, seed) if config.validation else partition
+
+
+def _own(part: cfg.Own, data: Dataset, seed: int) -> Partition:
+    """The user's partition, or what their function of (data, seed) gives."""
+    partition = part.value
+    if not isinstance(partition, Partition):
+        partition = part.call("partition", data, seed)
+    if not isinstance(partition, Partition):
+        raise UserError(
+            f"partition: {part.of} returned a {type(partition).__name__}, expected a Partition; give a "
+            "function of data and seed that returns what Partition.from_lists(train, test) does"
+        )
+    partition.check(data)
+    return partition
 
 
 def client_names(config: Any, data: Dataset) -> tuple[str, ...]:

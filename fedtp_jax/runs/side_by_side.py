@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import in_our_settings
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.results.result import Result
@@ -39,6 +40,7 @@ def run_jobs(jobs: Sequence[Job], data: Dataset, begin: Callable[[], None] = lam
     """
     first = Run(jobs[0].config, data, init=jobs[0].init)
     runs = [first, *(Run(job.config, data, share_with=first, init=job.init) for job in jobs[1:])]
+    _check_as_many(runs)
     share_programs([run.simulator for run in runs])
     begin()
     numbers = differing_numbers([job.config for job in jobs])
@@ -56,6 +58,17 @@ def run_jobs(jobs: Sequence[Job], data: Dataset, begin: Callable[[], None] = lam
                 _SideBySide(jobs[some], runs[some], numbers[some]).train()
             results += [run.finish() for run in runs[some]]
     return results
+
+
+def _check_as_many(runs: Sequence[Run]) -> None:
+    """Raise UserError where a partition of the user's own gives some seed another number of clients."""
+    first, *others = ((run.config, run.partition.num_clients) for run in runs)
+    for config, clients in others:
+        if clients != first[1]:
+            raise UserError(
+                f"partition: {name_of(config.partition)} gives {first[1]} clients with seed {first[0].seed} "
+                f"and {clients} with seed {config.seed}; give as many with every seed, or run each alone"
+            )
 
 
 class _SideBySide:

@@ -83,7 +83,8 @@ def check_config(meta: Mapping[str, Any], config: SimulationConfig, path: Path) 
     Files may lie elsewhere now: what is in them is told by their fingerprints.
     """
     there, here = flat(completed(meta["config"])), flat(to_dict(config))
-    parts = [field.removesuffix(OF) for field in here if field.endswith(OF) and field in there]
+    parts = [field.removesuffix(IDENTITY) for field in here if field.endswith(IDENTITY)]
+    parts = [part for part in parts if part + IDENTITY in there or part + OF in there]
     found = [*_settings_changed(there, here, parts), *_parts_changed(there, here, parts, path)]
     if found:
         raise UserError(
@@ -116,25 +117,27 @@ def _are_texts(field: str, *sides: Mapping[str, Any]) -> bool:
 def _parts_changed(
     there: Mapping[str, Any], here: Mapping[str, Any], parts: list[str], path: Path
 ) -> list[str]:
-    """What differs of the parts that were made in Python; where nobody can know, a warning says why."""
+    """What differs of parts of the user's own; where nobody can know, a warning says why."""
     found = []
     for part in parts:
         was, now = (side.get(part + IDENTITY, "unknown (to version 0.1.0)") for side in (there, here))
         if was == now:
             continue
         names = [side.get(f"{part}.name") for side in (there, here)]
+        # what is named has its arguments among the settings
+        called = [side.get(part + OF, name) for side, name in zip((there, here), names, strict=True)]
         if names[0] != names[1]:
-            found.append(f"{part}: {there[part + OF]} there, {here[part + OF]} here")
+            found.append(f"{part}: {called[0]} there, {called[1]} here")
         elif not comparable(was, now):
             warnings.warn(
                 f"{path}: {part}: nobody can tell whether it is the same as before ({was} there, {now} "
                 "here); make sure that it is, or give it a method fingerprint()",
                 stacklevel=8,
             )
-        elif there[part + OF] != here[part + OF]:
-            found.append(f"{part}: {there[part + OF]} there, {here[part + OF]} here")
+        elif called[0] != called[1]:
+            found.append(f"{part}: {called[0]} there, {called[1]} here")
         else:
-            found.append(f"{part}: another {here[part + OF]}, whose code or values differ")
+            found.append(f"{part}: another {called[1]}, whose code or values differ")
     return found
 
 

@@ -264,7 +264,7 @@ def check(file: Path, combinations: Sequence[Combination], select: str | None = 
                 check_choice("select", select, config.evaluation.metrics)
             measures_of(config.evaluation.metrics, held.num_classes, held.is_text)
             spec = spec_of_run(config, held, partition)
-            spec.build(config)
+            spec.build(config, check=True)
             for seed in combination.seeds:
                 check_inputs(combination.run(seed), spec.inputs(config))
         except UserError as error:
