@@ -9,6 +9,7 @@ from fedtp_jax.config.fields import Optimizer
 from fedtp_jax.config.simulation import SimulationConfig, default_of
 from fedtp_jax.core.errors import UserError, nearest
 
+OF_OPTIMIZERS = "momentum", "nesterov", "b1", "b2", "eps"  # arguments that users look for beside the others
 SHORT = {"lr": "learning_rate"}  # what users of other libraries type
 Kinds = Mapping[str, type] | None  # those among which a section is chosen by name
 
@@ -35,7 +36,8 @@ def _hint(kind: type, name: Any, where: str) -> str:
     """What was meant, as far as that can be guessed."""
     fields = _fields(kind)
     hint = "" if where else _elsewhere(name, fields)
-    hint = hint or nearest(SHORT.get(name, str(name)), fields)
+    if name not in OF_OPTIMIZERS:
+        hint = hint or nearest(SHORT.get(name, str(name)), fields)
     if not hint and "optimizer" in fields:
         hint = f" (an argument of the optimizer? then {where}optimizer.{name})"
     if not hint and kind is Optimizer:

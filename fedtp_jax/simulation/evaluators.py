@@ -47,7 +47,7 @@ def make_evaluators(
     arguments of `Evaluator`.
     """
     task = about["task"]
-    measures = measures_of(bench.config.evaluation.metrics, task.num_classes, task.is_text)
+    measures = measures_of(bench.config.evaluation.metrics, task.num_classes, task.inputs.each_position)
     about |= {"bench": bench, "clients": clients, "measures": measures}
     test = Evaluator(**about, like=like.test.layout if like else None)
     adapted = validation = None
