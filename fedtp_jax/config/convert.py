@@ -180,12 +180,18 @@ def _build_optimizer(values: Any, where: str, default: Optimizer) -> Optimizer |
 
 
 def _build_metrics(values: Any, where: str) -> Metrics:
-    """Names, or a single one; in Python also functions of (labels, scores)."""
-    choices = f"choose some of {', '.join(METRICS)}, in Python also functions of (labels, scores)"
+    """Names, also importable ones, or a single one; in Python also functions of (labels, scores)."""
+    choices = (
+        f"choose some of {', '.join(METRICS)}; functions of (labels, scores) of your own: "
+        "package.module:name, in Python themselves too"
+    )
     values = values if isinstance(values, list | tuple) else [values]
     found: list[str | Own] = []
     for value in values:
-        if isinstance(value, Mapping):
+        options = dict(value) if isinstance(value, Mapping) else {"name": value}
+        if is_importable(name := options.pop("name", None)):
+            value = _build_importable(name, options, where)
+        elif isinstance(value, Mapping):
             _refuse_own(value, where)
         if callable(value) and not isinstance(value, type):
             value = Own.part(value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from fedtp_jax.config.fields import Metrics
+from fedtp_jax.config.fields import Metrics, Own
 from fedtp_jax.core.errors import UserError
 
 METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "top5", "ece")
@@ -15,8 +15,12 @@ TAKEN = {*METRICS, *STATISTICS, "accuracy_mean", "accuracy_trained", "accuracy_u
 
 def measure_names(metrics: Metrics) -> list[str]:
     """Of all measures but accuracy, which every evaluation has, in their order."""
-    names = [metric if isinstance(metric, str) else metric.name for metric in metrics]
-    return [name for name in names if name != "accuracy"]
+    return [name for name in map(_name, metrics) if name != "accuracy"]
+
+
+def _name(metric: str | Own) -> str:
+    """What it is called in columns; a function that is named from where it is imported by its own name."""
+    return metric if isinstance(metric, str) else metric.name.rpartition(":")[2].rpartition(".")[2]
 
 
 def columns_of(measure: str) -> list[str]:
@@ -42,13 +46,13 @@ def check_choice(field: str, metric: str, metrics: Metrics) -> None:
 
 def check_measures(metrics: Metrics, where: str) -> None:
     """Raise UserError for a measure that is there twice, or a function whose name cannot be a column's."""
-    names = [metric if isinstance(metric, str) else metric.name for metric in metrics]
+    names = [_name(metric) for metric in metrics]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{where}: {twice[0]} is there twice; name it once")
     for metric in metrics:
         if not isinstance(metric, str):
-            others = [column for name in names if name != metric.name for column in columns_of(name)]
-            _check_own(metric.name, {*TAKEN, *others}, where)
+            others = [column for name in names if name != _name(metric) for column in columns_of(name)]
+            _check_own(_name(metric), {*TAKEN, *others}, where)
 
 
 def _check_own(name: str, taken: Collection[str], where: str) -> None:

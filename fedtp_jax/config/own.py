@@ -26,6 +26,7 @@ NAMED_OWN = {
     "model": Named((), "the class of a Linen module, or a function that returns a model"),
     "method": Named(("task",), "a function of a task that returns a Method"),
     "schedule": Named(("round",), "a function of the round that returns the factor of the learning rate"),
+    "metrics": Named(("labels", "scores"), "a function of labels and scores that returns a number"),
     "optimizer": Named(("learning_rate",), "a function of the learning rate that returns optax's optimizer"),
 }
 

@@ -114,6 +114,7 @@ def measures_of(metrics: Metrics, classes: int, is_text: bool) -> dict[str, Meas
 def own_measure(metric: Own) -> Measure:
     """A function of the user's own: higher is better, unless it has `higher_is_better = False`."""
     function = metric.value
+    known = getattr(function, "func", function)  # of one with arguments
 
     def of(labels: np.ndarray, probabilities: np.ndarray) -> float:
         try:
@@ -129,7 +130,7 @@ def own_measure(metric: Own) -> Measure:
             "float('nan') where it is not defined, as for examples of one class"
         )
 
-    return Measure(metric.name, Predictions, of, bool(getattr(function, "higher_is_better", True)))
+    return Measure(metric.name, Predictions, of, bool(getattr(known, "higher_is_better", True)))
 
 
 def _try(measure: Measure, classes: int) -> None:

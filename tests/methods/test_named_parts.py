@@ -70,6 +70,13 @@ def heavy(learning_rate, momentum: float = 0.5):
 
 def falling(round, factor=0.5):
     return factor**round
+
+
+def wrong(labels, scores, scale=1.0):
+    return scale * np.mean(scores.argmax(1) != labels)
+
+
+wrong.higher_is_better = False
 """
 FILE = """\
 seed: 3
@@ -278,3 +285,22 @@ def test_the_general_look_up(lab):
         UserError, match=r"evaluation\.metrics: mylab:heads takes 2 arguments, expected a fun"
     ):
         check_call(heads, "mylab:heads", ["labels", "scores", "weights"], {}, "evaluation.metrics")
+
+
+def test_measures_go_by_name_too(lab):
+    metrics = ["accuracy", f"{lab.name}:wrong", "f1_macro"]
+    asked = load_config("own.yaml", values={"evaluation": {"every": 2, "metrics": metrics}})
+    result = simulate(asked, out="run")
+    evaluated = result.history.dropna(subset="test_accuracy")
+    np.testing.assert_allclose(evaluated["test_wrong"], 1 - evaluated["test_accuracy"], atol=1e-12)
+    assert Result.load("run").config.evaluation == asked.evaluation
+    twice = {"name": f"{lab.name}:wrong", "scale": 2.0}
+    scaled = load_config("own.yaml", values={"evaluation": {"every": 2, "metrics": ["accuracy", twice]}})
+    found = simulate(scaled).history.dropna(subset="test_accuracy")
+    np.testing.assert_allclose(found["test_wrong"], 2 * evaluated["test_wrong"])
+    with pytest.raises(UserError, match=r"evaluation.metrics: wrong is there twice"):
+        load_config("own.yaml", values={"evaluation": {"metrics": [twice, f"{lab.name}:wrong"]}})
+    with pytest.raises(
+        UserError, match=r"evaluation.metrics.factor: .*takes no such argument; it takes scale"
+    ):
+        load_config("own.yaml", values={"evaluation": {"metrics": [{**twice, "factor": 1}]}})
