@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from marks import every_day
 
 from benchmarks import installed, soak, torture
 from benchmarks.flops import training_flops
@@ -77,6 +78,9 @@ def test_growth_is_a_slope_over_the_second_half():
     assert table.loc["threads"].tolist() == [7.0, 7.0, 0.0]
 
 
+KILLED = "fedtp and fedper, two seeds, a sweep", "vanilla, two devices, rows on disk"
+
+
 @pytest.mark.slow
 def test_soak_looks_at_a_run():
     samples = soak.soak(rounds=6, every=2)
@@ -84,10 +88,7 @@ def test_soak_looks_at_a_run():
     assert all(set(soak.MEASURES) < set(sample) and min(sample.values()) > 0 for sample in samples)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["fedtp and fedper, two seeds, a sweep", "vanilla, two devices, rows on disk"]
-)
+@pytest.mark.parametrize("name", every_day([*KILLED], [], [KILLED[0]]))
 def test_killed_runs_lose_nothing(name, tmp_path, monkeypatch):
     """A short version of `python -m benchmarks torture`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

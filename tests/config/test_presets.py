@@ -1,6 +1,7 @@
 """The presets in configs/: their headers, and that each fits its data and runs on data of the same shape."""
 
 import dataclasses
+import itertools
 import functools
 import math
 import re
@@ -204,7 +205,7 @@ def runs():
     A partition does not ask which method trains on it, nor a method which model it is (test_contract.py has
     every pair).
     """
-    seen = set()
+    seen, count = set(), itertools.count()
     for file in FILES:
         for k, one in enumerate(configurations(file)):
             cut = small(one)
@@ -212,7 +213,9 @@ def runs():
             news = {type(one.model), cut.method, settings, (one.data, one.partition)} - seen
             seen |= news
             if k == 0 or news:
-                yield pytest.param(cut, id=f"{file.stem}-{k}-{cfg.name_of(one.method)}")
+                number = next(count)
+                rare = [pytest.mark.rare] if number % 3 else []
+                yield pytest.param(cut, id=f"{file.stem}-{k}-{cfg.name_of(one.method)}", marks=rare)
 
 
 @pytest.mark.slow

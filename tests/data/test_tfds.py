@@ -123,6 +123,7 @@ def test_prepare_refuses_unknown_names():
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_whole_fashion_mnist_through_tfds(empty_tfds_folder):
     prepare("fashion_mnist")

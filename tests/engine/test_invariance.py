@@ -111,7 +111,7 @@ def base_traces(round):
     return traces(BASE, round)
 
 
-@pytest.mark.parametrize("layout", every_day(LAYOUTS, LAYOUTS[::5]), ids=named)
+@pytest.mark.parametrize("layout", every_day(LAYOUTS, LAYOUTS[::5], LAYOUTS[::2]), ids=named)
 def test_cohorts_batches_and_masks_are_the_same(layout, monkeypatch):
     for round in range(2):
         assert traces(layout, round) == base_traces(round)

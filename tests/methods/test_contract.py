@@ -131,7 +131,7 @@ EVERY_DAY = [  # each kind of method, and models that differ in kind
 ]
 
 
-@pytest.mark.parametrize(("model", "method"), every_day(PAIRS, EVERY_DAY))
+@pytest.mark.parametrize(("model", "method"), every_day(PAIRS, EVERY_DAY, PAIRS[::4]))
 def test_method_keeps_its_contract(model, method):
     sim = simulator(method, model)
     assert sim.traffic == bytes_that_travel(method, sim)
@@ -213,7 +213,7 @@ def test_fedbn_statistics_do_not_hang_on_what_else_is_personal(statistics, where
     assert [path for path in state.row if path.startswith("params/")] == ["params/norm_1/bias"]
 
 
-@pytest.mark.parametrize(("model", "method"), every_day(PAIRS, EVERY_DAY))
+@pytest.mark.parametrize(("model", "method"), every_day(PAIRS, EVERY_DAY, PAIRS[::4]))
 def test_before_the_first_round_every_client_runs_the_variables_that_the_run_is_given(model, method):
     """Whatever their role: of models of a client's own too, and at the hands of any hypernetwork."""
     sim, random = simulator(method, model), np.random.default_rng(5)
