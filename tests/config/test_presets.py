@@ -1,8 +1,8 @@
 """The presets in configs/: their headers, and that each fits its data and runs on data of the same shape."""
 
 import dataclasses
-import itertools
 import functools
+import itertools
 import math
 import re
 import shlex
