@@ -47,6 +47,7 @@ OTHER = {  # values for which no rule below would do
     "partition.min_size": 1100,
     "model.patch_size": 2,
     "training.augment": ("flip",),
+    "task.class_weights": (2.0, *(1.0,) * 9),
     "data.label": "other",
     "data.client": "who",
     "data.split": "part",

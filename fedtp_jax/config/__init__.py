@@ -86,6 +86,7 @@ from fedtp_jax.config.simulation import (
     default_of,
     name_of,
 )
+from fedtp_jax.config.task import Task
 from fedtp_jax.config.training import (
     SCHEDULES,
     Constant,
@@ -191,6 +192,7 @@ __all__ = [
     "Stop",
     "Superclass",
     "Table",
+    "Task",
     "Training",
     "Transformer",
     "Vanilla",

@@ -9,6 +9,7 @@ from fedtp_jax.config.generated import FedTP
 from fedtp_jax.config.method import METHODS
 from fedtp_jax.config.model import MODELS, Vit
 from fedtp_jax.config.partition import PARTITIONS, Dirichlet
+from fedtp_jax.config.task import Task
 from fedtp_jax.config.training import SCHEDULES, Server, Training
 
 
@@ -136,6 +137,7 @@ class SimulationConfig:
     partition: Any = section(Dirichlet, "who holds which examples", PARTITIONS)
     model: Any = section(Vit, "the network", MODELS)
     method: Any = section(FedTP, "the federated method", METHODS)
+    task: Task = section(Task, "what is learnt")
     training: Training = section(Training, "the rounds")
     server: Server = section(Server, "the server")
     evaluation: Evaluation = section(Evaluation, "the evaluations")

@@ -42,6 +42,7 @@ class Task(NamedTuple):
       num_classes, num_clients: C and N.
       training, server: the clients' and the server's settings.
       class_weights: [C] weights of the training loss, or None.
+      label_smoothing: share of a label that is spread evenly over all classes in the training loss.
       black: what a pixel of 0 is in the inputs, for each channel or for all.
       precision: dtype of the model's matrix products and activations.
       given: {path: leaf} of all of the model's variables, which it starts from in place of drawn ones.
@@ -55,6 +56,7 @@ class Task(NamedTuple):
     server: config.Server = config.Server()
     class_weights: tuple[float, ...] | None = None
     black: tuple[float, ...] = (0.0,)
+    label_smoothing: float = 0.0
     precision: Any = jnp.dtype(jnp.float32)
     given: Mapping[str, Any] | None = None
 
@@ -132,8 +134,11 @@ class Task(NamedTuple):
             )
 
     def losses(self, logits: jax.Array, batch: Batch) -> jax.Array:
-        """Cross-entropy of each label, [B] (text: [B, T]), times its class's weight."""
+        """Cross-entropy of each label, [B] (text: [B, T]), smoothed, times its class's weight."""
         losses = cross_entropies(logits, batch.y)
+        if share := self.label_smoothing:
+            even = jax.nn.logsumexp(logits, axis=-1) - logits.mean(-1)
+            losses = (1 - share) * losses + share * even
         if self.class_weights is None:
             return losses
         return losses * jnp.asarray(self.class_weights, jnp.float32)[batch.y]

@@ -40,6 +40,7 @@ class Settings(TypedDict, total=False):
     partition: Section
     model: Section
     method: Section
+    task: Section
     training: Section
     server: Section
     evaluation: Section

@@ -127,6 +127,7 @@ class DataSpec:
             config.server,
             self.class_weights,
             tuple(black.tolist()),
+            config.task.label_smoothing,
             jnp.dtype(config.engine.precision),
         )
         if check and isinstance(config.model, Own):

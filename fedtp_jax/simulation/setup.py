@@ -1,5 +1,6 @@
 """Simulators made of a configuration and its data: alone, or with common programs."""
 
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from fedtp_jax.learning.optimizers import learning_rate_factors
 from fedtp_jax.partitions.make import client_names, make_partition
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.attention_form import is_fused, why_not_fused
+from fedtp_jax.simulation.class_weights import class_weights
 from fedtp_jax.simulation.cohorts import named_cohorts, trace_of
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.rounds import BenchMaker, Simulator
@@ -82,7 +84,8 @@ def spec_of_run(
     trace, cohorts = trace_of(*of), named_cohorts(*of)
     asked = (trace, cohorts) if cohorts else trace
     traced = identity(asked) if asked else ""
-    return DataSpec.of(data, partition, traced, "" if init is None else identity(init))
+    spec = DataSpec.of(data, partition, traced, "" if init is None else identity(init))
+    return dataclasses.replace(spec, class_weights=class_weights(config, data))
 
 
 def at_once(simulator: Simulator, simulations: int) -> int:
