@@ -20,6 +20,8 @@ MODELS = {
     "vit": config.Vit(patch_size=2, dim=6, depth=1, heads=2, dim_head=3, mlp_dim=4, dropout=0.1),
     "cnn": config.Cnn(kernels=1),
     "cnn_bn": config.CnnBn(kernels=1),
+    "cnn1d": config.Cnn1d(kernels=1, hidden=2),
+    "mlp": config.Mlp(hidden=3, layers=1),
     "transformer": config.Transformer(dim=6, depth=1, heads=2, dim_head=3, mlp_dim=4, dropout=0.0),
     "lstm": config.Lstm(embedding=2, hidden=3, layers=1),
 }

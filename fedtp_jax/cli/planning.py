@@ -137,7 +137,7 @@ def partition(
             f"set aside for validation, and not in the table: {len(made.validation.indices):,} train examples"
         )
     if out is not None:
-        tell(f"wrote {out / 'partition.npz'} and {out / 'partition.png'}")
+        tell(f"wrote partition.npz, partition.csv and partition.png into {out}")
     return 0
 
 

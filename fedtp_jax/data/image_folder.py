@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,15 @@ def read_image_folder(config: ImageFolder) -> Dataset:
             several sizes without `size`, or what `from_arrays` refuses.
     """
     root = _root(config)
-    files = [*_files(config, root)]
+    files, others = _files(config, root)
     if not files:
         raise UserError(
             f"data.directory: {root} holds no images ({', '.join(sorted(IMAGES))}) "
             f"{_deep(len(config.levels))}; data.levels is {list(config.levels)}"
         )
+    if others:
+        plural = "s that are no images are" if others > 1 else " that is no image is"
+        warnings.warn(f"data.directory: {others} file{plural} left out", stacklevel=2)
     x = _pixels(config, [path for path, _ in files])
     names = {level: np.array([at[number] for _, at in files]) for number, level in enumerate(config.levels)}
     y, groups, options = names["class"], names.get("client"), dict[str, Any]()
@@ -69,9 +71,9 @@ def _root(config: ImageFolder) -> Path:
     return root
 
 
-def _files(config: ImageFolder, root: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """(path, the names of the folders that it lies in below `root`) of each image, by path."""
-    others = 0
+def _files(config: ImageFolder, root: Path) -> tuple[list[tuple[Path, tuple[str, ...]]], int]:
+    """(path, the names of the folders that it lies in below `root`) of each image, and how many are none."""
+    found, others = list[tuple[Path, tuple[str, ...]]](), 0
     for folder, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         at = Path(folder).relative_to(root).parts
@@ -89,9 +91,8 @@ def _files(config: ImageFolder, root: Path) -> Iterator[tuple[Path, tuple[str, .
                 )
             if "split" in config.levels and (split := at[config.levels.index("split")]) not in SPLITS:
                 raise UserError(f"data.levels: the folder {split!r} is to be a split; expected train or test")
-            yield path, at
-    if others:
-        warnings.warn(f"data.directory: {others} files that are no images are left out", stacklevel=2)
+            found.append((path, at))
+    return found, others
 
 
 def _deep(folders: int) -> str:

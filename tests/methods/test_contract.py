@@ -39,6 +39,8 @@ SUPPORTED = {
     "cnn_bn": (*EVERYWHERE, "fedbn", "fedrod", "fedproto", "fedpac"),
     "transformer": (*EVERYWHERE, *ATTENTION, "fedbn"),
     "lstm": EVERYWHERE,
+    "cnn1d": (*EVERYWHERE, "fedrod", "fedproto", "fedpac"),
+    "mlp": (*EVERYWHERE, "fedrod", "fedproto", "fedpac"),
 }
 
 compiled = []

@@ -204,7 +204,7 @@ def test_values_are_what_annotations_ask_for(lab):
     assert replaced(None, {"model": {**given, "slope": None}}).model.value.slope is None
     for wrong, message in (
         ({"slope": "steep"}, r"model\.slope: got 'steep', expected a finite number or null"),
-        ({"widths": 4}, r"model\.widths: got 4, expected a list, each of it a whole number"),
+        ({"widths": 4}, r"model\.widths: got 4, expected a list of whole numbers"),
         ({"kind": "tanh"}, r"model\.kind: got 'tanh', expected 'relu' or 'leaky'"),
         ({"classes": np.tanh}, r"model\.classes: got .*, expected what a file can hold"),
     ):

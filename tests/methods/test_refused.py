@@ -18,7 +18,7 @@ jax.monitoring.register_event_duration_secs_listener(
 
 MOMENTUM = config.Server(optimizer=config.Optimizer("sgd", {"momentum": 0.9}))
 KNN = config.Evaluation(knn=config.Knn(weight=0.5))
-NEEDS_FEATURES = "one feature vector per example.*choose vit"
+NEEDS_FEATURES = "one feature vector per example.*choose another model"
 
 
 def clients(name, **arguments):
@@ -156,7 +156,7 @@ def warm():
         ),
         ("scaffold", "vit", {"training": clients("adam")}, "training.optimizer: got adam, but scaffold"),
         ("fedavg", "vit", {"data": "lstm"}, "model.name: vit takes images .*choose transformer, lstm"),
-        ("fedavg", "lstm", {"data": "vit"}, "model.name: lstm takes text windows .*choose vit, cnn"),
+        ("fedavg", "lstm", {"data": "vit"}, "model.name: lstm takes windows of a text .*choose vit, cnn"),
         (
             "fedavg",
             "lstm",

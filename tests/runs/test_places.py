@@ -57,8 +57,8 @@ def test_a_run_is_resumed_from_any_folder_and_with_moved_data(stopped, capsys):
     )
     assert fedtp(capsys, "resume", str(copy), "data.file=elsewhere.npz", "--quiet")[::2] == (0, "")
     assert (copy / "metrics.csv").read_bytes() == (stopped / "run" / "metrics.csv").read_bytes()
-    code, out, err = fedtp(capsys, "resume", str(copy), "data.file=elsewhere.npz", "training.rounds=9")
-    assert code == 2 and "training.rounds: 2 there, 9 here" in err
+    code, out, err = fedtp(capsys, "resume", str(copy), "data.file=elsewhere.npz", "seed=9")
+    assert code == 2 and "seed: 0 there, 9 here" in err
 
 
 def test_what_was_changed_at_its_place_is_refused(stopped):

@@ -245,8 +245,8 @@ MISTAKES = [
     ({"grid": ONE, "seeds": 3}, "seeds: got 3, expected a list of different whole numbers"),
     ({"grid": ONE, "seeds": [1, 1]}, "seeds: got [1, 1], expected a list of different whole numbers"),
     ({"grid": ONE, "seeds": [0, -1]}, "seeds: seed: got -1, expected a number at least 0"),
-    ({"grid": ONE, "select": "test_accuracy"}, "select: got 'test_accuracy', expected one of val_accuracy, "),
-    ({"grid": ONE, "select": ["val_loss"]}, "select: got ['val_loss'], expected one of val_accuracy, "),
+    ({"grid": ONE, "select": "test_accuracy"}, "select: got 'test_accuracy', expected val_accuracy, "),
+    ({"grid": ONE, "select": ["val_loss"]}, "select: got ['val_loss'], expected val_accuracy, "),
     # what only the data tell
     (
         {"grid": ONE, "select": "val_loss"},

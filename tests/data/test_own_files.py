@@ -123,7 +123,7 @@ def test_grey_images_have_one_channel_and_sizes_are_brought_together(tmp_path):
     assert data.input_shape == (5, 3, 1) and (data.train.x == 7).all()
     draw(tmp_path / "b" / "3.png", "RGBA")
     (tmp_path / "b" / "notes.txt").write_text("")
-    with pytest.warns(UserWarning, match="1 files that are no images are left out"):
+    with pytest.warns(UserWarning, match="1 file that is no image is left out"):
         assert load(config.ImageFolder(str(tmp_path), size=(5, 3))).input_shape == (5, 3, 3)
 
 
