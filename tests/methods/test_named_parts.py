@@ -7,13 +7,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from commands import fedtp
-from method_cases import MODELS, TRAINING, federation
-from pages import blocks
-from paths import ROOT
 from tiny_run import Stopped, same_files, same_state, stop_after
 
 from fedtp_jax import Result, UserError, config, load_config, simulate
@@ -261,20 +257,6 @@ def test_a_sweep_in_processes_of_its_own(lab, capsys):
         "own.yaml", engine={"devices": Result.load("out/role=personal/seed-3").config.engine.devices}
     )
     same_state(Result.load("out/role=personal/seed-3").state, whole.state)
-
-
-def test_ditto_by_the_page_is_the_built_in_one(lab):
-    """Block and all: docs/own_parts.md is what a user would copy."""
-    (page,) = [text for _, text in blocks(ROOT / "docs" / "own_parts.md", "bash") if "cat > mylab.py" in text]
-    lab.write(page.partition("\n")[2].partition("END_OF_FILE")[0])
-    data, partition = federation("cnn_bn")
-    settings = {"data": data, "partition": partition, "model": MODELS["cnn_bn"], "training": TRAINING}
-    own, built_in = (
-        simulate(**settings, method={"name": name, "penalty": 0.5}) for name in ("mylab:ditto", "ditto")
-    )
-    same_state(own.state, built_in.state)
-    pd.testing.assert_frame_equal(own.history, built_in.history)
-    pd.testing.assert_frame_equal(own.clients, built_in.clients)
 
 
 def test_the_general_look_up(lab):
