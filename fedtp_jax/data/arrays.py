@@ -65,7 +65,8 @@ def from_arrays(
         num_classes: number of classes, where not all of them occur; labels are then 0 to num_classes - 1.
         standardize: by what floats are brought to mean 0 and std 1, for each entry of the last axis: by the
             train examples of all ("pooled"), or by those of the example's own group ("client"); or "none".
-            Default: pooled for features and series without `mean` or `std`, else none.
+            Default: pooled for features and series without `mean` or `std`, else none. Clients that a
+            result meets later (Result.personalize) take its pooled statistics, but "client" again.
         mean, std: one number, or one for each entry of the last axis. Default for uint8: those of the
             train examples / 255, for each entry of the last axis (std 1 where it is constant); for floats: as
             `standardize` says.
@@ -91,10 +92,11 @@ def from_arrays(
     train, test, group_names = (
         _split(part, groups_test, y_test, test_fraction, seed)
         if x_test is None
-        else _given_test(part, _given(part, x_test, y_test, groups_test, kind, impute))
+        else _given_test(part, _given(part, y is not None, x_test, y_test, groups_test, kind, impute))
     )
     ids = 0
     if kind == "tokens":
+        _refuse({"standardize": standardize, "mean": mean, "std": std, "impute": impute})
         train, test, ids, padding = in_vocabulary(train, test, vocabulary, padding)
     elif vocabulary is not None or padding is not None:
         field = "padding" if vocabulary is None else "vocabulary"
@@ -156,16 +158,27 @@ def _split(
     return train, test, names
 
 
+def _refuse(given: dict[str, object]) -> None:
+    """Raise UserError for what token ids are not asked."""
+    for field, value in given.items():
+        if value is not None:
+            raise UserError(f"{field}: given, but token ids are no measurements; leave it out")
+
+
 def _given(
     train: Examples,
+    labelled: bool,
     x: ArrayLike,
     y: ArrayLike | None,
     groups: ArrayLike | None,
     kind: Kind | None,
     impute: Impute | None,
 ) -> Examples:
-    if y is None and kind != "tokens":
-        raise UserError("y_test: missing although x_test is given; give both or neither")
+    labels = "x_test and y are" if kind == "tokens" else "x_test is"
+    if y is None and (kind != "tokens" or labelled):
+        raise UserError(f"y_test: missing although {labels} given; give it too")
+    if y is not None and not labelled:
+        raise UserError("y: missing although y_test is given; give both or neither")
     part = _examples("_test", x, y, groups, kind, impute)
     if part.x.shape[1:] != train.x.shape[1:] or part.x.dtype != train.x.dtype:
         raise UserError(
