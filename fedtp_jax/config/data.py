@@ -26,6 +26,18 @@ class FashionMnist(Mnist):
 
 
 @dataclasses.dataclass(frozen=True)
+class Emnist:
+    """EMNIST, 28x28 grey letters and digits (Cohen et al., 2017): IDX files, or a prepared TFDS folder."""
+
+    directory: str | None = option(
+        None, "folder with the four IDX(.gz) files of the split; else TFDS's folder is searched"
+    )
+    split: Literal["balanced", "letters", "digits"] = option(
+        "balanced", "which of EMNIST's sets, of 47, 26 or 10 classes"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Cifar10:
     """CIFAR-10, 32x32 colour: the original binary or python archive, or a prepared TFDS folder."""
 
@@ -107,6 +119,7 @@ DATASETS: dict[str, type] = {
     "digits": Digits,
     "fashion_mnist": FashionMnist,
     "mnist": Mnist,
+    "emnist": Emnist,
     "cifar10": Cifar10,
     "cifar100": Cifar100,
     "shakespeare": Shakespeare,
