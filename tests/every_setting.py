@@ -36,14 +36,23 @@ NEVER = {  # how a run is laid out and kept, what the headline is a mean of, whe
     "evaluation.clients_history",
     *("data.directory", "data.file", "partition.file", "training.participation.trace"),
 }
-# it asks for a client whose numbers are not finite: tests/simulation/test_participation.py
-ELSEWHERE = {"training.on_nonfinite": "ends a run that loses a client"}
+# numbers that are not finite (tests/simulation/test_participation.py), and what asks for a network
+ELSEWHERE = {
+    "training.on_nonfinite": "ends a run that loses a client",
+    "data.hub": "is another data set, from the network",
+}
 OTHER = {  # values for which no rule below would do
     "partition.seed": 5,
     "partition.min_size": 1100,
     "model.patch_size": 2,
     "training.augment": ("flip",),
+    "data.input": "x",
     "data.label": "other",
+    "data.train": "more",
+    "data.test": "more",
+    "data.kind": "series",
+    "data.padding": 9,
+    "data.standardize": "client",
     "data.client": "who",
     "data.split": "part",
     "data.columns": ("age",),
@@ -89,6 +98,8 @@ BESIDE = {  # what else a field takes to have something to do
     "method.statistics": {"model": {"name": "cnn_bn", "kernels": 1}},
     "compat": {"evaluation.knn.weight": 0.9},
     "data.standardize": {"data.client": "who"},
+    "data.kind": {"data.input": "steps", "data.kind": "image"},
+    "data.padding": {"data.input": "ids", "data.kind": "tokens"},
     "model.dropout": {},
     "model.adapter.scale": {"model.adapter.size": 3},
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from image_files import write_emnist
 from PIL import Image
 
@@ -48,11 +49,25 @@ def _leaf(folder, settings):
     return dataclasses.replace(settings, directory=str(folder))
 
 
+def _hugging_face(folder, settings):
+    datasets = pytest.importorskip("datasets", reason="datasets comes with the extra `huggingface`")
+    columns = {"label": [0, 1] * 20, "other": [1, 0, 0, 1] * 10, "who": ["a", "b"] * 20}
+    columns |= {"image": np.linspace(0, 1, 80).reshape(40, 2).tolist(), "x": np.arange(40.0)}
+    columns |= {"steps": np.ones((40, 2, 3)).tolist(), "ids": [[1, 2, 9]] * 40}
+    if settings.impute:
+        columns["image"][3][1] = None
+    made = datasets.Dataset.from_dict(columns)
+    datasets.disable_progress_bars()
+    datasets.DatasetDict(train=made, test=made, more=made.select(range(8))).save_to_disk(folder)
+    return dataclasses.replace(settings, directory=str(folder))
+
+
 FILES = {
     config.Emnist: _emnist,
     config.Table: _table,
     config.ImageFolder: _images,
     config.Leaf: _leaf,
+    config.HuggingFace: _hugging_face,
 }
 
 
@@ -62,4 +77,4 @@ def read_made_up(settings):
         given = FILES[type(settings)](Path(folder), settings)
         made = load(given)
     parts = [(part.x.tobytes(), part.y.tobytes(), str(part.group)) for part in (made.train, made.test)]
-    return parts, made.input_shape, made.mean, made.std
+    return parts, made.input_shape, made.mean, made.std, made.padding

@@ -15,6 +15,7 @@ from fedtp_jax.data.archives import Originals, find_idx, read_idx
 from fedtp_jax.data.array_checks import pixel_statistics
 from fedtp_jax.data.cifar import find_cifar, read_cifar
 from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.data.hugging_face import read_hugging_face
 from fedtp_jax.data.image_folder import read_image_folder
 from fedtp_jax.data.image_sets import IMAGE_SETS, ImageSet
 from fedtp_jax.data.leaf import read_leaf
@@ -206,5 +207,6 @@ _LOADERS: dict[type, Callable[[Any], Dataset]] = {
     cfg.Table: read_table,
     cfg.ImageFolder: read_image_folder,
     cfg.Leaf: read_leaf,
+    cfg.HuggingFace: read_hugging_face,
     cfg.Arrays: _arrays,
 }
