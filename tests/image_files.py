@@ -33,6 +33,20 @@ def write_idx(folder: Path, train: int = 300, test: int = 40, packed: bool = Tru
     return arrays
 
 
+L = np.zeros((28, 28), np.uint8)  # upright, as it is read
+L[4:24, 6:9], L[21:24, 6:18] = 255, 200
+
+
+def write_emnist(folder: Path, split: str = "balanced", labels=(0, 10, 36, 46)) -> None:
+    """The four IDX files of made-up Ls with these labels, the first one the brightest."""
+    images = np.stack([(L * share).astype(np.uint8) for share in np.linspace(1, 0.5, len(labels))])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("train", "test"):
+        for kind, array in (("images-idx3", images.swapaxes(1, 2)), ("labels-idx1", np.uint8(labels))):
+            content = gzip.compress(idx_bytes(np.ascontiguousarray(array)))
+            (folder / f"emnist-{split}-{name}-{kind}-ubyte.gz").write_bytes(content)
+
+
 def cifar_batches(name: str, per_batch: int = 4) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """File stem -> planes [M, 3072], coarse labels and labels [M], all uint8."""
     rng = np.random.default_rng(1)
@@ -129,7 +143,9 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 def config_of(name: str, directory: Path | None = None):
-    return cfg.DATASETS[name](directory=None if directory is None else str(directory))
+    name, _, split = name.partition("/")
+    more = {"split": split} if split else {}
+    return cfg.DATASETS[name](directory=None if directory is None else str(directory), **more)
 
 
 TRAIN_X = "train-images-idx3-ubyte.gz"

@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-from image_files import binary_files, idx_bytes, python3_pickle, python_files, write_idx
+from image_files import binary_files, idx_bytes, python3_pickle, python_files, write_emnist, write_idx
 from wrong_arrays import ARRAYS, NPZ, Attack
 from wrong_settings import given, write
 
@@ -56,6 +56,32 @@ IDX = {
     "fewer labels than images": idx(labels=idx_bytes(np.zeros(2, np.uint8))),
     "the label 10": idx(labels=idx_bytes(np.full(3, 10, np.uint8))),
     "no image": idx(idx_bytes(np.zeros((0, 28, 28), np.uint8)), idx_bytes(np.zeros(0, np.uint8))),
+}
+
+
+def emnist(split, more=None, labels=(1, 5)):
+    """A split of EMNIST with these labels, its files changed; None takes one away."""
+
+    def case():
+        write_emnist(Path("raw"), split, labels)
+        for name, content in (more or {}).items():
+            path = Path("raw") / f"emnist-{split}-{name}"
+            path.unlink() if content is None else path.write_bytes(content)
+        return given(f"'data={{name: emnist, directory: raw, split: {split}}}'")()
+
+    return case
+
+
+EMNIST = {
+    "no folder given, and none of TFDS": given("data=emnist"),
+    "a split that is not read": given("'data={name: emnist, split: byclass}'"),
+    "the files of another split": given(
+        "'data={name: emnist, directory: raw}'", {"raw/emnist-digits-train-images-idx3-ubyte": IMAGES}
+    ),
+    "one of four files missing": emnist("balanced", {"test-labels-idx1-ubyte.gz": None}),
+    "a file cut off": emnist("digits", {"train-images-idx3-ubyte.gz": b"\x1f\x8b"}),
+    "letters numbered from 0 on": emnist("letters", labels=(0, 5)),
+    "the letter 27": emnist("letters", labels=(27, 5)),
 }
 
 # -------------------------------------------------------------------------------------------- CIFAR
@@ -191,6 +217,7 @@ OTHERS = {
 
 KINDS = {
     "IDX files (MNIST)": IDX,
+    "IDX files (EMNIST)": EMNIST,
     "CIFAR archives": CIFAR,
     "`data.file=my.npz`": NPZ,
     "TFDS folders and plays": OTHERS,

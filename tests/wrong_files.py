@@ -1,9 +1,13 @@
-"""Wrong files of the user's own: tables, folders of images, LEAF's JSON."""
+"""Wrong files of the user's own: tables, folders of images, LEAF's JSON, data sets of Hugging Face."""
 
 import io
 import json
+import sys
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pytest
 from PIL import Image
 from wrong_settings import given
 
@@ -108,4 +112,100 @@ LEAVES = {
     "test examples of another length": leaf(USERS, test=users([[1.0]] * 2, [0, 1])),
     "nested a thousand times": leaf("[" * 10_000),
 }
-KINDS = {"`data=table`": TABLES, "`data=image_folder`": FOLDERS, "`data=leaf`": LEAVES}
+
+
+def hub(columns, more="", change=None, splits=("train", "test")):
+    """Both splits of these columns, which `change` maps to those of the test split."""
+    settings = f"'data={{name: huggingface, directory: raw, input: x{more}}}' model=mlp method=fedavg"
+
+    def case():
+        datasets = pytest.importorskip("datasets", reason="datasets comes with the extra `huggingface`")
+        datasets.disable_progress_bars()
+        parts = {"train": columns, "test": change(dict(columns)) if change else columns}
+        made = {name: datasets.Dataset.from_dict(part) for name, part in parts.items() if name in splits}
+        (datasets.DatasetDict(made) if splits else datasets.Dataset.from_dict(columns)).save_to_disk("raw")
+        return given(settings)()
+
+    return case
+
+
+def classes(labels):
+    """A column of cats and dogs."""
+
+    def case():
+        datasets = pytest.importorskip("datasets", reason="datasets comes with the extra `huggingface`")
+        names = datasets.ClassLabel(names=["cat", "dog"])
+        features = datasets.Features({"x": datasets.Value("float64"), "label": names})
+        made = datasets.Dataset.from_dict({"x": [1.0, 2.0], "label": labels}, features)
+        made.save_to_disk("raw")
+        return given("'data={name: huggingface, directory: raw, input: x, test: null}'")()
+
+    return case
+
+
+def images(*sizes):
+    """Images of these sizes, None for one that is missing."""
+    return [size and Image.new("L", size) for size in sizes]
+
+
+def damaged():
+    wrong = hub(BOTH)()
+    (file,) = Path("raw/train").glob("*.arrow")
+    file.write_bytes(file.read_bytes()[:100])
+    return wrong
+
+
+def without_the_package():
+    wrong = given("'data={name: huggingface, directory: raw}'")()
+
+    def run():
+        with mock.patch.dict(sys.modules, {"datasets": None}):
+            wrong()
+
+    return run
+
+
+BOTH = {"x": [[1.0, 2.0], [3.0, 4.0]], "label": [0, 1]}
+HUGGING_FACE = {
+    "no folder and no name": given("data=huggingface"),
+    "both a folder and a name": given("'data={name: huggingface, directory: raw, hub: ylecun/mnist}'"),
+    "the package is not installed": without_the_package,
+    "a name on the hub in place of a folder": given("'data={name: huggingface, directory: ylecun/mnist}'"),
+    "a folder of something else": given("'data={name: huggingface, directory: raw}'", {"raw/a.csv": ""}),
+    "a file cut off": damaged,
+    "a split that is not there": hub(BOTH, ", train: training"),
+    "no test split": hub(BOTH, splits=("train",)),
+    "a test split of what has no splits": hub(BOTH, splits=()),
+    "an input column that is not there": hub({"y": [1.0, 2.0], "label": [0, 1]}),
+    "a label column that is not there": hub(BOTH, ", label: labels"),
+    "a client column that is not there": hub(BOTH, ", client: who"),
+    "another column in the test split": hub(BOTH, change=lambda part: part | {"x": [1, 2]}),
+    "texts as inputs": hub({"x": ["a", "b"], "label": [0, 1]}),
+    "dicts as inputs": hub({"x": [{"a": 1}, {"a": 2}], "label": [0, 1]}),
+    "lists of several lengths": hub({"x": [[1.0, 2.0], [3.0]], "label": [0, 1]}),
+    "a list that is missing": hub({"x": [[1.0, 2.0], None], "label": [0, 1]}),
+    "a number that is missing": hub({"x": [[1.0, 2.0], [None, 3.0]], "label": [0, 1]}),
+    "lists of whole numbers": hub({"x": [[1, 2], [3, 4]], "label": [0, 1]}),
+    "tokens of several lengths": hub({"x": [[1, 2], [3]], "label": [0, 1]}, ", kind: tokens"),
+    "padding that a text holds": hub({"x": [[1, 0, 2], [3]], "label": [0, 1]}, ", kind: tokens, padding: 0"),
+    "padding of what are no tokens": hub(BOTH, ", padding: 0"),
+    "tokens that are fractions": hub(BOTH, ", kind: tokens"),
+    "tokens that are scaled": hub({"x": [[1], [2]], "label": [0, 1]}, ", kind: tokens, standardize: pooled"),
+    "lists of lists, of two readings": hub({"x": [[[1.0]], [[2.0]]], "label": [0, 1]}),
+    "pixels up to 256": hub({"x": [[[0]], [[256]]], "label": [0, 1]}, ", kind: image"),
+    "an image that is missing": hub({"x": images((4, 4), None), "label": [0, 1]}),
+    "images of two sizes": hub({"x": images((4, 4), (5, 4)), "label": [0, 1]}),
+    "images as features": hub({"x": images((4, 4), (4, 4)), "label": [0, 1]}, ", kind: features"),
+    "a label that is missing": hub(BOTH | {"label": [0, None]}),
+    "a class that is missing": classes([0, -1]),
+    "labels that are fractions": hub(BOTH | {"label": [0.5, 1]}),
+    "no labels": hub(BOTH, ", label: null"),
+    "a client that is missing": hub(BOTH | {"who": ["a", None]}, ", client: who"),
+    "by client without clients": hub(BOTH, ", standardize: client"),
+}
+KINDS = {
+    "`data=table`": TABLES,
+    "`data=image_folder`": FOLDERS,
+    "`data=leaf`": LEAVES,
+    "`data=huggingface`": HUGGING_FACE,
+}

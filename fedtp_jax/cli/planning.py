@@ -142,7 +142,7 @@ def partition(
 
 
 def prepare(
-    dataset: Annotated[Positional[str], arg(help="fashion_mnist, mnist, cifar10 or cifar100")],
+    dataset: Annotated[Positional[str], arg(help="fashion_mnist, mnist, emnist/SPLIT, cifar10 or cifar100")],
     directory: Annotated[Path | None, arg(help="folder with the original files")] = None,
     download: Annotated[bool, arg(help="fetch the original files from their publisher first")] = False,
     data_dir: Annotated[Path | None, arg(help="TFDS folder to write; default: TFDS_DATA_DIR")] = None,

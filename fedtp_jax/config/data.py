@@ -26,6 +26,18 @@ class FashionMnist(Mnist):
 
 
 @dataclasses.dataclass(frozen=True)
+class Emnist:
+    """EMNIST, 28x28 grey letters and digits (Cohen et al., 2017): IDX files, or a prepared TFDS folder."""
+
+    directory: str | None = option(
+        None, "folder with the four IDX(.gz) files of the split; else TFDS's folder is searched"
+    )
+    split: Literal["balanced", "letters", "digits"] = option(
+        "balanced", "which of EMNIST's sets, of 47, 26 or 10 classes"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Cifar10:
     """CIFAR-10, 32x32 colour: the original binary or python archive, or a prepared TFDS folder."""
 
@@ -99,6 +111,31 @@ class Leaf:
 
 
 @dataclasses.dataclass(frozen=True)
+class HuggingFace:
+    """A data set of Hugging Face (extra `huggingface`), from a folder, or by name from the hub."""
+
+    directory: str | None = option(None, "folder that save_to_disk wrote; read without a network")
+    hub: str | None = option(None, "in place of a folder: name on the hub, from which it is downloaded")
+    input: str = option("image", "column of the inputs: images, numbers, or lists of numbers of one shape")
+    label: str | None = option("label", "column of the labels; null with token ids: the next one")
+    client: str | None = option(None, "column that says whose an example is (partition natural)")
+    train: str = option("train", "split of the train examples")
+    test: str | None = option("test", "split of the test examples; null: a fifth of the others is held out")
+    kind: Literal["image", "series", "features", "tokens"] | None = option(
+        None, "what inputs are, where their shape has two readings"
+    )
+    padding: int | None = option(
+        None, "of token ids: the one that fills shorter texts up; it is put behind their ends"
+    )
+    standardize: Literal["pooled", "client", "none"] | None = option(
+        None, "mean 0 and std 1 by train examples; default: pooled for features and series"
+    )
+    impute: Literal["mean", "median"] | None = option(
+        None, "what fills gaps, of the train examples; default: they are refused"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Arrays:
     """Your own arrays from Python: simulate(config, data=fedtp_jax.from_arrays(x, y))."""
 
@@ -107,6 +144,7 @@ DATASETS: dict[str, type] = {
     "digits": Digits,
     "fashion_mnist": FashionMnist,
     "mnist": Mnist,
+    "emnist": Emnist,
     "cifar10": Cifar10,
     "cifar100": Cifar100,
     "shakespeare": Shakespeare,
@@ -114,5 +152,6 @@ DATASETS: dict[str, type] = {
     "table": Table,
     "image_folder": ImageFolder,
     "leaf": Leaf,
+    "huggingface": HuggingFace,
     "arrays": Arrays,
 }

@@ -1,4 +1,4 @@
-"""Original files of published image sets, and those of MNIST and Fashion-MNIST (IDX).
+"""Original files of published image sets, and those of MNIST, Fashion-MNIST and EMNIST (IDX).
 
 A folder is first asked whether it holds the files (`find_idx`: names only) and then read. The examples keep
 the order of the files, which is the canonical order everywhere in this package.
@@ -56,27 +56,28 @@ def reading(path: Path) -> Iterator[None]:
         raise damaged(path, in_one_line(error)) from error
 
 
-_IDX = {
-    ("train", "x"): "train-images-idx3-ubyte",
-    ("train", "y"): "train-labels-idx1-ubyte",
-    ("test", "x"): "t10k-images-idx3-ubyte",
-    ("test", "y"): "t10k-labels-idx1-ubyte",
-}
+def _idx_names(name: str) -> dict[tuple[str, str], str]:
+    """(split, x or y) -> file of the image set `name`."""
+    starts = {"train": "train", "test": "t10k"}
+    if name.startswith("emnist/"):
+        starts = {split: f"{name.replace('/', '-')}-{split}" for split in starts}
+    ends = {"x": "images-idx3-ubyte", "y": "labels-idx1-ubyte"}
+    return {(split, role): f"{starts[split]}-{ends[role]}" for split in starts for role in ends}
 
 
-def find_idx(folder: Path) -> dict[tuple[str, str], Path] | None:
-    """The four IDX files in `folder`, plain or .gz; None if there is none of them.
+def find_idx(name: str, folder: Path) -> dict[tuple[str, str], Path] | None:
+    """The four IDX files of `name` in `folder`, plain or .gz; None if there is none of them.
 
     Raises:
         UserError: some of the four are there and others are not.
     """
-    found = {}
-    for role, name in _IDX.items():
+    found, names = {}, _idx_names(name)
+    for role, name in names.items():
         # Some unpackers leave train-images.idx3-ubyte.
         spellings = [name, f"{name}.gz", name.replace("-idx", ".idx"), name.replace("-idx", ".idx") + ".gz"]
         found[role] = next((folder / s for s in spellings if (folder / s).is_file()), None)
-    missing = [_IDX[role] for role, path in found.items() if path is None]
-    if len(missing) == len(_IDX):
+    missing = [names[role] for role, path in found.items() if path is None]
+    if len(missing) == len(names):
         return None
     if missing:
         raise UserError(
@@ -85,8 +86,8 @@ def find_idx(folder: Path) -> dict[tuple[str, str], Path] | None:
     return {role: path for role, path in found.items() if path is not None}
 
 
-def read_idx(files: dict[tuple[str, str], Path]) -> Originals:
-    """The 28x28 grey images and labels 0 to 9 of `find_idx`'s files.
+def read_idx(files: dict[tuple[str, str], Path], labels: range) -> Originals:
+    """The 28x28 grey images and labels of `find_idx`'s files.
 
     Raises:
         UserError: a file is damaged, has another shape, or images and labels differ in number.
@@ -97,7 +98,7 @@ def read_idx(files: dict[tuple[str, str], Path]) -> Originals:
         y = _read_idx(files[split, "y"], dimensions=1)
         if x.shape[1:] != (28, 28):
             raise damaged(files[split, "x"], f"its images are {x.shape[1]}x{x.shape[2]}, expected 28x28")
-        check_labels(files[split, "y"], y, len(x), classes=10)
+        check_labels(files[split, "y"], y, len(x), labels)
         splits[split] = Split(x[..., None], {"label": y})
     return Originals(splits["train"], splits["test"], {}, files["train", "x"].parent)
 
@@ -123,11 +124,19 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def check_labels(path: Path, y: np.ndarray, examples: int, classes: int) -> None:
-    """Raise UserError unless there is a label 0 to classes - 1 for each of at least one example."""
+def check_labels(path: Path, y: np.ndarray, examples: int, labels: range) -> None:
+    """Raise UserError unless there is one of `labels` for each of at least one example."""
     if len(y) != examples:
         raise damaged(path, f"{len(y)} labels for {examples} images")
     if not examples:
         raise damaged(path, "it holds no example")
-    if y.max() >= classes:
-        raise damaged(path, f"it holds label {y.max()}, expected 0 to {classes - 1}")
+    if strange := other_label(y, labels):
+        raise damaged(path, strange)
+
+
+def other_label(y: np.ndarray, labels: range) -> str:
+    """What is wrong with `y`, or nothing."""
+    for label in (y.max(), y.min()):
+        if label not in labels:
+            return f"it holds label {label}, expected {labels[0]} to {labels[-1]}"
+    return ""

@@ -98,6 +98,9 @@ def from_arrays(
     if kind == "tokens":
         _refuse({"standardize": standardize, "mean": mean, "std": std, "impute": impute})
         train, test, ids, padding = in_vocabulary(train, test, vocabulary, padding)
+        if standardize is not None or impute is not None:
+            field = "impute" if standardize is None else "standardize"
+            raise UserError(f"{field}: given, but token ids are no measurements; leave it out")
     elif vocabulary is not None or padding is not None:
         field = "padding" if vocabulary is None else "vocabulary"
         raise UserError(f"{field}: given, but these are no token ids; leave it out, or say kind='tokens'")

@@ -163,7 +163,7 @@ def _binary_batch(edition: _Edition, path: Path, content: bytes) -> Split:
     records = np.frombuffer(content, np.uint8).reshape(-1, record)
     labels = {label: records[:, column].copy() for column, label in enumerate(edition.classes)}
     for label, classes in edition.classes.items():
-        check_labels(path, labels[label], len(records), classes)
+        check_labels(path, labels[label], len(records), range(classes))
     return Split(_images(records[:, len(edition.classes) :]), labels)
 
 
@@ -182,7 +182,7 @@ def _python_batch(edition: _Edition, path: Path, content: bytes) -> Split:
             if type(value) is not int or not 0 <= value < classes:
                 raise damaged(path, f"its {key!r} holds {show(value)}, {lawful}")
         labels[label] = np.array(values, np.uint8)
-        check_labels(path, labels[label], len(data), classes)
+        check_labels(path, labels[label], len(data), range(classes))
     return Split(_images(data), labels)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from fedtp_jax.config import ImageFolder
 from fedtp_jax.core.errors import UserError, in_one_line, user_path
 from fedtp_jax.data.arrays import from_arrays
 from fedtp_jax.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 SPLITS = "train", "test"
@@ -103,7 +106,7 @@ def _pixels(config: ImageFolder, paths: list[Path]) -> np.ndarray:
     """[M, H, W, 1 or 3] uint8."""
     from PIL import Image
 
-    size, images, grey = config.size, list[np.ndarray](), True
+    size, images = config.size, list[np.ndarray]()
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise UserError(f"data.size: {list(size)}; expected height and width, such as [32, 32]")
     for path in paths:
@@ -111,8 +114,7 @@ def _pixels(config: ImageFolder, paths: list[Path]) -> np.ndarray:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # so large that it may be an attack
                 with Image.open(path) as packed:
-                    grey &= packed.mode in GREY
-                    image = packed.convert("L" if packed.mode in GREY else "RGB")
+                    image = grey_or_colour(packed)
                 if size is not None and image.size != (size[1], size[0]):
                     image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         except Exception as error:  # Pillow raises nearly anything on a damaged file
@@ -126,6 +128,16 @@ def _pixels(config: ImageFolder, paths: list[Path]) -> np.ndarray:
                 f"data.size: missing, but {path} has {other} pixels and {paths[0]} {first}; give the height "
                 "and width that all are brought to, such as [32, 32]"
             )
-    if grey:
+    return stacked(images)
+
+
+def grey_or_colour(image: "Image.Image") -> "Image.Image":
+    """The image in Pillow's mode L or RGB."""
+    return image.convert("L" if image.mode in GREY else "RGB")
+
+
+def stacked(images: list[np.ndarray]) -> np.ndarray:
+    """[M, H, W, 1] of grey [H, W] images, [M, H, W, 3] if one of them is [H, W, 3]."""
+    if all(image.ndim == 2 for image in images):
         return np.stack(images)[..., None]
     return np.stack([i if i.ndim == 3 else np.repeat(i[..., None], 3, axis=2) for i in images])

@@ -8,6 +8,7 @@ import ssl
 import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 
 from fedtp_jax.core.errors import UserError, nearest, user_path
 from fedtp_jax.data.archives import Originals, Split
-from fedtp_jax.data.sources import IMAGE_SETS, find_originals, missing
+from fedtp_jax.data.image_sets import IMAGE_SETS
+from fedtp_jax.data.sources import find_originals, missing
 from fedtp_jax.data.tfds import default_root, has_other_format, is_prepared
 
 _TIMEOUT = 5.0  # seconds without a byte
@@ -36,7 +38,7 @@ def prepare(
     interruption. Either the whole folder appears or nothing does.
 
     Args:
-        name: "mnist", "fashion_mnist", "cifar10" or "cifar100".
+        name: "mnist", "fashion_mnist", "cifar10", "cifar100", or "emnist/" and its split.
         directory: folder with the original files.
         download: whether the network may be used.
         data_dir: TFDS's folder; default: TFDS_DATA_DIR, else ~/tensorflow_datasets.
@@ -48,8 +50,9 @@ def prepare(
         UserError: unknown name, files missing or damaged, download failed, or data_dir cannot be written.
     """
     if name not in IMAGE_SETS:
+        of_it = [one for one in IMAGE_SETS if one.startswith(f"{name}/")]
         raise UserError(
-            f"prepare: {name!r} is no data set to prepare{nearest(name, IMAGE_SETS)}; "
+            f"prepare: {name!r} is no data set to prepare{nearest(name, of_it or IMAGE_SETS)}; "
             f"choose one of {', '.join(IMAGE_SETS)}"
         )
     root = user_path(data_dir) if data_dir is not None else default_root()
@@ -62,7 +65,7 @@ def prepare(
     folder = user_path(directory) if directory is not None else None
     originals = find_originals(name, folder)
     if originals is None and download:
-        originals = find_originals(name, _download(name, root / "downloads" / "fedtp" / name))
+        originals = find_originals(name, _download(name, root / "downloads" / "fedtp" / _stem(name)))
     if originals is None:
         raise missing(name, folder, root)
     return _write(name, originals, root)
@@ -77,7 +80,7 @@ def _write(name: str, originals: Originals, root: Path) -> Path:
 
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as beside:
+        with tempfile.TemporaryDirectory(dir=root, prefix=f".{_stem(name)}-") as beside:
             builder = _builder(name, originals, beside)
             config = tensorflow_datasets.download.DownloadConfig(try_download_gcs=False)
             # TFDS prints two lines that name the temporary folder; its progress bars go to stderr.
@@ -85,7 +88,7 @@ def _write(name: str, originals: Originals, root: Path) -> Path:
                 builder.download_and_prepare(file_format="array_record", download_config=config)
             built = Path(builder.data_path)
             final = root / name / built.name
-            final.parent.mkdir(exist_ok=True)
+            final.parent.mkdir(parents=True, exist_ok=True)
             if not is_prepared(name, root):  # another process may have been faster
                 built.rename(final)
     except OSError as error:
@@ -97,7 +100,7 @@ def _builder(name: str, originals: Originals, data_dir: str) -> Any:
     """The stock builder of `name`, but fed with `originals`: the stock one opens files through TensorFlow."""
     import tensorflow_datasets
 
-    stock: Any = tensorflow_datasets.builder_cls(name)
+    stock: Any = tensorflow_datasets.builder_cls(_stem(name))
 
     def split_generators(self: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         for label, names in originals.names.items():
@@ -108,8 +111,15 @@ def _builder(name: str, originals: Originals, data_dir: str) -> Any:
         }
 
     with tensorflow_datasets.core.registered.skip_registration():
-        local = type(stock)(stock.__name__, (stock,), {"name": name, "_split_generators": split_generators})
-    return local(data_dir=data_dir, file_format="array_record")
+        local = type(stock)(
+            stock.__name__, (stock,), {"name": _stem(name), "_split_generators": split_generators}
+        )
+    return local(data_dir=data_dir, config=name.partition("/")[2] or None, file_format="array_record")
+
+
+def _stem(name: str) -> str:
+    """Without the configuration, "emnist" of "emnist/letters"."""
+    return name.partition("/")[0]
 
 
 def _examples(name: str, split: str, data: Split) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -138,19 +148,21 @@ def _registered(name: str) -> dict[str, tuple[str, int, str]]:
     """File name -> (address, bytes, SHA-256) of the original files, as TFDS has registered them."""
     import tensorflow_datasets
 
-    infos = tensorflow_datasets.builder_cls(name).url_infos
+    infos = tensorflow_datasets.builder_cls(_stem(name)).url_infos
     return {url.rsplit("/", 1)[1]: (url, int(info.size), info.checksum) for url, info in infos.items()}
 
 
 def _download(name: str, folder: Path) -> Path:
-    """Fetch what is not yet in `folder`, and return it."""
+    """Fetch what is not yet in `folder`, unpack zip archives there, and return it."""
     try:
         for file, (url, size, checksum) in _registered(name).items():
             path = folder / file
-            if path.is_file() and path.stat().st_size == size and _sha256(path) == checksum:
-                continue
-            _fetch(name, url, folder / f"{file}.part", size, checksum)
-            (folder / f"{file}.part").replace(path)
+            if not (path.is_file() and path.stat().st_size == size and _sha256(path) == checksum):
+                _fetch(name, url, folder / f"{file}.part", size, checksum)
+                (folder / f"{file}.part").replace(path)
+            if path.suffix == ".zip":  # EMNIST's, of the files of all its splits
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(folder, [n for n in archive.namelist() if name.replace("/", "-") in n])
     except OSError as error:
         raise UserError(f"data_dir: cannot write {folder} ({error}); name another data_dir") from error
     return folder

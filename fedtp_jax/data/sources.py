@@ -1,6 +1,5 @@
 """Where each named data set comes from. Nothing here reaches for the network; `prepare` does if asked to."""
 
-import dataclasses
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,66 +12,18 @@ from fedtp_jax.config.convert import show
 from fedtp_jax.config.load import replaced
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.data.archives import Originals, find_idx, read_idx
+from fedtp_jax.data.array_checks import pixel_statistics
 from fedtp_jax.data.cifar import find_cifar, read_cifar
 from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.data.hugging_face import read_hugging_face
 from fedtp_jax.data.image_folder import read_image_folder
+from fedtp_jax.data.image_sets import IMAGE_SETS, ImageSet
 from fedtp_jax.data.leaf import read_leaf
 from fedtp_jax.data.npz import read_npz
 from fedtp_jax.data.plays import from_files, from_package
 from fedtp_jax.data.table import read_table
 from fedtp_jax.data.text import from_roles
 from fedtp_jax.data.tfds import default_root, has_other_format, is_prepared, read
-
-__all__ = ["IMAGE_SETS", "find_originals", "load", "load_data", "missing"]
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageSet:
-    """A published set of images: how it is called, normalised, read from its files, and got."""
-
-    title: str
-    num_classes: int
-    mean: tuple[float, ...]  # of the train examples / 255, as usually published
-    std: tuple[float, ...]
-    files: str  # what data.directory may hold
-    page: str  # where they are published
-    folders: tuple[str, ...] = ()  # where they lie without the user's doing
-    package: str = ""
-
-
-_IDX_FILES = "the four IDX files (train-images-idx3-ubyte[.gz], ...)"
-
-IMAGE_SETS = {
-    "mnist": ImageSet(
-        "MNIST", 10, (0.1307,), (0.3081,), _IDX_FILES, "https://storage.googleapis.com/cvdf-datasets/mnist/"
-    ),
-    "fashion_mnist": ImageSet(
-        "Fashion-MNIST",
-        10,
-        (0.2860,),
-        (0.3530,),
-        _IDX_FILES,
-        "https://github.com/zalandoresearch/fashion-mnist",
-        folders=("/usr/share/datasets/fashion-mnist",),
-        package="dataset-fashion-mnist",
-    ),
-    "cifar10": ImageSet(
-        "CIFAR-10",
-        10,
-        (0.4914, 0.4822, 0.4465),
-        (0.2023, 0.1994, 0.2010),
-        "cifar-10-binary.tar.gz or cifar-10-python.tar.gz, packed or unpacked",
-        "https://www.cs.toronto.edu/~kriz/cifar.html",
-    ),
-    "cifar100": ImageSet(
-        "CIFAR-100",
-        100,
-        (0.5071, 0.4865, 0.4409),
-        (0.2673, 0.2564, 0.2762),
-        "cifar-100-binary.tar.gz or cifar-100-python.tar.gz, packed or unpacked",
-        "https://www.cs.toronto.edu/~kriz/cifar.html",
-    ),
-}
 
 
 def load(config: Any) -> Dataset:
@@ -145,8 +96,8 @@ def _originals_at(name: str, place: Path) -> Originals | None:
     if name.startswith("cifar"):
         batches = find_cifar(name, place)
         return read_cifar(batches) if batches is not None else None
-    files = find_idx(place)
-    return read_idx(files) if files is not None else None
+    files = find_idx(name, place) or find_idx(name, place / "gzip")  # as EMNIST's archive is unpacked
+    return read_idx(files, IMAGE_SETS[name].labels) if files is not None else None
 
 
 def missing(name: str, directory: Path | None, root: Path) -> UserError:
@@ -170,9 +121,9 @@ def _places(name: str, directory: Path | None) -> list[Path]:
     return [directory] if directory is not None else [Path(folder) for folder in IMAGE_SETS[name].folders]
 
 
-def _images(config: cfg.Mnist | cfg.Cifar10) -> Dataset:
+def _images(config: cfg.Mnist | cfg.Cifar10 | cfg.Emnist) -> Dataset:
     """One of IMAGE_SETS from its original files, else from a prepared TFDS folder."""
-    name = cfg.name_of(config)
+    name = f"emnist/{config.split}" if isinstance(config, cfg.Emnist) else cfg.name_of(config)
     about = IMAGE_SETS[name]
     directory = user_path(config.directory) if config.directory is not None else None
     originals = find_originals(name, directory)
@@ -186,9 +137,17 @@ def _images(config: cfg.Mnist | cfg.Cifar10) -> Dataset:
         root = directory or default_root()
         if not is_prepared(name, root):
             raise missing(name, directory, root)
-        train, test = read(name, root)
+        train, test = read(name, root, about.labels)
         source = root / name
-    return Dataset(name, train, test, about.num_classes, about.mean, about.std, str(source))
+    train, test = (_as_others(about, part) for part in (train, test))
+    scale = (about.mean, about.std) if about.mean else pixel_statistics(train.x)
+    return Dataset(name, train, test, about.num_classes, *scale, str(source), class_names=about.class_names)
+
+
+def _as_others(about: ImageSet, part: Examples) -> Examples:
+    """Row after row, with labels from 0 on."""
+    x = np.ascontiguousarray(part.x.swapaxes(1, 2)) if about.transposed else part.x
+    return Examples(x, part.y - np.int32(about.first_label))
 
 
 def _digits(config: cfg.Digits) -> Dataset:
@@ -240,6 +199,7 @@ _LOADERS: dict[type, Callable[[Any], Dataset]] = {
     cfg.Digits: _digits,
     cfg.Mnist: _images,
     cfg.FashionMnist: _images,
+    cfg.Emnist: _images,
     cfg.Cifar10: _images,
     cfg.Cifar100: _images,
     cfg.Shakespeare: _shakespeare,
@@ -247,5 +207,6 @@ _LOADERS: dict[type, Callable[[Any], Dataset]] = {
     cfg.Table: read_table,
     cfg.ImageFolder: read_image_folder,
     cfg.Leaf: read_leaf,
+    cfg.HuggingFace: read_hugging_face,
     cfg.Arrays: _arrays,
 }

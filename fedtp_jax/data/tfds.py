@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.core.errors import UserError, in_one_line
+from fedtp_jax.data.archives import other_label
 from fedtp_jax.data.dataset import Examples
 
 _BATCH = 1000  # examples read at once
@@ -33,8 +34,10 @@ def has_other_format(name: str, root: Path) -> bool:
     return not is_prepared(name, root) and any((root / name).glob("*/dataset_info.json"))
 
 
-def read(name: str, root: Path) -> tuple[Examples, Examples]:
+def read(name: str, root: Path, labels: range) -> tuple[Examples, Examples]:
     """Train and test examples of the prepared data set `name` in `root`, in the order of the original files.
+
+    `name` is TFDS's, with its configuration where there are several; `labels` are those that may occur.
 
     Where examples carry their position in an `id` (CIFAR), they are sorted by it. Otherwise the stock
     builders number the examples by position, and the stored order is that of md5(split name + position): the
@@ -43,7 +46,7 @@ def read(name: str, root: Path) -> tuple[Examples, Examples]:
     some 6 s for 60,000 images, most of it spent on decoding.
 
     Raises:
-        UserError: the folder cannot be read or holds fewer examples than it declares.
+        UserError: the folder cannot be read, holds fewer examples than it declares, or other labels.
     """
     import tensorflow_datasets  # half a second, and only needed here
 
@@ -63,6 +66,8 @@ def read(name: str, root: Path) -> tuple[Examples, Examples]:
             if len(source) != expected:
                 raise ValueError(f"{len(source)} {split} examples, but dataset_info.json declares {expected}")
             splits.append(_ordered(source, split))
+            if strange := other_label(splits[-1].y, labels):
+                raise ValueError(strange)
         except Exception as error:  # TFDS and array_record raise nearly anything on a damaged folder
             raise UserError(
                 f"data: the TFDS folder {root / name} cannot be read ({in_one_line(error)}); "

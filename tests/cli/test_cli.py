@@ -74,7 +74,7 @@ def test_diverging_run_exits_with_1(file, capsys):
     [
         ("methods", ["fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp"]),
         ("models", ["vit"]),
-        ("datasets", ["digits", "fashion_mnist", "mnist", "cifar10", "cifar100", "npz", "arrays"]),
+        ("datasets", ["digits", "fashion_mnist", "mnist", "emnist", "cifar10", "cifar100", "npz", "arrays"]),
         (
             "partitions",
             ["iid", "dirichlet", "pathological", "pachinko", "natural", "file", "noniid-labeluni"],

@@ -15,8 +15,9 @@ from paths import ROOT
 from fedtp_jax import config as cfg
 from fedtp_jax import load_config, simulate
 from fedtp_jax.data.dataset import Dataset, Examples
+from fedtp_jax.data.image_sets import IMAGE_SETS
 from fedtp_jax.data.plays import Role
-from fedtp_jax.data.sources import IMAGE_SETS, load
+from fedtp_jax.data.sources import load
 from fedtp_jax.data.text import from_roles
 from fedtp_jax.evaluation.novel_clients import Adaptation
 from fedtp_jax.partitions.make import make_partition

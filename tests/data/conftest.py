@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedtp_jax.data.sources import IMAGE_SETS
+from fedtp_jax.data.image_sets import IMAGE_SETS
 
 
 @pytest.fixture(autouse=True)

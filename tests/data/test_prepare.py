@@ -1,8 +1,10 @@
 """Downloading the original files."""
 
 import hashlib
+import io
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from http_server import Server
 from image_files import (
     TRAIN_X,
     config_of,
+    write_emnist,
     write_idx,
 )
 
@@ -53,6 +56,26 @@ def test_download(tmp_path, server, empty_tfds_folder):
     assert len(server.ranges) == 4
 
 
+def test_download_of_emnist_unpacks_its_archive(tmp_path, server, empty_tfds_folder, monkeypatch):
+    write_emnist(tmp_path / "raw")
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for path in (tmp_path / "raw").iterdir():
+            archive.write(path, f"gzip/{path.name}")
+        archive.writestr("gzip/emnist-byclass-mapping.txt", "0 48")
+    content = stream.getvalue()
+    server.files = {"gzip.zip": content}
+    url = f"http://127.0.0.1:{server.server_port}/gzip.zip"
+    registered = {"gzip.zip": (url, len(content), hashlib.sha256(content).hexdigest())}
+    monkeypatch.setattr(preparing, "_registered", lambda name: registered)
+    prepare("emnist/balanced", download=True)
+    expected = load(config_of("emnist/balanced", tmp_path / "raw")).fingerprint()
+    assert load(config_of("emnist/balanced")).fingerprint() == expected
+    kept = empty_tfds_folder / "downloads" / "fedtp" / "emnist"
+    assert sorted(path.name for path in kept.iterdir()) == ["gzip", "gzip.zip"]
+    assert len([*(kept / "gzip").iterdir()]) == 4
+
+
 def test_download_resumes(server, empty_tfds_folder):
     part = empty_tfds_folder / "downloads" / "fedtp" / "mnist" / f"{TRAIN_X}.part"
     part.parent.mkdir(parents=True)
@@ -92,7 +115,13 @@ def test_download_without_network_fails_soon_and_leaves_nothing(empty_tfds_folde
 
 
 def test_registered_addresses_are_those_of_tfds():
-    for name, files in (("mnist", 4), ("fashion_mnist", 4), ("cifar10", 1), ("cifar100", 1)):
+    for name, files in (
+        ("mnist", 4),
+        ("fashion_mnist", 4),
+        ("cifar10", 1),
+        ("cifar100", 1),
+        ("emnist/letters", 1),
+    ):
         registered = preparing._registered(name)
         assert len(registered) == files
         for file, (url, size, checksum) in registered.items():

@@ -10,11 +10,13 @@ import pytest
 from image_files import (
     DEBIAN,
     FOLDERS,
+    L,
     assert_cifar,
     binary_files,
     config_of,
     python3_pickle,
     python_files,
+    write_emnist,
     write_folder,
     write_idx,
     write_tar,
@@ -23,8 +25,9 @@ from image_files import (
 from fedtp_jax import config as cfg
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data import sources
+from fedtp_jax.data.image_sets import IMAGE_SETS
 from fedtp_jax.data.prepare import prepare
-from fedtp_jax.data.sources import IMAGE_SETS, load
+from fedtp_jax.data.sources import load
 
 # ------------------------------------------------------------------------------------------ digits
 
@@ -77,6 +80,27 @@ def test_fashion_mnist_of_debian():
     assert data.mean == pytest.approx((pixels.mean(),), abs=0.01)
     assert data.std == pytest.approx((pixels.std(),), abs=0.01)
     assert data.train.y[:10].tolist() == [9, 0, 0, 3, 0, 2, 7, 2, 5, 5]
+
+
+@pytest.mark.parametrize("inner", ["", "gzip"])
+@pytest.mark.parametrize(
+    ("split", "classes", "labels", "names"),
+    [
+        ("balanced", 47, (0, 10, 36, 46), "0Aat"),
+        ("letters", 26, (1, 26, 2, 3), "AZBC"),
+        ("digits", 10, (0, 9, 3, 3), ""),
+    ],
+)
+def test_emnist_is_upright_and_its_classes_are_characters(tmp_path, split, classes, labels, names, inner):
+    write_emnist(tmp_path / inner, split, labels)
+    data = load(config_of(f"emnist/{split}", tmp_path))
+    for part in (data.train, data.test):
+        np.testing.assert_array_equal(part.x[0, :, :, 0], L)
+        assert part.y.tolist() == [label - (split == "letters") for label in labels]
+    assert "".join(data.class_names[label] for label in data.train.y if data.class_names) == names
+    assert (data.num_classes, data.train.x.dtype) == (classes, np.uint8)
+    pixels = data.train.x / 255
+    assert (data.mean, data.std) == (pytest.approx((pixels.mean(),)), pytest.approx((pixels.std(),)))
 
 
 # ------------------------------------------------------------------------------------------- CIFAR

@@ -1,13 +1,17 @@
 """TFDS folders: made without TensorFlow, read back, damaged."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from image_files import (
     DEBIAN,
+    L,
     assert_cifar,
     binary_files,
     cifar_batches,
     config_of,
+    write_emnist,
     write_folder,
     write_idx,
 )
@@ -16,6 +20,7 @@ from fedtp_jax import config as cfg
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data import prepare as preparing
 from fedtp_jax.data import tfds
+from fedtp_jax.data.image_sets import IMAGE_SETS
 from fedtp_jax.data.prepare import prepare
 from fedtp_jax.data.sources import load
 
@@ -78,6 +83,43 @@ def test_prepared_cifar(tmp_path, name):
         assert [coarse[f"test_{i:05d}".encode()] for i in range(4)] == expected
 
 
+def test_prepared_emnist(tmp_path, empty_tfds_folder):
+    import tensorflow_datasets
+
+    write_emnist(tmp_path / "raw", "letters", (5, 1, 26, 9))
+    folder = prepare("emnist/letters", tmp_path / "raw")
+    assert folder == empty_tfds_folder / "emnist" / "letters" / "3.1.0"
+    original, from_tfds = (
+        load(config_of("emnist/letters", tmp_path / "raw")),
+        load(config_of("emnist/letters")),
+    )
+    assert from_tfds.fingerprint() == original.fingerprint()
+    assert (from_tfds.mean, from_tfds.class_names) == (original.mean, original.class_names)
+    np.testing.assert_array_equal(from_tfds.test.x[0, :, :, 0], L)
+    # The stock reader finds what the files hold: columns before rows, labels from 1 on.
+    stock = tensorflow_datasets.data_source(
+        "emnist/letters",
+        split="test",
+        data_dir=str(empty_tfds_folder),
+        download=False,
+        builder_kwargs={"file_format": "array_record"},
+    )
+    first = next(example for example in stock if example["label"] == 5)
+    np.testing.assert_array_equal(first["image"][..., 0], L.T)
+    with pytest.raises(UserError, match=r"no EMNIST \(balanced\) found"):
+        load(config_of("emnist/balanced"))
+
+
+def test_labels_that_the_builder_takes_and_the_split_has_not(tmp_path, monkeypatch):
+    write_emnist(tmp_path / "raw", "letters", (5, 1, 30))
+    about = IMAGE_SETS["emnist/letters"]
+    with monkeypatch.context() as lenient:
+        lenient.setitem(IMAGE_SETS, "emnist/letters", dataclasses.replace(about, num_classes=36))
+        prepare("emnist/letters", tmp_path / "raw")
+    with pytest.raises(UserError, match=r"cannot be read \(it holds label 30, expected 1 to 26\)"):
+        load(config_of("emnist/letters"))
+
+
 def test_stored_positions_follow_tfds_own_hash():
     from tensorflow_datasets.core import hashing
 
@@ -120,6 +162,8 @@ def test_failed_preparation_leaves_nothing(tmp_path, empty_tfds_folder, monkeypa
 def test_prepare_refuses_unknown_names():
     with pytest.raises(UserError, match="did you mean 'fashion_mnist'"):
         prepare("fashionmnist")
+    with pytest.raises(UserError, match="did you mean 'emnist/"):
+        prepare("emnist")
 
 
 @pytest.mark.slow
