@@ -69,9 +69,83 @@ def warm(learning_rate, steps: int = 5):
 def falling(round, step=0.6):
     return 1.0 - step * round
 """
+RULES = """\
+from fedtp_jax.methods import local_training, role_method
+
+
+def heads(task, **parts):
+    return role_method(task, [("personal", ("head/",)), ("shared", (".",))], **parts)
+
+
+def of_work(task, **parts):
+    method = heads(task)
+    return method._replace(work=method.work._replace(**parts))
+
+
+def two_results(task):
+    return of_work(task, step=local_training(task, heads(task).roles).step)
+
+
+def no_upload(task):
+    def finish(shared, row, carry):
+        upload, kept = heads(task).work.finish(shared, row, carry)
+        return upload._replace(shared={}), kept
+
+    return of_work(task, finish=finish)
+
+
+def no_rows(task):
+    def finish(shared, row, carry):
+        upload, kept = heads(task).work.finish(shared, row, carry)
+        return upload, kept._replace(personal={})
+
+    return of_work(task, finish=finish)
+
+
+def swapped(task):
+    return of_work(task, finish=lambda *given: heads(task).work.finish(*given)[::-1])
+
+
+def leaves_alone(task):
+    return heads(task)._replace(aggregate=lambda state, upload, gradient: upload.shared)
+
+
+def one_row(task):
+    method = heads(task)
+
+    def init(key, ids):
+        state = method.init(key, ids)
+        return state._replace(rows={path: row[0] for path, row in state.rows.items()})
+
+    return method._replace(init=init)
+
+
+def each_loss(task):
+    return heads(task, objective=lambda task, output, leaves, shared, row, batch: output.logits.sum(-1))
+
+
+def misspelt(task):
+    return heads(task)._replace(only_training=("params/haed/",))
+
+
+def unfinished(task):
+    def step(shared, row, carry, batch, key):
+        return row.leaves["own/rate"]
+
+    return of_work(task, step=step)
+
+
+def no_head(task):
+    def step(shared, row, carry, batch, key):
+        task.forward(shared, batch.x, batch.mask, key)
+        return carry
+
+    return of_work(task, step=step)
+"""
 BAD = {
     "tiny.yaml": "method: {name: fedavg}\ntraining: {rounds: 2, cohort_size: 2}\n",  # no name drops any of it
     "theirs.py": MODULE,
+    "rules.py": RULES,
     "divides.py": "import json\n\nSHARE = 1 / 0\n",
     "half.py": "def net(:\n",
     "needs.py": "import no_such_package\n",
@@ -120,6 +194,19 @@ training.optimizer=theirs:heads
 training.schedule='{name: theirs:falling, step: 2}'
 server.optimizer='{name: theirs:warm, step: 3}'
 """
+METHODS = """
+method=rules
+method=rules:two_results
+method=rules:no_upload
+method=rules:no_rows
+method=rules:swapped
+method=rules:leaves_alone
+method=rules:one_row
+method=rules:each_loss
+method=rules:misspelt
+method=rules:unfinished
+method=rules:no_head
+"""
 
 
 def each(lines):
@@ -130,5 +217,6 @@ KINDS = {
     "Parts of your own by name (`fedtp run` with this override)": {
         **each(NAMES),
         **each(ARGUMENTS),
+        **each(METHODS),
     }
 }

@@ -7,6 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from fedtp_jax import config
@@ -83,10 +84,16 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
     if not isinstance(name, str) or name not in kinds:
         own = f", or {OF_YOUR_OWN[where]}" if where == "data" else ""
         own += "; of your own: package.module:name" * ("." in str(name))
+        hint = f" (of {name}.py here: '{name}:function')" if where in OF_YOUR_OWN and _is_file(name) else ""
         choices = f"choose one of {', '.join(kinds)}{own}"
-        raise UserError(f"{where}.name: got {show(name)}{nearest(str(name), kinds)}; {choices}")
+        raise UserError(f"{where}.name: got {show(name)}{hint or nearest(str(name), kinds)}; {choices}")
     check_names(kinds[name], options, where + ".", kinds)
     return build(kinds[name], options, where + ".")
+
+
+def _is_file(name: Any) -> bool:
+    """Whether it is the name of a module in the working folder."""
+    return isinstance(name, str) and name.isidentifier() and Path(f"{name}.py").is_file()
 
 
 def _build_importable(name: str, options: Mapping[str, Any], where: str) -> Own:

@@ -196,6 +196,6 @@ def _over_lanes(function: Callable[..., Any], lanes: int) -> Callable[..., Any]:
 
     def alone(shared: Any, *own: Any) -> Any:
         result = function(shared, *jax.tree.map(lambda leaf: leaf[0], own))
-        return jax.tree.map(lambda leaf: leaf[None], result)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], result)  # it may be a number of Python's
 
     return alone

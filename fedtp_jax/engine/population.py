@@ -8,7 +8,7 @@ million clients cost what the clients that have trained cost.
 import math
 import mmap
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -64,8 +64,9 @@ class Population:
         """Ids, ascending, of the clients whose rows were written."""
         return np.flatnonzero(self.written)
 
-    def take(self, ids: np.ndarray, paths: list[str] | None = None) -> Rows:
+    def take(self, ids: Sequence[int] | np.ndarray, paths: list[str] | None = None) -> Rows:
         """{path: [K, ...]} of the clients `ids` [K]; of all leaves, or of `paths`. An id of N gives zeros."""
+        ids = np.asarray(ids, np.int64)
         paths = self.paths if paths is None else paths
         there = ids < self.clients
         known = there.copy()

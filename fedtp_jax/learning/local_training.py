@@ -1,7 +1,7 @@
 """What nearly every method does at the client: optimizer steps on its leaves, batch by batch."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import optax
 
 from fedtp_jax import config
 from fedtp_jax.core import tree
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves, Role
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.learning.method import Kept, Upload
@@ -120,7 +121,9 @@ def local_training(
         def loss(parameters: Leaves) -> tuple[jax.Array, Output]:
             whole = {**before, **parameters}
             output = task.forward(whole, batch.x, batch.mask, key)
-            return objective(task, output, whole, shared, row, batch), output
+            value = objective(task, output, whole, shared, row, batch)
+            _check_scalar(value, objective)
+            return value, output
 
         (value, output), found = jax.value_and_grad(loss, has_aux=True)(_parameters(leaves))
         return value, output, found
@@ -137,6 +140,7 @@ def local_training(
         parameters = _parameters(carry.leaves)
         if phase:
             now = phase(row, batch)
+            _check_phase(now, carry.opt, phase)
             updates, opt = _update_in_phases(optimizer, gradient, carry.opt, parameters, roles, now)
         else:
             updates, opt = optimizer.update(gradient, carry.opt, parameters)
@@ -167,6 +171,38 @@ def local_training(
         return upload, kept
 
     return LocalTraining(start, gradient, move, step, finish)
+
+
+def _check_scalar(loss: Any, objective: Objective) -> None:
+    """Raise UserError where a loss is no number."""
+    if not isinstance(loss, jax.Array | float) or jnp.shape(loss) != ():
+        raise UserError(
+            f"method: the objective {_name(objective)} returns {_kind_of(loss)}, expected one number, the "
+            "loss of the batch; take the mean over its examples, as task.cross_entropy does"
+        )
+
+
+def _check_phase(now: Any, roles: Iterable[Role], phase: Phase) -> None:
+    """Raise UserError unless it tells of each of the roles whether it is trained."""
+    kind = f"a {type(now).__name__}"
+    if isinstance(now, Mapping):
+        kind = f"{{{', '.join(f'{role}: {_kind_of(one)}' for role, one in now.items())}}}"
+        if all(role in now and jnp.shape(now[role]) == () for role in roles):
+            return
+    raise UserError(
+        f"method: the phase {_name(phase)} returns {kind}, expected {{role: bool}} of "
+        f"{' and '.join(sorted(roles))}: whether this step trains their leaves"
+    )
+
+
+def _kind_of(value: Any) -> str:
+    return (
+        f"{value.dtype}{list(value.shape)}" if isinstance(value, jax.Array) else f"a {type(value).__name__}"
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _update_in_phases(

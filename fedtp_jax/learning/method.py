@@ -46,8 +46,10 @@ class Upload(NamedTuple):
 class Kept(NamedTuple):
     """Per client: what the host is told of it, and what is not summed.
 
-    personal: its new personal leaves; cotangent: p_k * (sent - returned) of the generated ones; loss: summed
-    over the examples of all of its local steps, 0 if excluded; excluded: 1.0 if it is.
+    personal: its new rows. One that is left out stays what it was: of a method of the user's own that is
+      refused, unless something else writes it (`mix`, steps of embeddings).
+    cotangent: p_k * (sent - returned) of the generated leaves; loss: summed over the examples of all of its
+      local steps, 0 if excluded; excluded: 1.0 if it is.
     """
 
     personal: Leaves

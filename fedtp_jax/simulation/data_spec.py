@@ -14,6 +14,7 @@ from fedtp_jax.core.identity import identity
 from fedtp_jax.data.dataset import Dataset, kind_of
 from fedtp_jax.learning.given import check_given
 from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.own_method import check_own_method
 from fedtp_jax.learning.own_model import check_own_model
 from fedtp_jax.learning.task import Task
 from fedtp_jax.methods import make_method
@@ -108,8 +109,8 @@ class DataSpec:
     ) -> tuple[Task, Method]:
         """(task, method) of `config` for this data.
 
-        `init`: {path: leaf} to start from. `check`: a model of the user's own, before a run. `fused`: with
-        the attention of a run on GPUs.
+        `init`: {path: leaf} to start from. `check`: a model and a method of the user's own, before a run.
+        `fused`: with the attention of a run on GPUs.
         """
         causal = config.compat != "reference"
         if config.training.augment and self.reads.kind != "image":
@@ -134,7 +135,10 @@ class DataSpec:
             check_own_model(task, config.model.of)
         if init is not None:
             task = task._replace(given=check_given(init, task.leaf_shapes()))
-        return task, make_method(config.method, task)
+        method = make_method(config.method, task)
+        if check and isinstance(config.method, Own):
+            check_own_method(task, method, config.method.of)
+        return task, method
 
 
 def _identity(data: Dataset) -> str:

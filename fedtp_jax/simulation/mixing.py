@@ -7,6 +7,7 @@ import numpy as np
 
 from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError, nearest
+from fedtp_jax.core.importable import call
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.population import Population
 from fedtp_jax.engine.workbench import Workbench
@@ -48,11 +49,13 @@ class Mixing:
                 "several send; give 2 or more, or choose another method"
             )
         counts = jax.ShapeDtypeStruct((self._size,), bool)
-        made = jax.eval_shape(self._combine, self._initial.server, self._up, counts)
+        given = self._combine, self._initial.server, self._up, counts
+        made = call(jax.eval_shape, "combine", "method.mix", *given)
         expected = self._method().mixed(tree.rows_like(rows, self._size), "down")
-        if _shapes(made) != _shapes(expected):
+        found = _shapes(made) if isinstance(made, dict) else f"a {type(made).__name__}"
+        if found != _shapes(expected):
             raise UserError(
-                f"method.mix.combine: gives {_shapes(made)}, expected {_shapes(expected)}: new rows for all "
+                f"method.mix.combine: gives {found}, expected {_shapes(expected)}: new rows for all "
                 "that is under `down`, and for nothing else"
             )
 

@@ -83,10 +83,11 @@ def check_excluded(
     clients: int,
     on_nonfinite: Literal["exclude", "stop"],
     names: Sequence[str] = (),
+    sent: Any = (),
 ) -> None:
     """Raise FloatingPointError if `round` (from 0) must end the run: by the setting, or as nobody is left.
 
-    `names` [N] of all clients, or none.
+    `names` [N] of all clients, or none. `sent`: arrays of which the server's message was made.
     """
     if len(excluded) < clients and not (excluded and on_nonfinite == "stop"):
         return
@@ -95,6 +96,11 @@ def check_excluded(
     advice = "lower training.learning_rate, and the hypernetwork's where there is one"
     if round == 0:
         advice = f"see if the model takes these inputs (an index beyond an embedding gives NaN), or {advice}"
+    if jax.tree.leaves(sent) and not jax.jit(tree.all_finite)(sent):
+        advice = (
+            "what the server sent them was not finite already: lower server.learning_rate, and the "
+            "hypernetwork's where there is one, or mend what a method of your own does in aggregate"
+        )
     go_on = ", or go on without them: training.on_nonfinite=exclude" if len(excluded) < clients else ""
     raise FloatingPointError(
         f"round {round + 1}: {who} of the cohort ({named}) returned numbers that are not finite; "

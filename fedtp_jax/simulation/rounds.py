@@ -253,7 +253,8 @@ class Simulator:
         if not done:
             return state, void_round(asked, self.traffic)
         total = sum(wave[0] for wave in done)
-        check_excluded(round, sorted(excluded), total, self.config.training.on_nonfinite, self._names)
+        stop, sent = self.config.training.on_nonfinite, (server.shared, server.generator)
+        check_excluded(round, sorted(excluded), total, stop, self._names, sent)
         ids = np.concatenate(returned)
         totals = self.embeddings.step(state, round, ids, gradients, totals)
         server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))

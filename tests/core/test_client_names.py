@@ -1,5 +1,6 @@
 """What clients are called."""
 
+import jax.numpy as jnp
 import pytest
 
 from fedtp_jax.core.client_names import called, shortened
@@ -22,3 +23,11 @@ def test_of_a_long_name_the_end_stays():
 def test_whose_numbers_are_not_finite_is_said_by_name():
     with pytest.raises(FloatingPointError, match=r"1 of 3 clients of the cohort \(2 \(Cy\)\) returned"):
         check_excluded(4, [2], 3, "stop", ["Ann", "Ben", "Cy"])
+
+
+def test_of_a_message_that_was_not_finite_itself_the_learning_rate_is_not_to_blame():
+    sent = {"params/head/bias": jnp.array([1.0, jnp.nan])}
+    with pytest.raises(FloatingPointError, match=r"what the server sent them was not finite already: .*agg"):
+        check_excluded(4, [0, 2], 2, "exclude", (), sent)
+    with pytest.raises(FloatingPointError, match=r"; lower training\.learning_rate"):
+        check_excluded(4, [0, 2], 2, "exclude", (), {"params/head/bias": jnp.zeros(2)})

@@ -24,6 +24,7 @@ def test_rows_begin_as_functions_of_their_ids(population):
     rows = population.take(np.array([3, 5, 0]))
     assert rows["a"].tolist() == [[3, -3], [0, 0], [0, 0]]  # 5 is nobody
     assert rows["b"].tolist() == [30, 0, 0]
+    assert population.take([3, 5, 0])["b"].tolist() == [30, 0, 0]
     assert population.written_ids.tolist() == []
 
 

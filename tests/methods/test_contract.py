@@ -14,6 +14,7 @@ from fedtp_jax.core.tree import num_bytes, rows_like, select
 from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
 from fedtp_jax.learning.method import EMBEDDING, own
+from fedtp_jax.learning.own_method import check_own_method
 from fedtp_jax.methods import make_method
 from fedtp_jax.simulation.round_result import describing
 
@@ -136,6 +137,7 @@ EVERY_DAY = [  # each kind of method, and models that differ in kind
 @pytest.mark.parametrize(("model", "method"), every_day(PAIRS, EVERY_DAY, PAIRS[::4]))
 def test_method_keeps_its_contract(model, method):
     sim = simulator(method, model)
+    check_own_method(sim.task, make_method(sim.config.method, sim.task), method)  # as one's own would be
     assert sim.traffic == bytes_that_travel(method, sim)
 
     whole = (model, method) == ("vit", "fedtp")  # from its own initial state, and killed with its programs
