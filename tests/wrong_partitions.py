@@ -71,6 +71,11 @@ def flwr(name, *arguments, again=False, **more):
     return case
 
 
+def ours():
+    pytest.importorskip("datasets", reason="datasets comes with the extra `flwr`")
+    return lambda: from_flwr(config.Iid(), load(config.Digits()))
+
+
 def without_the_package():
     def run():
         with mock.patch.dict(sys.modules, {"datasets": None}):
@@ -132,7 +137,7 @@ KINDS = {
     },
     "`from_flwr(...)`": {
         "the package is not installed": without_the_package,
-        "a configuration": lambda: lambda: from_flwr(config.Iid(), load(config.Digits())),
+        "a configuration of ours": ours,
         "`IidPartitioner(5)`, for train and test": flwr("IidPartitioner", 5, again=True),
         "`NaturalIdPartitioner('group')`, without groups": flwr("NaturalIdPartitioner", "group"),
         "`IidPartitioner(5)`, and `IidPartitioner(4)` for test": flwr("IidPartitioner", 5, test=[4]),
