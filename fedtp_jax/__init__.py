@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fedtp_jax.data.arrays import from_arrays
     from fedtp_jax.data.sources import load_data
     from fedtp_jax.models.own_nnx import from_nnx
+    from fedtp_jax.partitions.flower import from_flwr
     from fedtp_jax.partitions.partition import Partition
     from fedtp_jax.results.result import Result
     from fedtp_jax.runs.progress import Progress
@@ -27,6 +28,7 @@ __all__ = [
     "compare",
     "config",
     "from_arrays",
+    "from_flwr",
     "from_nnx",
     "load_config",
     "load_data",
@@ -42,6 +44,7 @@ _HOMES = {
     **{"Progress": "runs.run", "simulate": "runs.simulate", "Result": "results.result"},
     **{"SimulationConfig": "config", "load_config": "config.load", "UserError": "core.errors"},
     **{"from_arrays": "data.arrays", "load_data": "data.sources", "from_nnx": "models.own_nnx"},
+    "from_flwr": "partitions.flower",
 }
 _ROOMS = ("config", "export", "methods", "models", "trackers")
 

@@ -123,6 +123,7 @@ def test_public_names():
         "compare",
         "config",
         "from_arrays",
+        "from_flwr",
         "from_nnx",
         "load_config",
         "load_data",

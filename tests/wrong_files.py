@@ -148,6 +148,11 @@ def images(*sizes):
     return [size and Image.new("L", size) for size in sizes]
 
 
+def something_else():
+    pytest.importorskip("datasets", reason="datasets comes with the extra `huggingface`")
+    return given("'data={name: huggingface, directory: raw}'", {"raw/a.csv": ""})()
+
+
 def damaged():
     wrong = hub(BOTH)()
     (file,) = Path("raw/train").glob("*.arrow")
@@ -156,7 +161,7 @@ def damaged():
 
 
 def without_the_package():
-    wrong = given("'data={name: huggingface, directory: raw}'")()
+    wrong = given("'data={name: huggingface, directory: raw}'", {"raw/state.json": ""})()
 
     def run():
         with mock.patch.dict(sys.modules, {"datasets": None}):
@@ -171,7 +176,7 @@ HUGGING_FACE = {
     "both a folder and a name": given("'data={name: huggingface, directory: raw, hub: ylecun/mnist}'"),
     "the package is not installed": without_the_package,
     "a name on the hub in place of a folder": given("'data={name: huggingface, directory: ylecun/mnist}'"),
-    "a folder of something else": given("'data={name: huggingface, directory: raw}'", {"raw/a.csv": ""}),
+    "a folder of something else": something_else,
     "a file cut off": damaged,
     "a split that is not there": hub(BOTH, ", train: training"),
     "no test split": hub(BOTH, splits=("train",)),

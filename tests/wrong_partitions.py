@@ -4,13 +4,16 @@ import io
 import json
 import os
 import pickle
+import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import pytest
 from wrong_arrays import Attack, arrays_in, npy, zipped
 from wrong_settings import given
 
-from fedtp_jax import config
+from fedtp_jax import config, from_flwr
 from fedtp_jax.data.sources import load
 from fedtp_jax.partitions.files import save_partition
 from fedtp_jax.partitions.make import make_partition
@@ -53,6 +56,32 @@ def arrays(**changed):
 
 def trace(text):
     return given("training.participation.trace=trace.csv", {"trace.csv": text})
+
+
+def flwr(name, *arguments, again=False, **more):
+    """A partitioner of flwr-datasets for digits, with arguments; `again`: for train and test alike."""
+
+    def case():
+        flower = pytest.importorskip("flwr_datasets.partitioner", reason="it comes with the extra `flwr`")
+        made = getattr(flower, name)(*arguments)
+        tests = {split: getattr(flower, name)(*others) for split, others in more.items()}
+        data = load(config.Digits())
+        return lambda: from_flwr(made, data, **({"test": made} if again else tests))
+
+    return case
+
+
+def ours():
+    pytest.importorskip("datasets", reason="datasets comes with the extra `flwr`")
+    return lambda: from_flwr(config.Iid(), load(config.Digits()))
+
+
+def without_the_package():
+    def run():
+        with mock.patch.dict(sys.modules, {"datasets": None}):
+            from_flwr(None, load(config.Digits()))
+
+    return run
 
 
 HEAD = "client,first_round,last_round\n"
@@ -105,6 +134,13 @@ KINDS = {
         "indices that are pickled": arrays(train_indices=np.array([os.mkdir], object)),
         "a pickle in place of the .npz": npz(lambda content: pickle.dumps(Attack())),
         "indices that announce 1 TB": npz(lambda content: zipped(train_indices=npy((2**40,)))),
+    },
+    "`from_flwr(...)`": {
+        "the package is not installed": without_the_package,
+        "a configuration of ours": ours,
+        "`IidPartitioner(5)`, for train and test": flwr("IidPartitioner", 5, again=True),
+        "`NaturalIdPartitioner('group')`, without groups": flwr("NaturalIdPartitioner", "group"),
+        "`IidPartitioner(5)`, and `IidPartitioner(4)` for test": flwr("IidPartitioner", 5, test=[4]),
     },
     "`training.participation.trace=trace.csv`": {
         "no trace": given("training.participation.trace=trace.csv"),

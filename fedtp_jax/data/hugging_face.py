@@ -83,35 +83,45 @@ def _found(config: HuggingFace) -> tuple[str, Any]:
         raise UserError(
             "data.directory: missing; give a folder that save_to_disk wrote, or a name as data.hub"
         )
-    if config.directory is not None and config.hub is not None:
+    if config.hub is None:
+        return _in_folder(str(config.directory))
+    if config.directory is not None:
         raise UserError("data.hub: given beside data.directory; leave one of them out")
+    package = _package()
+    try:
+        return config.hub, package.load_dataset(config.hub)
+    except Exception as error:  # of many kinds: names, networks, formats
+        raise UserError(
+            f"data.hub: {config.hub!r} cannot be had ({in_one_line(error)}); check name and network, or give "
+            "the folder of a copy as data.directory"
+        ) from error
+
+
+def _in_folder(directory: str) -> tuple[str, Any]:
+    root = user_path(directory)
+    if not root.is_dir():
+        raise UserError(
+            f"data.directory: {root} is no folder; give one that save_to_disk wrote, or, to download it, the "
+            f"name of a data set of the hub: data.hub={directory}"
+        )
+    package = _package()
+    try:
+        return str(root), package.load_from_disk(str(root))
+    except Exception as error:  # of many kinds, by what is damaged
+        raise UserError(
+            f"data.directory: {root} is nothing that save_to_disk wrote ({in_one_line(error)}); give another "
+            "folder"
+        ) from error
+
+
+def _package() -> Any:
     try:
         import datasets
     except ImportError:
         raise UserError(
             "data: huggingface needs datasets; install it with pip install 'fedtp_jax[huggingface]'"
         ) from None
-    if config.hub is not None:
-        try:
-            return config.hub, datasets.load_dataset(config.hub)
-        except Exception as error:  # of many kinds: names, networks, formats
-            raise UserError(
-                f"data.hub: {config.hub!r} cannot be had ({in_one_line(error)}); check name and network, or "
-                "give the folder of a copy as data.directory"
-            ) from error
-    root = user_path(config.directory or "")
-    if not root.is_dir():
-        raise UserError(
-            f"data.directory: {root} is no folder; give one that save_to_disk wrote, or, to download it, the "
-            f"name of a data set of the hub: data.hub={config.directory}"
-        )
-    try:
-        return str(root), datasets.load_from_disk(str(root))
-    except Exception as error:  # of many kinds, by what is damaged
-        raise UserError(
-            f"data.directory: {root} is nothing that save_to_disk wrote ({in_one_line(error)}); give another "
-            "folder"
-        ) from error
+    return datasets
 
 
 def _check_column(field: str, column: str, where: str, splits: dict[str, "datasets.Dataset"]) -> None:

@@ -215,11 +215,11 @@ def deal_by_counts(rng: np.random.Generator, data: Dataset, counts: np.ndarray, 
                 f"{label}, so no client would hold them; add train examples, or leave them out"
             )
         owners[0][train] = np.repeat(np.arange(len(counts)), counts[:, label])
-        owners[1][test] = _in_proportion(rng, counts[:, label], len(test))
+        owners[1][test] = in_proportion(rng, counts[:, label], len(test))
     return Partition.from_owners(*owners, len(counts))
 
 
-def _in_proportion(rng: np.random.Generator, counts: np.ndarray, number: int) -> np.ndarray:
+def in_proportion(rng: np.random.Generator, counts: np.ndarray, number: int) -> np.ndarray:
     """[number] owners such that each of N has its share by `counts` [N], but for less than one; ascending."""
     total = int(counts.sum())
     at = (np.arange(number) * total + rng.integers(max(total, 1))) // max(number, 1)
