@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -114,6 +115,27 @@ def from_arrays(
         return made(train, test, classes, class_names=class_names, ids=ids, padding=padding)
     train, test, *scale = scaled(train, test, group_names, standardize, mean, std, impute)
     return made(train, test, classes, *scale, class_names=class_names)
+
+
+def from_source(field: str, source: str, x: ArrayLike, y: ArrayLike | None, **options: Any) -> Dataset:
+    """As `from_arrays`, of what was read from `source`; errors begin with the setting and the place."""
+    try:
+        made = from_arrays(x, y, **options)
+    except UserError as error:
+        raise UserError(f"{field}: {source}: {error}") from error
+    return dataclasses.replace(made, source=source)
+
+
+def by_split(
+    x: np.ndarray, y: np.ndarray, groups: np.ndarray | None, train: np.ndarray | None
+) -> dict[str, np.ndarray | None]:
+    """Arguments of `from_arrays` for rows [M]: those of `train` [M] bool, and as test examples the others."""
+    if train is None:
+        return {"x": x, "y": y, "groups": groups}
+    parts = {"x": x, "y": y} | ({} if groups is None else {"groups": groups})
+    return {name: part[train] for name, part in parts.items()} | {
+        f"{name}_test": part[~train] for name, part in parts.items()
+    }
 
 
 def _examples(

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedtp_jax.config import HuggingFace
 from fedtp_jax.core.errors import UserError, in_one_line, nearest, user_path
-from fedtp_jax.data.arrays import from_arrays
+from fedtp_jax.data.arrays import from_source
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.image_folder import grey_or_colour, stacked
 
@@ -42,21 +42,20 @@ def read_hugging_face(config: HuggingFace) -> Dataset:
     if "test" in splits:
         options |= {"x_test": inputs["test"], "y_test": labels["test"], "groups_test": groups["test"]}
     names = () if config.label is None else _names_of(splits["train"].features[config.label])
-    try:
-        made = from_arrays(
-            inputs["train"],
-            labels["train"],
-            groups=groups["train"],
-            num_classes=len(names) or None,
-            padding=config.padding,
-            name=Path(where).name,
-            **options,
-        )
-    except UserError as error:
-        raise UserError(f"data: {where}: {error}") from error
+    made = from_source(
+        "data",
+        where if config.hub is None else f"Hugging Face's hub: {where}",
+        inputs["train"],
+        labels["train"],
+        groups=groups["train"],
+        num_classes=len(names) or None,
+        padding=config.padding,
+        name=Path(where).name,
+        **options,
+    )
     if names and list(names) != [str(number) for number in range(len(names))]:
-        made = dataclasses.replace(made, class_names=names)
-    return dataclasses.replace(made, source=where if config.hub is None else f"Hugging Face's hub: {where}")
+        return dataclasses.replace(made, class_names=names)
+    return made
 
 
 def _splits(config: HuggingFace) -> tuple[str, dict[str, "datasets.Dataset"]]:

@@ -1,6 +1,5 @@
 """A folder of the user's images, whose folders' names say class, client and split; read by Pillow."""
 
-import dataclasses
 import os
 import warnings
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from fedtp_jax.config import ImageFolder
 from fedtp_jax.core.errors import UserError, in_one_line, user_path
-from fedtp_jax.data.arrays import from_arrays
+from fedtp_jax.data.arrays import by_split, from_source
 from fedtp_jax.data.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def read_image_folder(config: ImageFolder) -> Dataset:
         warnings.warn(f"data.directory: {others} file{plural} left out", stacklevel=2)
     x = _pixels(config, [path for path, _ in files])
     names = {level: np.array([at[number] for _, at in files]) for number, level in enumerate(config.levels)}
-    y, groups, options = names["class"], names.get("client"), dict[str, Any]()
+    train = None
     if "split" in names:
         train = names["split"] == "train"
         for split, rows in (("train", train), ("test", ~train)):
@@ -48,15 +47,8 @@ def read_image_folder(config: ImageFolder) -> Dataset:
                 raise UserError(
                     f"data.directory: {root} has no images in {split}; add some, or drop that level"
                 )
-        options = {"x_test": x[~train], "y_test": y[~train]}
-        if groups is not None:
-            options["groups_test"], groups = groups[~train], groups[train]
-        x, y = x[train], y[train]
-    try:
-        made = from_arrays(x, y, kind="image", groups=groups, name=root.name or "images", **options)
-    except UserError as error:
-        raise UserError(f"data.directory: {root}: {error}") from error
-    return dataclasses.replace(made, source=str(root))
+    arrays: dict[str, Any] = by_split(x, names["class"], names.get("client"), train)
+    return from_source("data.directory", str(root), **arrays, kind="image", name=root.name or "images")
 
 
 def _root(config: ImageFolder) -> Path:

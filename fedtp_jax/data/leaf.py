@@ -1,6 +1,5 @@
 """LEAF's data sets (Caldas et al., 2018), as its scripts write them: JSON files of users' examples."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,8 +9,8 @@ import numpy as np
 
 from fedtp_jax.config import Leaf
 from fedtp_jax.core.errors import UserError, in_one_line, user_path
-from fedtp_jax.data.arrays import from_arrays
-from fedtp_jax.data.dataset import Dataset
+from fedtp_jax.data.arrays import from_source
+from fedtp_jax.data.dataset import Dataset, kind_of
 
 
 class _Split(NamedTuple):
@@ -38,25 +37,22 @@ def read_leaf(config: Leaf) -> Dataset:
                 f"data.shape: {list(shape)}, but examples have {math.prod(part.x.shape[1:])} numbers; give a "
                 "shape of as many"
             )
-    kind: Any = {1: "features", 2: "series", 3: "image"}.get(len(shape))
-    if kind is None:
+    if (kind := kind_of(shape)) == "array":
         raise UserError(
             f"data.shape: {list(shape)}; expected [features], [steps, channels] or [height, width, channels]"
         )
-    try:
-        made = from_arrays(
-            train.x.reshape(-1, *shape),
-            train.y,
-            test.x.reshape(-1, *shape),
-            test.y,
-            kind=kind,
-            groups=train.users,
-            groups_test=test.users,
-            name=root.name or "leaf",
-        )
-    except UserError as error:
-        raise UserError(f"data.directory: {root}: {error}") from error
-    return dataclasses.replace(made, source=str(root))
+    return from_source(
+        "data.directory",
+        str(root),
+        train.x.reshape(-1, *shape),
+        train.y,
+        x_test=test.x.reshape(-1, *shape),
+        y_test=test.y,
+        kind=kind,
+        groups=train.users,
+        groups_test=test.users,
+        name=root.name or "leaf",
+    )
 
 
 def _read(folder: Path) -> _Split:

@@ -1,13 +1,12 @@
 """Files of the user's own arrays: .npz."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedtp_jax.core.errors import UserError, in_one_line, nearest, user_path
-from fedtp_jax.data.arrays import from_arrays
+from fedtp_jax.data.arrays import from_source
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.data.unpack import load_npz
 
@@ -43,10 +42,7 @@ def read_npz(file: str | None) -> Dataset:
     for key in _TEXTS:
         if key in arrays:
             arrays[key] = str(np.asarray(arrays[key]).astype(str).ravel()[0])
-    try:
-        return dataclasses.replace(from_arrays(**arrays, name=path.stem), source=str(path))
-    except UserError as error:
-        raise UserError(f"data.file: {path}: {error}") from error
+    return from_source("data.file", str(path), **{"y": None, **arrays}, name=path.stem)
 
 
 def _load_npz(path: Path) -> dict[str, Any]:

@@ -50,17 +50,23 @@ def by_client(train: Examples, test: Examples, names: tuple[str, ...]) -> tuple[
     if train.group is None or test.group is None:
         raise UserError("standardize: 'client', but there are no groups; give them, or use 'pooled'")
     scaled = [part.x.copy() for part in (train, test)]
-    for group in np.union1d(train.group, test.group):
-        mine = train.group == group
-        if not mine.any():
+    rows = [_by_group(group, len(names)) for group in (train.group, test.group)]
+    for group, (mine, tested) in enumerate(zip(*rows, strict=True)):
+        if not len(mine):
             raise UserError(
                 f"standardize: 'client', but {names[group]!r} of groups_test has no train examples; give it "
                 "some, or use 'pooled'"
             )
         mean, std = (np.asarray(values, np.float32) for values in statistics(train.x[mine]))
-        for x, part in zip(scaled, (train, test), strict=True):
-            x[part.group == group] = (part.x[part.group == group] - mean) / std
+        for x, of in zip(scaled, (mine, tested), strict=True):
+            x[of] = (x[of] - mean) / std
     return dataclasses.replace(train, x=scaled[0]), dataclasses.replace(test, x=scaled[1])
+
+
+def _by_group(group: np.ndarray, groups: int) -> list[np.ndarray]:
+    """For each of the groups 0 to `groups` - 1 its rows, ascending."""
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.searchsorted(group[order], np.arange(1, groups)))
 
 
 def scaled(

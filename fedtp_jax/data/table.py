@@ -1,6 +1,5 @@
 """Rows of the user's CSV or Parquet file as features, read by pandas."""
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from fedtp_jax.config import Table
 from fedtp_jax.core.errors import UserError, in_one_line, nearest, user_path
-from fedtp_jax.data.arrays import from_arrays
+from fedtp_jax.data.arrays import by_split, from_source
 from fedtp_jax.data.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -44,17 +43,9 @@ def read_table(config: Table) -> Dataset:
         )
     y, groups = frame[config.label].to_numpy(), _clients(config, frame)
     train = _in_train(config, frame)
-    options: dict[str, Any] = {"kind": "features", "standardize": config.standardize, "impute": config.impute}
-    if train is not None:
-        options |= {"x_test": x[~train], "y_test": y[~train]}
-        x, y = x[train], y[train]
-        if groups is not None:
-            groups, options["groups_test"] = groups[train], groups[~train]
-    try:
-        made = from_arrays(x, y, groups=groups, name=path.stem, **options)
-    except UserError as error:
-        raise UserError(f"data.file: {path}: {error}") from error
-    return dataclasses.replace(made, source=str(path))
+    how: dict[str, Any] = {"kind": "features", "standardize": config.standardize, "impute": config.impute}
+    arrays: dict[str, Any] = by_split(x, y, groups, train)
+    return from_source("data.file", str(path), **arrays, **how, name=path.stem)
 
 
 def _read(file: str | None) -> tuple[Path, "pd.DataFrame"]:
