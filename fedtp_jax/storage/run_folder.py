@@ -125,6 +125,8 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """The folder of a run that was started before."""
         if not (path / "config.yaml").is_file():
+            if (path / HELD).is_file():
+                unlock(path, lock(path))  # raises while the process that begins the run has it
             raise UserError(
                 f"{path}: is not the folder of a run (it has no config.yaml); give the folder itself"
             )

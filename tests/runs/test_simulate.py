@@ -283,8 +283,14 @@ def test_a_sample_of_clients_is_evaluated_as_all_of_them_would_be(whole):
 
 
 def test_two_runs_never_share_a_folder(tmp_path):
+    begun = tmp_path / "run" / "config.yaml"
+
     def meanwhile(progress):
         if progress.round == 1:
+            later = begun.rename(tmp_path / "not yet")  # as just before the other process has written it
+            with pytest.raises(UserError, match="run: another process is at work on this run"):
+                simulate(TINY, out=tmp_path / "run", resume=True)
+            later.rename(begun)
             with pytest.raises(
                 UserError,
                 match=rf"run: another process is at work on this run \(pid {os.getpid()} on .*, since 20",

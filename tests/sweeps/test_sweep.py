@@ -158,16 +158,18 @@ def test_rows_are_in_the_order_of_compare(file, capsys):
 def test_processes_end_with_a_sweep_that_is_killed(file, capsys):
     name = file(grid=METHODS, seeds=[0])
     Path("base.yaml").write_text(BASE.replace("rounds: 3", "rounds: 100000"))
-    process = start("sweep", name, "--processes", "2")
     held = [Path(f"runs/tiny/method={method}/seed-0/held.json") for method in ("fedavg", "local")]
-    while not all(path.exists() and path.stat().st_size for path in held):
-        assert process.poll() is None
-        time.sleep(0.1)
-    pids = [json.loads(path.read_text())["pid"] for path in held]
-    code, _, err = fedtp(capsys, "resume", str(held[0].parent))
-    assert code == 2 and f"another process is at work on this run (pid {pids[0]} on " in err
-    process.kill()
-    process.communicate()
+    process = start("sweep", name, "--processes", "2")
+    try:
+        while not all(path.exists() and path.stat().st_size for path in held):
+            assert process.poll() is None
+            time.sleep(0.1)
+        pids = [json.loads(path.read_text())["pid"] for path in held]
+        code, _, err = fedtp(capsys, "resume", str(held[0].parent))
+        assert code == 2 and f"another process is at work on this run (pid {pids[0]} on " in err
+    finally:
+        process.kill()
+        process.communicate()
     deadline = time.monotonic() + 60
     while any(path.exists() for path in held):
         assert time.monotonic() < deadline, "they go on without the sweep"
