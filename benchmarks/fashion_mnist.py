@@ -47,8 +47,8 @@ def _run(method: str, seed: int, folder: Path) -> Result:
     config = dataclasses.replace(load_config(CONFIG), seed=seed, method=METHODS[method]())
 
     def show(progress: Progress) -> None:
-        if progress.evaluated and progress.accuracy:
-            print(f"{folder.name} round {progress.round}: {progress.accuracy.pooled:.4f}", flush=True)
+        if progress.evaluated and progress.test:
+            print(f"{folder.name} round {progress.round}: {progress.test.pooled:.4f}", flush=True)
 
     return simulate(config, out=folder, resume=(folder / "config.yaml").exists(), on_round=show)
 

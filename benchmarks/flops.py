@@ -29,7 +29,7 @@ def training_flops(task: Task, batch: int) -> int:
 
     def loss(leaves: Any, x: jax.Array, y: jax.Array) -> jax.Array:
         seen = Batch(x, y, jnp.ones(batch), jnp.zeros((), jnp.int32), jnp.arange(batch))
-        return task.cross_entropy(task.forward(leaves, x, seen.mask, jax.random.key(0)).logits, seen)
+        return task.loss(task.forward(leaves, x, seen.mask, jax.random.key(0)).logits, seen)
 
     needed, _ = dce_jaxpr(jax.make_jaxpr(jax.grad(loss))(leaves, x, y).jaxpr, True)
     return products(needed)

@@ -167,7 +167,7 @@ def measured(tmp_path_factory):
     path, heard = tmp_path_factory.mktemp("measured") / "run", []
 
     def hear(progress):
-        heard.append((progress.round, progress.accuracy, progress.clients))
+        heard.append((progress.round, progress.test, progress.clients))
 
     return simulate(**SETTINGS, out=path, on_evaluation=hear), path, heard
 

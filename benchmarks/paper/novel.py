@@ -31,7 +31,7 @@ def measure(runs: Sequence[Result]) -> pd.DataFrame:
             rows += [
                 {"method": name_of(result.config.method), "seed": result.config.seed, "clients": kind}
                 | {"examples": count, "mode": mode, "accuracy": round(accuracy.pooled, 5)}
-                for mode, accuracy in reached.accuracy.items()
+                for mode, accuracy in reached.reached.items()
             ]
     return pd.DataFrame(rows)
 

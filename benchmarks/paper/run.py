@@ -163,8 +163,8 @@ def _run(config: SimulationConfig, store: Store, runs: Path, told: str) -> Resul
     folder = _folder(runs, config)
 
     def show(progress: Progress) -> None:
-        if progress.evaluated and progress.accuracy:
-            print(f"{told}, round {progress.round}: {progress.accuracy.pooled:.4f}", flush=True)
+        if progress.evaluated and progress.test:
+            print(f"{told}, round {progress.round}: {progress.test.pooled:.4f}", flush=True)
 
     result = simulate(config, out=folder, resume=(folder / "config.yaml").exists(), on_round=show)
     if not store.has(config):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 
-from fedtp_jax.comparison.sheet import Sheet
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.storage.files import write_atomically
 
@@ -20,6 +19,8 @@ UNBOUNDED = 10_000  # letters in a line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from fedtp_jax.comparison.sheet import Sheet
 
 
 def unwritable(flag: str, path: Path, error: OSError) -> UserError:
@@ -68,7 +69,7 @@ def show(table: Any, whole: bool = False) -> None:
     tell(drawn.get().rstrip("\n"))
 
 
-def show_sheet(sheet: Sheet) -> None:
+def show_sheet(sheet: "Sheet") -> None:
     """Print a comparison: bold and as wide as the terminal, plain text where that is none."""
     if Console().is_terminal:
         show(sheet.terminal())

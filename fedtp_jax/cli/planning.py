@@ -115,22 +115,22 @@ def partition(
     from fedtp_jax.storage.files import write_atomically
 
     settings = load_config(config, overrides)
-    data = load(settings.data)
+    data = load(settings.data, settings.task.kind)
     made = make_partition(settings.partition, data, settings.seed)
-    counts = made.train.class_counts(data.train.y, data.num_classes)
+    counts = made.train.class_counts(data.strata[0], data.strata[2])
     names = client_names(settings.partition, data)
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             save_partition(made, out / "partition.npz")
             write_csv(out / "partition.csv", holdings(made, data, names))
-            bubbles = partition_bubbles(counts, data.class_names or None, names)
+            bubbles = partition_bubbles(counts, data.strata_names, names)
             write_atomically(out / "partition.png", to_png(bubbles))
         except OSError as error:
             raise UserError(
                 f"--out {out}: cannot be written ({error.strerror}); choose another folder"
             ) from None
-    show(partition_table(counts, data.class_names, clients_names=names), whole=True)
+    show(partition_table(counts, data.strata_names, clients_names=names), whole=True)
     tell(f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}")
     if made.validation is not None:
         tell(

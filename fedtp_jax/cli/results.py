@@ -26,14 +26,14 @@ def compare(
     ] = None,
     picture: Annotated[Path | None, arg(metavar="FILE.png", help="PNG file for the learning curves")] = None,
     metric: Annotated[
-        str,
+        str | None,
         arg(
             metavar="METRIC",
-            help="accuracy: of all test examples, mean over the last evaluations; client_mean, worst_decile: "
-            "of the last one; f1_macro, f1_macro_client_mean, ...: the same of evaluation.metrics; "
-            "adapted_...: the same with evaluation.adapt",
+            help="accuracy, in regression mae (the default): of all test examples, mean over the last "
+            "evaluations; client_mean, worst_decile: of the last one; f1_macro, f1_macro_client_mean, ...: "
+            "the same of evaluation.metrics; adapted_...: the same with evaluation.adapt",
         ),
-    ] = "accuracy",
+    ] = None,
 ) -> int:
     """Compare runs in a table, mean ± std over seeds, and as learning curves."""
     from fedtp_jax.comparison.compare import compare as compare_runs
@@ -91,7 +91,8 @@ def novel(
     keep_programs()
     settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
     result = Result.load(directory)
-    data = load(from_dict(to_dict(result.config), overrides).data)
+    settings_here = from_dict(to_dict(result.config), overrides)
+    data = load(settings_here.data, settings_here.task.kind)
     reached = result.personalize_held_out(data, clients or None, modes or None, settings)
     show(novel_table(reached))
     whose = f"; the mean client is that of {reached.mean_of} that trained" if reached.words is MODES else ""

@@ -62,15 +62,18 @@ def _summary(row: np.ndarray, names: Sequence[str]) -> list[str | Text]:
 
 
 def novel_table(reached: Personalized) -> Table:
-    """A row per mode: how many numbers a client trains, and the accuracies reached; below, what they are."""
+    """A row per mode: how many numbers a client trains, and what it reaches; below, what the modes are."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("mode", "trained per client", "accuracy", "mean of clients", "worst tenth"):
+    first = next(iter(reached.reached.values()))
+    headline = first.headline, "mean of clients", "worst tenth"
+    for name in ("mode", "trained per client", *headline, *first.measures):
         table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
-    for mode, a in reached.accuracy.items():
+    for mode, a in reached.reached.items():
         spread = f"{a.client_mean:.4f} ± {a.client_std:.4f}"
         trained = f"{reached.trained_parameters[mode]:,}"
-        table.add_row(mode, trained, f"{a.pooled:.4f}", spread, f"{a.worst_decile:.4f}")
-    table.caption = "\n".join(f"{mode}: {reached.words[mode]}" for mode in reached.accuracy)
+        further = (f"{statistics.pooled:.4f}" for statistics in a.measures.values())
+        table.add_row(mode, trained, f"{a.pooled:.4f}", spread, f"{a.worst_decile:.4f}", *further)
+    table.caption = "\n".join(f"{mode}: {reached.words[mode]}" for mode in reached.reached)
     table.caption_justify = "left"
     return table
 

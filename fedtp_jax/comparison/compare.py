@@ -18,9 +18,10 @@ from fedtp_jax.comparison.compared_run import (
 from fedtp_jax.comparison.crosstab import CrossTab, Place
 from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
+from fedtp_jax.config.metrics import HEADLINES, NOT_SHARES, columns_of
 from fedtp_jax.core.errors import UserError, nearest, user_path
 from fedtp_jax.core.identity import UNKNOWN
-from fedtp_jax.evaluation.measures import MEASURES
+from fedtp_jax.evaluation.measures import TITLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,11 +31,11 @@ METRICS = {  # what they are called
     "client_mean": "Mean of the clients' test accuracies",
     "worst_decile": "Mean test accuracy of the worst tenth of clients",
 }
-for _name, _measure in MEASURES.items():
+for _name, _title in {**TITLES, "mae": "Mean absolute error"}.items():
     METRICS |= {
-        _name: _measure.title,
-        f"{_name}_client_mean": f"{_measure.title}, mean of the clients",
-        f"{_name}_worst_decile": f"{_measure.title}, mean of the worst tenth of clients",
+        _name: _title,
+        f"{_name}_client_mean": f"{_title}, mean of the clients",
+        f"{_name}_worst_decile": f"{_title}, mean of the worst tenth of clients",
     }
 METRICS |= {f"adapted_{name}": f"{title}, adapted" for name, title in METRICS.items()}
 Runs = Finished | ComparedRun | str | Path | Iterable["Runs"]
@@ -47,8 +48,9 @@ class Comparison:
     Attributes:
       metric: a key of METRICS, such as "accuracy".
       sheet: the table: rows, columns, {(row, column): Cell}, notes.
-      table: the same in long form, a row per cell: the fields that differ, mean and sample std over seeds as
-        fractions, seeds, best, p_value (NaN: no test), tied (not significantly worse than the best).
+      table: the same in long form, a row per cell: the fields that differ, mean and sample std over seeds
+        (accuracies as fractions), seeds, best, p_value (NaN: no test), tied (not significantly worse than
+        the best).
       outcomes: {(row, column): the runs of the cell}.
     """
 
@@ -86,11 +88,12 @@ class Comparison:
         for (row, panel), compared in self.outcomes.items():
             every = pd.concat([run.evaluated[["round", column]] for run in compared])
             panels[panel][row] = every.groupby("round")[column].agg(["mean", "std"]).reset_index()
-        ylabel = f"{title[0].lower()}{title[1:]} (%)"
-        return compared_curves(panels, self.sheet.rows, ylabel, self.sheet.corner)
+        share = measure_of(self.metric) not in NOT_SHARES
+        ylabel = f"{title[0].lower()}{title[1:]}{' (%)' * share}"
+        return compared_curves(panels, self.sheet.rows, ylabel, self.sheet.corner, share)
 
 
-def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Comparison:
+def compare(runs: Runs | Mapping[str, Runs], metric: str | None = None) -> Comparison:
     """Compare runs: rows are methods, columns the other fields in which they differ.
 
     Runs that differ in their seed alone are one cell. Options of the method, and fields that never vary
@@ -99,15 +102,15 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
     Args:
       runs: results, folders (of a run, of some seeds, of a sweep), or lists of these; or {name: of these},
         where the names are the rows.
-      metric: "accuracy": of all test examples, mean over the last evaluations; "client_mean" or
-        "worst_decile" of the last evaluation. "f1_macro", "f1_macro_client_mean" and so on: the same of
-        measures of evaluation.metrics. "adapted_accuracy" and so on: after the clients have adapted
-        (evaluation.adapt). Never of the best round.
+      metric: "accuracy" (the default): of all test examples, mean over the last evaluations; "client_mean"
+        or "worst_decile" of the last evaluation. "mae" (the default in regression), "mae_client_mean" and
+        so on, "f1_macro" and so on: the same of measures of evaluation.metrics. "adapted_accuracy" and so
+        on: after the clients have adapted (evaluation.adapt). Never of the best round.
 
     Raises:
       UserError: there is no finished run, clients of one do not adapt, or something else is given.
     """
-    if metric not in METRICS:
+    if metric is not None and metric not in METRICS:
         raise UserError(
             f"metric: got {metric!r}{nearest(str(metric), METRICS)}; choose one of accuracy, client_mean, "
             "worst_decile, the same of a measure in evaluation.metrics (f1_macro, f1_macro_client_mean, "
@@ -118,6 +121,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
     if not found:
         raise UserError("runs: got none; give results, or folders of runs")
     finished, unfinished = _finished(found)
+    metric = metric or _headline([run for _, run in finished])
     for _, run in finished:
         if column_of(metric) not in run.evaluated:
             raise _not_measured(metric, run)
@@ -140,26 +144,40 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str = "accuracy") -> Compar
         notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
     numbers = {place: dataclasses.asdict(cell) for place, cell in cells.items()}
     sheet = Sheet(
-        f"{METRICS[metric]} in percent.",
+        f"{METRICS[metric]}{'' if measure_of(metric) in NOT_SHARES else ' in percent'}.",
         layout.corner,
         layout.rows,
         layout.columns,
         cells,
         notes,
+        measure_of(metric),
     )
     return Comparison(metric, sheet, pd.DataFrame(layout.long_form(numbers)), layout.cells)
 
 
+def _headline(runs: Sequence[ComparedRun]) -> str:
+    """The measure that all of them have; UserError where some solve another task."""
+    measured = {run.headline: run.where for run in runs}
+    if len(measured) > 1:
+        some = ", ".join(f"{where} measured {measure}" for measure, where in measured.items())
+        raise UserError(f"runs: {some}; compare those of one kind of task")
+    return next(iter(measured))
+
+
 def _not_measured(metric: str, run: ComparedRun) -> UserError:
-    if metric.startswith("adapted_") and "adapted_accuracy" not in run.evaluated:
-        what, how = f"the clients of {run.where} did not adapt", "evaluation.adapt.epochs"
-    else:
-        measure = measure_of(metric)
-        what, how = f"{run.where} did not measure {measure}", f"evaluation.metrics=[{measure}]"
-    return UserError(
-        f"metric: {metric!r}, but {what}; run it with {how}, leave it out, or choose accuracy, client_mean "
-        "or worst_decile"
+    headline, measure = run.headline, measure_of(metric)
+    adapts = f"adapted_{headline}" in run.evaluated
+    others = " or ".join(
+        ", ".join([name for name in columns_of(headline) if "std" not in name]).rsplit(", ", 1)
     )
+    if metric.startswith("adapted_") and not adapts:
+        what, how = f"the clients of {run.where} did not adapt", "run it with evaluation.adapt.epochs, "
+    elif measure in HEADLINES.values():
+        what, how = f"{run.where} is of another kind of task and did not measure {measure}", ""
+    else:
+        what = f"{run.where} did not measure {measure}"
+        how = f"run it with evaluation.metrics=[{measure}], "
+    return UserError(f"metric: {metric!r}, but {what}; {how}leave it out, or choose {others}")
 
 
 def _compared_runs(runs: Any) -> list[ComparedRun]:

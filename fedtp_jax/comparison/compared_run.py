@@ -11,7 +11,7 @@ import pandas as pd
 
 from fedtp_jax.config import SimulationConfig, metrics, name_of
 from fedtp_jax.config.fields import ValidationMetric
-from fedtp_jax.config.metrics import METRICS, STATISTICS, columns_of
+from fedtp_jax.config.metrics import HEADLINES, METRICS, STATISTICS, columns_of
 from fedtp_jax.config.plain import flat, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core.errors import UserError
@@ -22,14 +22,13 @@ from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 
-HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested", "excluded")
-CLIENTS = "client", "test_accuracy"
+HISTORY = "round", "clients_tested", "excluded"
+CLIENTS = ("client",)
 RANDOM = {"init.of": "drawn", "init.identity": "drawn"}  # where no variables were given to start from
-NOT_ALWAYS = (  # version 0.1.0 had no mean; not every run adapts, validates, or has further measures
-    *("test_accuracy_mean", "adapted_accuracy_mean"),
-    *("adapted_accuracy", "adapted_client_mean", "adapted_worst_decile"),
+NOT_ALWAYS = (  # version 0.1.0 had no mean; not every run adapts, validates, or has all measures
+    *(f"{test}_{name}_mean" for test in ("test", "adapted") for name in HEADLINES.values()),
     *get_args(ValidationMetric),
-    *(f"{test}_{c}" for test in ("test", "adapted") for name in METRICS[1:] for c in columns_of(name)),
+    *(f"{test}_{c}" for test in ("test", "adapted") for name in METRICS for c in columns_of(name)),
 )
 
 
@@ -90,6 +89,8 @@ class ComparedRun:
             found = cls(config, history, clients, fingerprint, path, str(path), ended)
             ended = ended or found.rounds >= found.planned
             _ = found.seed, found.window, config["method"]["name"]  # a foreign file lacks them
+            for table in (history, clients):
+                _ = table[f"test_{found.headline}"] if len(table) else None
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # a row may lack cells
             raise UserError(f"{path}: cannot be read as a run ({error!r}); run it again") from None
         return dataclasses.replace(found, ended=ended)
@@ -125,7 +126,12 @@ class ComparedRun:
     @functools.cached_property
     def evaluated(self) -> pd.DataFrame:
         """The evaluated rounds of the history."""
-        return self.history.dropna(subset="test_accuracy")
+        return self.history.dropna(subset="clients_tested")
+
+    @property
+    def headline(self) -> str:
+        """The measure that every evaluation has."""
+        return metrics.headline_of(self.history.columns)
 
     @property
     def window(self) -> int:
@@ -141,7 +147,7 @@ class ComparedRun:
         return f"{uploads:,} in {rounds:,} round{'s' * (rounds != 1)}" if uploads else ""
 
     def measure(self, metric: str) -> float:
-        """What Result.accuracy calls "mean" (for the metric accuracy), client_mean or worst_decile.
+        """What Result.accuracy calls "mean" (for the headline), client_mean or worst_decile.
 
         Of adapted_accuracy and so on what Result.adapted has; of further measures the same.
         """

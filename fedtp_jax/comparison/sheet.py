@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedtp_jax.config.metrics import shown
+
 TIED = "†"
 WIDTH = 110  # letters in a line of plain text
 MISSING = "\N{EN DASH}"
@@ -16,7 +18,7 @@ LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasci
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Mean and sample std over seeds (NaN for one seed), fractions; whether it is the best, or tied with it.
+    """Mean and sample std over seeds (NaN for one seed); whether it is the best, or tied with it.
 
     `p_value`: of the test against the best, None where none was made.
     """
@@ -28,15 +30,14 @@ class Cell:
     p_value: float | None = None
     tied: bool = False
 
-    @property
-    def text(self) -> str:
-        """In percent, without marks."""
-        return f"{100 * self.mean:.2f}" + ("" if math.isnan(self.std) else f" ± {100 * self.std:.2f}")
+    def text(self, measure: str) -> str:
+        """Without marks; in percent where the measure is a share."""
+        return shown(measure, self.mean) + ("" if math.isnan(self.std) else f" ± {shown(measure, self.std)}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """`cells` by (row, column), of which some may be missing; `corner` says what the rows are."""
+    """`cells` of a measure by (row, column), some may be missing; `corner` says what the rows are."""
 
     title: str
     corner: str
@@ -44,6 +45,7 @@ class Sheet:
     columns: Sequence[str]
     cells: Mapping[tuple[str, str], Cell]
     notes: Sequence[str]
+    measure: str = "accuracy"
 
     def lines(self, bold: str) -> list[list[str]]:
         """The cells' texts row by row, the best ones put into `bold`, such as "**{}**"."""
@@ -54,7 +56,8 @@ class Sheet:
     def _text(self, cell: Cell | None, bold: str) -> str:
         if cell is None:
             return MISSING
-        return (bold.format(cell.text) if cell.best else cell.text) + TIED * cell.tied
+        text = cell.text(self.measure)
+        return (bold.format(text) if cell.best else text) + TIED * cell.tied
 
     def markdown(self) -> str:
         """A table of GitHub's Markdown, with the notes below it."""

@@ -254,8 +254,8 @@ def describe(kind: Any) -> str:
     """A type in words, such as "a whole number or 'auto'"."""
     if kind == ValidationMetric:
         return (
-            "val_accuracy, val_client_mean, val_worst_decile, val_loss, or the like of evaluation.metrics "
-            "(val_f1_macro)"
+            "val_accuracy, val_client_mean, val_worst_decile, val_loss, or the like of regression (val_mae) "
+            "and of evaluation.metrics (val_f1_macro)"
         )
     if kind is Optimizer:
         return "the name of an optax optimizer, with optax's own defaults, or a section {name, arguments}"

@@ -75,7 +75,9 @@ class Table:
     """Rows of a CSV or Parquet file as features: numbers, and texts one-hot."""
 
     file: str | None = option(None, "path of the .csv or .parquet file")
-    label: str = option("label", "column of the labels")
+    label: str | tuple[str, ...] = option(
+        "label", "column of the labels; by task.kind several: numbers, or 0 and 1 of each label"
+    )
     client: str | None = option(None, "column that says whose a row is (partition natural)")
     split: str | None = option(
         None, "column that says train or test; default: a fifth of the rows is held out"

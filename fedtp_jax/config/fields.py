@@ -31,6 +31,18 @@ ValidationMetric = Literal[
     "val_ece",
     "val_ece_client_mean",
     "val_ece_worst_decile",
+    "val_exact_match",
+    "val_exact_match_client_mean",
+    "val_exact_match_worst_decile",
+    "val_mae",
+    "val_mae_client_mean",
+    "val_mae_worst_decile",
+    "val_rmse",
+    "val_rmse_client_mean",
+    "val_rmse_worst_decile",
+    "val_r2",
+    "val_r2_client_mean",
+    "val_r2_worst_decile",
 ]
 
 

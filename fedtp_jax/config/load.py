@@ -12,6 +12,7 @@ from fedtp_jax.config.metrics import check_choice
 from fedtp_jax.config.overrides import set_fields, whole_optimizers
 from fedtp_jax.config.own import OWN, refuse_unmade
 from fedtp_jax.config.plain import plain_values
+from fedtp_jax.config.task import LOSSES
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
 from fedtp_jax.core.errors import UserError, user_path
 
@@ -132,10 +133,12 @@ def _check(settings: SimulationConfig) -> None:
             f"{training.local_epochs} too; give one of them"
         )
     _check_adaptation(settings.evaluation)
+    _check_task(settings)
+    measured = settings.evaluation.metrics, settings.task.kind
     if training.stop.patience:
-        check_choice("training.stop.metric", training.stop.metric, settings.evaluation.metrics)
+        check_choice("training.stop.metric", training.stop.metric, *measured)
     if settings.checkpoint.best:
-        check_choice("checkpoint.best", settings.checkpoint.best, settings.evaluation.metrics)
+        check_choice("checkpoint.best", settings.checkpoint.best, *measured)
     for section, field in (("data", "file"), ("partition", "file")):
         part = getattr(settings, section)
         if hasattr(part, field) and getattr(part, field) is None:
@@ -144,6 +147,25 @@ def _check(settings: SimulationConfig) -> None:
                 f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.{ending}"
             )
     _check_rules(settings.method)
+
+
+def _check_task(settings: SimulationConfig) -> None:
+    task, kind = settings.task, settings.task.kind
+    if task.loss not in (None, *LOSSES[kind]):
+        raise UserError(
+            f"task.loss: {task.loss!r} is none of task.kind={kind}; choose {' or '.join(LOSSES[kind])}"
+        )
+    if kind == "classification":
+        return
+    of_classes = {
+        "task.class_weights": task.class_weights != "none",
+        "task.label_smoothing": task.label_smoothing > 0,
+        "evaluation.knn.weight": settings.evaluation.knn.weight > 0,
+    }
+    if asked := [field for field, given in of_classes.items() if given]:
+        raise UserError(
+            f"{asked[0]}: is for examples of one class each, but task.kind is {kind}; leave it out"
+        )
 
 
 def _check_participation(part: Participation) -> None:

@@ -5,17 +5,24 @@ from collections.abc import Collection
 from fedtp_jax.config.fields import Metrics, Own
 from fedtp_jax.core.errors import UserError
 
-METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "top5", "ece")
+HEADLINES = {"classification": "accuracy", "multilabel": "accuracy", "regression": "mae"}  # in any evaluation
+FURTHER = {  # measures beside it
+    "classification": ("balanced_accuracy", "f1_macro", "auroc", "top5", "ece"),
+    "multilabel": ("f1_macro", "auroc", "exact_match"),
+    "regression": ("rmse", "r2"),
+}
+METRICS = tuple(dict.fromkeys([*HEADLINES.values(), *(name for names in FURTHER.values() for name in names)]))
+NOT_SHARES = ("mae", "rmse", "r2")  # numbers that no table shows in percent
 STATISTICS = ("client_mean", "client_std", "worst_decile")  # over the clients
-# columns that stand beside accuracy in any run
-TAKEN = {*METRICS, *STATISTICS, "accuracy_mean", "accuracy_trained", "accuracy_untrained", "loss"} | {
-    *("correct", "examples")
+# columns that stand beside the measures in any run
+TAKEN = {*METRICS, *STATISTICS, "loss", "correct", "examples"} | {
+    f"{name}_{what}" for name in HEADLINES.values() for what in ("mean", "trained", "untrained")
 }
 
 
 def measure_names(metrics: Metrics) -> list[str]:
-    """Of all measures but accuracy, which every evaluation has, in their order."""
-    return [name for name in map(_name, metrics) if name != "accuracy"]
+    """Of all measures but the headline, which every evaluation has, in their order."""
+    return [name for name in map(_name, metrics) if name not in HEADLINES.values()]
 
 
 def _name(metric: str | Own) -> str:
@@ -25,7 +32,8 @@ def _name(metric: str | Own) -> str:
 
 def columns_of(measure: str) -> list[str]:
     """Its columns without the test's name before them: pooled, and over the clients."""
-    return [measure, *(f"{measure}_{statistic}" for statistic in STATISTICS)]
+    before = "" if measure == "accuracy" else f"{measure}_"
+    return [measure, *(before + statistic for statistic in STATISTICS)]
 
 
 def measure_of(column: str) -> str:
@@ -35,13 +43,29 @@ def measure_of(column: str) -> str:
     return column or "accuracy"
 
 
-def check_choice(field: str, metric: str, metrics: Metrics) -> None:
+def headline_of(columns: Collection[str]) -> str:
+    """The measure that every evaluation of a run has, by the columns of its history or its clients."""
+    return "mae" if "test_mae" in columns else "accuracy"
+
+
+def shown(measure: str, value: float) -> str:
+    """A value as tables and pictures have it: in percent, but for what is no share."""
+    return f"{value:.4g}" if measure in NOT_SHARES else f"{100 * value:.2f}"
+
+
+def check_choice(field: str, metric: str, metrics: Metrics, task: str) -> None:
     """Raise UserError where one of validation shards is to be chosen by that is not measured."""
-    measure = measure_of(metric.removeprefix("val_"))
-    if measure not in ("accuracy", "loss", *measure_names(metrics)):
+    measure, headline = measure_of(metric.removeprefix("val_")), HEADLINES[task]
+    if measure in ("loss", headline, *measure_names(metrics)):
+        return
+    if measure in HEADLINES.values():
         raise UserError(
-            f"{field}: {metric!r}, but {measure} is not measured; give evaluation.metrics=[{measure}] too"
+            f"{field}: {metric!r}, but task.kind is {task}, which has no {measure}; choose val_{headline}, "
+            f"or val_loss"
         )
+    raise UserError(
+        f"{field}: {metric!r}, but {measure} is not measured; give evaluation.metrics=[{measure}] too"
+    )
 
 
 def check_measures(metrics: Metrics, where: str) -> None:

@@ -63,10 +63,11 @@ class Evaluation:
         ge=1,
     )
     metrics: Metrics = dataclasses.field(
-        default=("accuracy",),
+        default=(),
         metadata={
-            "help": "what is measured beside accuracy, pooled and by client: balanced_accuracy, f1_macro, "
-            "auroc, top5, ece; in Python also functions of (labels, scores)",
+            "help": "what is measured beside accuracy (in regression mae), pooled and by client: "
+            "balanced_accuracy, f1_macro, auroc, top5, ece; of several labels f1_macro, auroc, exact_match; "
+            "in regression rmse, r2; in Python also functions of (labels, scores)",
             "metrics": True,
         },
     )

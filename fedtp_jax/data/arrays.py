@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fedtp_jax.config.plain import plain_values
+from fedtp_jax.config.task import TaskKind
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.array_checks import Kind, checked_inputs, warn_of_channels_first, warn_of_pixels
-from fedtp_jax.data.columns import check_same_length, checked_column, checked_labels, numbered
+from fedtp_jax.data.columns import check_same_length, checked_column, numbered
 from fedtp_jax.data.dataset import Dataset, Examples
 from fedtp_jax.data.scaling import Impute, Standardize, check_choice, scaled
+from fedtp_jax.data.targets import check_task, checked_targets, numbered_classes, target_scale
 from fedtp_jax.data.tokens import checked_tokens, in_vocabulary, next_token_windows
-
-MOST_CLASSES = 1_000_000
 
 
 def from_arrays(
@@ -27,6 +26,7 @@ def from_arrays(
     y_test: ArrayLike | None = None,
     *,
     kind: Kind | None = None,
+    task: TaskKind = "classification",
     groups: ArrayLike | None = None,
     groups_test: ArrayLike | None = None,
     test_fraction: float = 0.2,
@@ -50,18 +50,22 @@ def from_arrays(
             kind "tokens" x are integers.
         y: [M] labels: integers, texts or booleans. The distinct ones become classes 0 to C - 1 in their order
             (labels 0 to C - 1 stay what they are), and are kept as class_names. Tokens may have none: then
-            each position of a text is to predict the next token, and a text is one example.
+            each position of a text is to predict the next token, and a text is one example. Of other `task`s
+            numbers [M] or [M, C], or [M, C] of 0 and 1.
         x_test: [M', ...] test examples of x's dtype and shape. Without them, test_fraction of the
             examples is held out of x.
         y_test: [M'] their labels; exactly when x_test and y are given.
         kind: "image", "series", "features" or "tokens". Needed where shape and dtype have two readings:
             three axes (grey images or series), and integers (tokens, or numbers to be made floats).
+        task: what y says, as the setting task.kind does: "classification", "regression" (numbers, which the
+            loss sees with mean 0 and std 1 over the train examples, and measures as they are) or "multilabel"
+            (which of C labels hold).
         groups: [M] who each example belongs to (writer, role, hospital, device): integers or strings. With
             partition `natural` every group is a client. The sorted distinct values of groups and groups_test
             become groups 0 to N - 1 (integers 0 to N - 1 stay what they are) and are kept as group_names.
         groups_test: [M'] the same for x_test; exactly when x_test and groups are given.
-        test_fraction: share of each group's examples (without groups: of each label's) that is held out
-            when there is no x_test, rounded to whole examples; at least one of each stays for training. Both
+        test_fraction: share of each group's examples (without groups: of each class's) that is held out when
+            there is no x_test, rounded to whole examples; at least one of each stays for training. Both
             parts keep the order of x.
         num_classes: number of classes, where not all of them occur; labels are then 0 to num_classes - 1.
         standardize: by what floats are brought to mean 0 and std 1, for each entry of the last axis: by the
@@ -79,7 +83,8 @@ def from_arrays(
         seed: seeds the choice of the held-out examples, and nothing else.
 
     Returns:
-        Dataset with x in uint8, float32 or (tokens) int32, y in int32 and, if given, groups in int32.
+        Dataset with x in uint8, float32 or (tokens) int32, y in int32 (numbers in float64, several labels in
+        uint8) and, if given, groups in int32.
 
     Raises:
         UserError: shapes, lengths, dtypes or labels do not fit, an array is empty, or x holds NaN or
@@ -87,13 +92,14 @@ def from_arrays(
     """
     check_choice("standardize", standardize, ("pooled", "client", "none"))
     check_choice("impute", impute, ("mean", "median"))
-    part = _examples("", x, y, groups, kind, impute)
+    check_task(task)
+    part = _examples("", x, y, groups, kind, impute, task)
     if mean is None and std is None:
         warn_of_pixels(part.x)
     train, test, group_names = (
         _split(part, groups_test, y_test, test_fraction, seed)
         if x_test is None
-        else _given_test(part, _given(part, y is not None, x_test, y_test, groups_test, kind, impute))
+        else _given_test(part, _given(part, y is not None, x_test, y_test, groups_test, kind, impute, task))
     )
     ids = 0
     if kind == "tokens":
@@ -110,11 +116,20 @@ def from_arrays(
         if num_classes is not None:
             raise UserError("num_classes: given without y; how many tokens there are is said by vocabulary")
         return made(*next_token_windows(train, test, padding), num_classes=ids)
-    (train, test), classes, class_names = _classes(train, test, num_classes)
+    if task == "classification":
+        (train, test), classes, class_names = numbered_classes(train, test, num_classes)
+        made = functools.partial(made, num_classes=classes, class_names=class_names)
+    else:
+        if num_classes is not None:
+            raise UserError(f"num_classes: given, but task is {task}, whose y says how many there are")
+        made = functools.partial(made, num_classes=train.y.shape[1], task=task)
+        if task == "regression":
+            y_mean, y_std = target_scale(train)
+            made = functools.partial(made, target_mean=y_mean, target_std=y_std)
     if kind == "tokens":
-        return made(train, test, classes, class_names=class_names, ids=ids, padding=padding)
-    train, test, *scale = scaled(train, test, group_names, standardize, mean, std, impute)
-    return made(train, test, classes, *scale, class_names=class_names)
+        return made(train, test, ids=ids, padding=padding)
+    train, test, x_mean, x_std = scaled(train, test, group_names, standardize, mean, std, impute)
+    return made(train, test, mean=x_mean, std=x_std)
 
 
 def from_source(field: str, source: str, x: ArrayLike, y: ArrayLike | None, **options: Any) -> Dataset:
@@ -145,6 +160,7 @@ def _examples(
     groups: ArrayLike | None,
     kind: Kind | None,
     impute: Impute | None,
+    task: TaskKind,
 ) -> Examples:
     """Checked, with labels and groups as they came; `suffix` of the arguments' names."""
     if kind == "tokens":
@@ -154,11 +170,11 @@ def _examples(
     if not suffix:
         warn_of_channels_first(inputs)
     if y is None:
-        if kind != "tokens":
+        if kind != "tokens" or task != "classification":
             raise UserError(f"y{suffix}: missing; give a label for each example (tokens alone may have none)")
         labels = np.zeros(len(inputs), np.int64)
     else:
-        labels = checked_labels(f"y{suffix}", y)
+        labels = checked_targets(f"y{suffix}", y, task)
     check_same_length(f"x{suffix}", inputs, f"y{suffix}", labels)
     return Examples(inputs, labels, checked_column(f"groups{suffix}", groups, len(inputs)))
 
@@ -175,7 +191,8 @@ def _split(
         )
     x, y, group = part.x, part.y, part.group
     (group,), names = ((None,), ()) if group is None else numbered(group)
-    of, what = (y, "classes") if group is None else (group, "groups")
+    classes = (y, "classes") if y.ndim == 1 else (np.zeros(len(y)), "part")
+    of, what = classes if group is None else (group, "groups")
     held_out = _held_out(np.unique(of, return_inverse=True)[1], what, fraction, seed)
     train, test = (
         Examples(x[rows], y[rows], None if group is None else group[rows]) for rows in (~held_out, held_out)
@@ -198,17 +215,22 @@ def _given(
     groups: ArrayLike | None,
     kind: Kind | None,
     impute: Impute | None,
+    task: TaskKind,
 ) -> Examples:
     labels = "x_test and y are" if kind == "tokens" else "x_test is"
     if y is None and (kind != "tokens" or labelled):
         raise UserError(f"y_test: missing although {labels} given; give it too")
     if y is not None and not labelled:
         raise UserError("y: missing although y_test is given; give both or neither")
-    part = _examples("_test", x, y, groups, kind, impute)
+    part = _examples("_test", x, y, groups, kind, impute, task)
     if part.x.shape[1:] != train.x.shape[1:] or part.x.dtype != train.x.dtype:
         raise UserError(
             f"x_test: examples of shape {part.x.shape[1:]} {part.x.dtype}, but those of x are "
             f"{train.x.shape[1:]} {train.x.dtype}; bring both to one shape and dtype"
+        )
+    if part.y.shape[1:] != train.y.shape[1:]:
+        raise UserError(
+            f"y_test: {part.y.shape[1]} numbers for each example, but y has {train.y.shape[1]}; give as many"
         )
     if part.y.dtype.kind != train.y.dtype.kind:
         what = {"U": "texts", "i": "integers"}
@@ -233,37 +255,6 @@ def _given_test(train: Examples, test: Examples) -> tuple[Examples, Examples, tu
         )
     (first, second), names = numbered(train.group, test.group)
     return dataclasses.replace(train, group=first), dataclasses.replace(test, group=second), names
-
-
-def _classes(
-    train: Examples, test: Examples, num_classes: int | None
-) -> tuple[tuple[Examples, Examples], int, tuple[str, ...]]:
-    """Train and test with int32 labels 0 to C - 1, C, and the classes' names where these are others."""
-    found = np.union1d(train.y, test.y)
-    low, high = found[0], found[-1]
-    if len(found) == 1:
-        warnings.warn(f"y: every label is {low}, so there is nothing to tell apart", stacklevel=3)
-    if num_classes is not None:
-        if found.dtype.kind == "U":
-            raise UserError("num_classes: given, but the labels are texts; leave it out, or number them")
-        given = plain_values(num_classes)
-        whole = given if type(given) is int else 0
-        if not 1 <= whole <= MOST_CLASSES:
-            raise UserError(f"num_classes: {num_classes!r}; expected a whole number from 1 to {MOST_CLASSES}")
-        if low < 0 or high >= whole:
-            raise UserError(
-                f"num_classes: {num_classes}, but labels run from {low} to {high}; give labels 0 to "
-                "num_classes - 1, or leave num_classes out: then the labels that occur are the classes"
-            )
-        names, classes = np.arange(whole), whole
-    else:
-        if len(found) > MOST_CLASSES:
-            raise UserError(f"y: {len(found)} different labels; at most {MOST_CLASSES} can be classes")
-        names, classes = found, len(found)
-    numbers = [np.searchsorted(names, part.y).astype(np.int32) for part in (train, test)]
-    parts = [dataclasses.replace(part, y=y) for part, y in zip((train, test), numbers, strict=True)]
-    same = names.dtype.kind != "U" and names[0] == 0 and names[-1] == classes - 1
-    return (parts[0], parts[1]), classes, () if same else tuple(map(str, names.tolist()))
 
 
 def _held_out(group: np.ndarray, what: str, fraction: float, seed: int) -> np.ndarray:

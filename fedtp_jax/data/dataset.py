@@ -13,8 +13,9 @@ import numpy as np
 class Examples:
     """Inputs, labels and, where the data names them, groups.
 
-    x: [M, ...] uint8, float32, or int32 ids of tokens; y: [M] int32 labels; group: [M] int32, who
-    each example belongs to (writer, role, hospital, device), or None.
+    x: [M, ...] uint8, float32, or int32 ids of tokens; y: [M] int32 labels, [M, C] float64 numbers, or
+    [M, C] uint8 of which labels hold; group: [M] int32, who each example belongs to (writer, role, hospital,
+    device), or None.
     """
 
     x: np.ndarray = dataclasses.field(repr=False)
@@ -62,6 +63,8 @@ class Dataset:
     class_weights: [num_classes] weights of the classes in the training loss, or None for 1.
     ids: how many ids of tokens there are, where x are tokens; else 0.
     padding: the id that fills texts of tokens up behind their end, or None.
+    task: what y says; of others than "classification" num_classes is C, how many numbers or labels.
+    target_mean, target_std: [C] of the train examples' numbers, by which the loss sees them; else empty.
     """
 
     name: str
@@ -76,6 +79,26 @@ class Dataset:
     class_names: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     ids: int = 0
     padding: int | None = None
+    task: str = "classification"
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+
+    @property
+    def strata(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """(of train [M], of test [M'], how many): the classes or, where there are none, one of all examples.
+
+        By them examples are set aside, and counted in tables of who holds what.
+        """
+        if self.task == "classification":
+            return self.train.y, self.test.y, self.num_classes
+        return np.zeros(len(self.train), np.int32), np.zeros(len(self.test), np.int32), 1
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """What tables call them."""
+        if self.task != "classification":
+            return ("examples",)
+        return self.class_names or tuple(map(str, range(self.num_classes)))
 
     @property
     def is_text(self) -> bool:
@@ -93,6 +116,14 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one example."""
         return (self.train.length,) if isinstance(self.train, Windows) else self.train.x.shape[1:]
+
+    def learnt(self, y: np.ndarray) -> np.ndarray:
+        """Labels as the loss sees them: int32 classes, or float32, of numbers (y - mean) / std."""
+        if self.task == "classification":
+            return y.astype(np.int32)
+        if self.task == "multilabel":
+            return y.astype(np.float32)
+        return ((y - np.asarray(self.target_mean)) / np.asarray(self.target_std)).astype(np.float32)
 
     def fingerprint(self) -> str:
         """16 hex digits that change with any example, label or their order."""

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import datasets
 
 
-def read_hugging_face(config: HuggingFace) -> Dataset:
+def read_hugging_face(config: HuggingFace, task: str = "classification") -> Dataset:
     """The examples of a train and a test split, in their order.
 
     Images become uint8, of one channel if all are grey; numbers become features, lists of numbers features,
     series or images by their shape, or with `kind` "tokens" texts, filled up to the longest with `padding`.
-    Names of classes and clients are kept.
+    Names of classes and clients are kept. Labels are what `task` asks for.
 
     Raises:
         UserError: no such folder or data set, no `datasets`, damaged files, no such split or column, a column
@@ -41,7 +41,8 @@ def read_hugging_face(config: HuggingFace) -> Dataset:
     groups = {name: _clients(config, split) for name, split in splits.items()}
     if "test" in splits:
         options |= {"x_test": inputs["test"], "y_test": labels["test"], "groups_test": groups["test"]}
-    names = () if config.label is None else _names_of(splits["train"].features[config.label])
+    classes = config.label if task == "classification" else None
+    names = () if classes is None else _names_of(splits["train"].features[classes])
     made = from_source(
         "data",
         where if config.hub is None else f"Hugging Face's hub: {where}",
@@ -50,6 +51,7 @@ def read_hugging_face(config: HuggingFace) -> Dataset:
         groups=groups["train"],
         num_classes=len(names) or None,
         padding=config.padding,
+        task=task,
         name=Path(where).name,
         **options,
     )

@@ -22,12 +22,15 @@ from fedtp_jax.data.leaf import read_leaf
 from fedtp_jax.data.npz import read_npz
 from fedtp_jax.data.plays import from_files, from_package
 from fedtp_jax.data.table import read_table
+from fedtp_jax.data.targets import check_task
 from fedtp_jax.data.text import from_roles
 from fedtp_jax.data.tfds import default_root, has_other_format, is_prepared, read
 
 
-def load(config: Any) -> Dataset:
+def load(config: Any, task: str = "classification") -> Dataset:
     """The data set that `config`, one of config.DATASETS or a part of the user's own, describes.
+
+    `task`: what labels are to be, as task.kind, of files that may hold any.
 
     x is [M, H, W, C] uint8 (own arrays may have other shapes, and float32), y is [M] int32. Images of
     published sets come in the order of their original files, whatever they are read from.
@@ -37,8 +40,10 @@ def load(config: Any) -> Dataset:
     """
     if isinstance(config, cfg.Own):
         return _own(config)
-    if type(config) not in _LOADERS:
+    if type(config) not in {**_LOADERS, **_OF_ANY_TASK}:
         raise TypeError(f"{type(config).__name__} is no data set's configuration")
+    if type(config) in _OF_ANY_TASK:
+        return _OF_ANY_TASK[type(config)](config, task)
     return _LOADERS[type(config)](config)
 
 
@@ -53,18 +58,21 @@ def _own(part: cfg.Own) -> Dataset:
     return data
 
 
-def load_data(data: Any) -> Dataset:
+def load_data(data: Any, task: str = "classification") -> Dataset:
     """A data set as `simulate(data=...)` names it: "digits", a dict of fields, a section of `config`.
+
+    `task`: what the labels in files of your own are, as the setting task.kind.
 
     Its `train` and `test` have x [M, ...] as the files hold it and y [M]; text has codes of characters
     instead (`text`, `start`, `length`).
 
     Raises:
-        UserError: there is no such data set, or it is missing or damaged.
+        UserError: there is no such data set or task, or it is missing or damaged.
     """
     if isinstance(data, Dataset):
         raise UserError(f"data: got {show(data)}, which is one already; give a name such as 'digits'")
-    return load(replaced(None, {"data": data}).data)
+    check_task(task)
+    return load(replaced(None, {"data": data}).data, task)
 
 
 def find_originals(name: str, directory: Path | None) -> Originals | None:
@@ -184,10 +192,6 @@ def _shakespeare(config: cfg.Shakespeare) -> Dataset:
     return from_roles(config, roles, source)
 
 
-def _npz(config: cfg.Npz) -> Dataset:
-    return read_npz(config.file)
-
-
 def _arrays(config: cfg.Arrays) -> Dataset:
     raise UserError(
         "data: 'arrays' has no arrays to load; pass data=fedtp_jax.from_arrays(x, y) to simulate from "
@@ -203,10 +207,12 @@ _LOADERS: dict[type, Callable[[Any], Dataset]] = {
     cfg.Cifar10: _images,
     cfg.Cifar100: _images,
     cfg.Shakespeare: _shakespeare,
-    cfg.Npz: _npz,
-    cfg.Table: read_table,
     cfg.ImageFolder: read_image_folder,
     cfg.Leaf: read_leaf,
-    cfg.HuggingFace: read_hugging_face,
     cfg.Arrays: _arrays,
+}
+_OF_ANY_TASK: dict[type, Callable[[Any, str], Dataset]] = {
+    cfg.Npz: read_npz,
+    cfg.Table: read_table,
+    cfg.HuggingFace: read_hugging_face,
 }

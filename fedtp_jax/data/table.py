@@ -1,5 +1,6 @@
 """Rows of the user's CSV or Parquet file as features, read by pandas."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +18,24 @@ MOST_TEXTS = 100  # different ones in a column that becomes features
 SPLITS = "train", "test"
 
 
-def read_table(config: Table) -> Dataset:
+def read_table(config: Table, task: str = "classification") -> Dataset:
     """The rows of a file, one example each, numbers and booleans as they are and texts one-hot.
 
     A text column becomes a feature for each text that occurs in it, in their order, 1 where a row has it; a
-    missing one is missing in all of them.
+    missing one is missing in all of them. Labels are what `task` asks for.
 
     Raises:
         UserError: no such file or column, an unreadable file, dates or too many texts among the features,
             missing labels or clients, missing values without `impute`, or what `from_arrays` refuses.
     """
     path, frame = _read(config.file)
-    used = {"label": config.label, "client": config.client, "split": config.split}
-    for field, column in used.items():
-        if column is not None:
-            _check_column(f"data.{field}", column, frame)
-            _check_gaps(f"data.{field}", column, frame)
-    names = _features(config, frame, [column for column in used.values() if column is not None])
+    labels = (config.label,) if isinstance(config.label, str) else config.label
+    of_field = ("client", config.client), ("split", config.split), *(("label", name) for name in labels)
+    used = {column: field for field, column in of_field if column is not None}
+    for column, field in used.items():
+        _check_column(f"data.{field}", column, frame)
+        _check_gaps(f"data.{field}", column, frame)
+    names = _features(config, frame, list(used))
     x = np.concatenate([_numbers(frame[name], name) for name in names], axis=1)
     if config.impute is None and (gaps := np.isnan(x).any(1)).any():
         first = next(name for name in names if frame[name].isna().any())
@@ -41,11 +43,11 @@ def read_table(config: Table) -> Dataset:
             f"data.file: {path}: {gaps.sum()} of {len(x)} rows lack a value, the first one in column "
             f"{first!r}; leave them out, or set data.impute to mean or median"
         )
-    y, groups = frame[config.label].to_numpy(), _clients(config, frame)
+    y, groups = _labels(labels, frame, task), _clients(config, frame)
     train = _in_train(config, frame)
-    how: dict[str, Any] = {"kind": "features", "standardize": config.standardize, "impute": config.impute}
+    how: dict[str, Any] = {"standardize": config.standardize, "impute": config.impute}
     arrays: dict[str, Any] = by_split(x, y, groups, train)
-    return from_source("data.file", str(path), **arrays, **how, name=path.stem)
+    return from_source("data.file", str(path), **arrays, **how, kind="features", task=task, name=path.stem)
 
 
 def _read(file: str | None) -> tuple[Path, "pd.DataFrame"]:
@@ -125,6 +127,20 @@ def _numbers(column: "pd.Series", name: str) -> np.ndarray:
     one_hot = (texts[:, None] == found).astype(np.float64)
     one_hot[gaps] = np.nan
     return one_hot
+
+
+def _labels(names: Sequence[str], frame: "pd.DataFrame", task: str) -> np.ndarray:
+    """[M] or, of several columns, [M, C]."""
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"data.label: {list(names)}; name one column, or several, each once")
+    if len(names) == 1 and task != "multilabel":
+        return frame[names[0]].to_numpy()
+    if task == "classification":
+        raise UserError(
+            f"data.label: {len(names)} columns, but a row has one class; name one column, or set "
+            "task.kind to multilabel or regression"
+        )
+    return frame[list(names)].to_numpy()
 
 
 def _clients(config: Table, frame: "pd.DataFrame") -> np.ndarray | None:

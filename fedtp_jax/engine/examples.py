@@ -10,7 +10,7 @@ import jax.numpy as jnp
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DeviceExamples:
-    """Examples resident on every device: x [M, values] as stored but flat, each of `shape`; y [M].
+    """Examples resident on every device: x [M, values] as stored but flat, each of `shape`; y [M], or [M, C].
 
     Flat, since a TPU pads an array's last axes: images with channels last would be copied to several times
     their size.
@@ -24,8 +24,8 @@ class DeviceExamples:
 
     @property
     def labels(self) -> int:
-        """How many labels an example has."""
-        return 1
+        """How many labels an example has: 1, or C."""
+        return int(self.y.shape[1]) if self.y.ndim == 2 else 1
 
     def pick(self, positions: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(inputs, labels) of the examples at `positions` [L, B]; normalised here."""

@@ -1,6 +1,6 @@
 """Every client tested once more, after training on its own train shard: FedAvg-FT, the same of any method."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.engine.schedule import Batches, join_batches, shuffled_batches, steps_of
 from fedtp_jax.evaluation.adaptation import AdaptationSteps, Adapting, adaptation
 from fedtp_jax.evaluation.evaluate import Evaluator, Predict
-from fedtp_jax.evaluation.metrics import Score
+from fedtp_jax.evaluation.metrics import Score, Scoring
 from fedtp_jax.learning.task import STATISTICS
 
 
@@ -23,11 +23,9 @@ class _Carry(NamedTuple):
 
 
 def adapted_work(
-    predict: Predict, zero: Callable[[], Score], steps: AdaptationSteps, trains: Collection[str]
+    predict: Predict, scoring: Scoring, steps: AdaptationSteps, trains: Collection[str]
 ) -> ClientWork:
     """Train a copy of the leaves `trains` (all passes but the last), then test with it, and forget it.
-
-    `zero` gives the score to begin with.
 
     Numbers that are not finite stay: such a client is right in nothing.
     """
@@ -37,7 +35,7 @@ def adapted_work(
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> _Carry:
         own = {path: leaf for path, leaf in runs(shared, row).items() if path in trains}
-        return _Carry(steps.start(own), zero())
+        return _Carry(steps.start(own), scoring.zero())
 
     def step(shared: Leaves, row: Row, carry: _Carry, batch: Batch, key: jax.Array) -> _Carry:
         def everything(own: Leaves) -> Leaves:
@@ -48,7 +46,7 @@ def adapted_work(
 
         def test(carry: _Carry) -> _Carry:
             logits = predict(everything(carry.client.own), batch.x).logits
-            return carry._replace(score=carry.score.add(logits, batch))
+            return carry._replace(score=scoring.add(carry.score, logits, batch))
 
         # a single lane does the one or the other; lanes side by side do both, of which one counts
         return jax.lax.cond(batch.step < row.facts.last_pass, train, test, carry)
@@ -92,7 +90,7 @@ class AdaptedEvaluator(Evaluator):
                 "to train; name some, or leave it out"
             )
         rate = self._adapt.learning_rate or self.task.training.learning_rate
-        return adapted_work(predict, self._zero, adaptation(self.task, predict, rate), trains)
+        return adapted_work(predict, self._scoring, adaptation(self.task, predict, rate), trains)
 
     def _batch_size(self) -> int:
         """That of the training: the steps are optimizer steps."""

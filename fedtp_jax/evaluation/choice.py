@@ -27,7 +27,7 @@ def best_evaluation(history: Iterable[Mapping[Any, Any]], metric: str) -> tuple[
     """
     rounds, values = [], []
     for row in history:
-        if row["test_accuracy"] is not None and not math.isnan(row["test_accuracy"]):
+        if row["clients_tested"] is not None and not math.isnan(row["clients_tested"]):
             rounds.append(int(row["round"]))
             values.append(goodness(metric, row[metric]))
     if not rounds:

@@ -7,6 +7,7 @@ import numpy as np
 
 from fedtp_jax.evaluation.measures import Measure
 from fedtp_jax.evaluation.parts import Confusion, Predictions
+from fedtp_jax.learning.targets import Targets
 
 
 def probabilities_of(logits: np.ndarray) -> np.ndarray:
@@ -15,6 +16,16 @@ def probabilities_of(logits: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # what is not finite gives NaN
         exponentials = np.exp(logits - logits.max(-1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
+
+
+def scores_of(targets: Targets, logits: np.ndarray) -> np.ndarray:
+    """What measures are given of predictions [..., C]: probabilities, or numbers as the data have them."""
+    if targets.kind == "regression":
+        return logits.astype(np.float64) * targets.std + targets.mean
+    if targets.kind == "multilabel":
+        with np.errstate(over="ignore"):
+            return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
+    return probabilities_of(logits)
 
 
 class Values(NamedTuple):
@@ -31,10 +42,11 @@ class Collection:
     Args:
       measures: {name: measure}.
       clients: N.
+      targets: what labels say.
     """
 
-    def __init__(self, measures: Mapping[str, Measure], clients: int) -> None:
-        self._measures, self._num_clients = measures, clients
+    def __init__(self, measures: Mapping[str, Measure], clients: int, targets: Targets) -> None:
+        self._measures, self._num_clients, self._targets = measures, clients, targets
         self._clients = {name: np.full(clients, np.nan) for name in measures}
         self._sums: dict[str, Any] = {}
         self._predicted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -54,7 +66,7 @@ class Collection:
                 self._sums[kind] = type(part)(*added)
         for name, measure in self._measures.items():
             if measure.needs is Predictions:
-                each = [_of_predictions(measure, *self._predicted[k]) for k in ids.tolist()]
+                each = [self._of_predictions(measure, *self._predicted[k]) for k in ids.tolist()]
                 self._clients[name][ids] = each
             else:
                 self._clients[name][ids] = measure.of(parts[measure.needs.__name__])
@@ -76,13 +88,15 @@ class Collection:
             return float(measure.of(self._sums[measure.needs.__name__])) if self._sums else np.nan
         if not self._predicted:
             return np.nan
-        return _of_predictions(measure, *_joined(self._predicted[k] for k in sorted(self._predicted)))
+        return self._of_predictions(measure, *_joined(self._predicted[k] for k in sorted(self._predicted)))
 
-
-def _of_predictions(measure: Measure, labels: np.ndarray, logits: np.ndarray) -> float:
-    """NaN of no example, and of what is not finite: no function is asked about these."""
-    probabilities = probabilities_of(logits) if len(labels) else np.full(1, np.nan)
-    return float(measure.of(labels, probabilities)) if np.isfinite(probabilities).all() else np.nan
+    def _of_predictions(self, measure: Measure, labels: np.ndarray, logits: np.ndarray) -> float:
+        """NaN of no example, and of what is not finite: no function is asked about these."""
+        if not len(labels) or not np.isfinite(scores := scores_of(self._targets, logits)).all():
+            return np.nan
+        if self._targets.kind == "regression":
+            labels = scores_of(self._targets, labels)
+        return float(measure.of(labels, scores))
 
 
 def _joined(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

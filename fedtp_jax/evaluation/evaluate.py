@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from fedtp_jax.config import Clients, SimulationConfig
+from fedtp_jax.config.metrics import HEADLINES
 from fedtp_jax.core import rng, tree
 from fedtp_jax.core.client_names import by_name, called, number_of
 from fedtp_jax.core.errors import UserError
@@ -18,8 +19,8 @@ from fedtp_jax.engine.workbench import Workbench, make_facts
 from fedtp_jax.evaluation.collection import Collection
 from fedtp_jax.evaluation.knn import REFERENCE_SCALE, neighbor_work
 from fedtp_jax.evaluation.measures import Measure
-from fedtp_jax.evaluation.metrics import Score, Sums
-from fedtp_jax.evaluation.parts import Predictions
+from fedtp_jax.evaluation.metrics import Score, Scoring, Sums
+from fedtp_jax.evaluation.parts import Predictions, Sizes
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.partitions.partition import Partition, Shards
 
@@ -29,14 +30,14 @@ Predict = Callable[..., Output]
 Split = Literal["test", "validation"]
 
 
-def evaluation_work(predict: Predict, zero: Callable[[], Score]) -> ClientWork:
-    """Count right predictions; keeps a Score per client, which begins with `zero()`, sums nothing."""
+def evaluation_work(predict: Predict, scoring: Scoring) -> ClientWork:
+    """Count right predictions, or add errors up; keeps a Score per client, sums nothing."""
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> Score:
-        return zero()
+        return scoring.zero()
 
     def step(shared: Leaves, row: Row, carry: Score, batch: Batch, key: jax.Array) -> Score:
-        return carry.add(predict({**shared, **row.leaves}, batch.x).logits, batch)
+        return scoring.add(carry, predict({**shared, **row.leaves}, batch.x).logits, batch)
 
     def finish(shared: Leaves, row: Row, carry: Score) -> tuple[None, Score]:
         return None, carry
@@ -98,7 +99,7 @@ class Evaluator:
       like: layout of an evaluator with which to share the program.
       split: on which of its shards a client is evaluated.
       batch: examples in a step; default: as many as configured, or as make it quickest.
-      measures: {name: measure} of those beside accuracy.
+      measures: {name: measure} of those beside the headline.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Evaluator:
         self._row_bytes = tree.num_bytes(self._variables_of_one[1])
         self._kept_waves: list[Prepared] | None = None
         self.work = self._make_work(predict)
-        if parts := jax.eval_shape(self._zero).parts:
+        if parts := jax.eval_shape(self._scoring.zero).parts:
             self.program += f", {' '.join(parts)}" + f" of {self._most}" * bool(self._most)
             self._row_bytes += tree.num_bytes(parts)
         self._wave_size = bench.wave_size(len(self.clients), self._row_bytes)
@@ -152,21 +153,23 @@ class Evaluator:
         most = max(int(part.sizes[clients].max()) for part in shards)
         return int(1 << max(most - 1, 0).bit_length())
 
-    def _zero(self) -> Score:
-        """A client's score before its first example."""
-        kinds = {measure.needs for measure in self.measures.values()}
-        return Score.zero({kind.__name__: kind.zero(self.task.num_classes, self._most) for kind in kinds})
+    @property
+    def _scoring(self) -> Scoring:
+        """How a client's examples are scored."""
+        kinds = dict.fromkeys(measure.needs for measure in self.measures.values())
+        targets, classes = self.task.targets, self.task.num_classes
+        return Scoring(targets, Sizes(classes, self._most, targets.label_shape(classes)), tuple(kinds))
 
     def _make_work(self, predict: Predict) -> ClientWork:
         """What one client does; where nearest neighbours take part it keeps train features [kept, size]."""
         if not self.settings.knn.weight:
-            return evaluation_work(predict, self._zero)
+            return evaluation_work(predict, self._scoring)
         size = self.task.feature_size("evaluation.knn")
         kept = int(self._kept(self.bench.partition.train.sizes[self.clients]).max())
         scale = REFERENCE_SCALE if self.bench.config.compat == "reference" else None
         self.program = f"{self.program} beside {kept} neighbours"
         self._row_bytes += 4 * kept * size
-        return neighbor_work(predict, self._zero, self.settings.knn, max(kept, 1), size, scale)
+        return neighbor_work(predict, self._scoring, self.settings.knn, max(kept, 1), size, scale)
 
     def _batch_size(self) -> int:
         """Examples in a step: as many as configured, or as make passes over these shards quickest."""
@@ -195,13 +198,15 @@ class Evaluator:
             return bench.programs(self.program, self._wave, server, rows, wave, bench.examples, key)
 
         result, sizes = np.zeros((3, bench.num_clients)), self._sizes
-        collection = Collection(self.measures, bench.num_clients)
+        targets = self.task.targets
+        collection = Collection(self.measures, bench.num_clients, targets)
         for prepared, score in bench.over_waves(wave, self._waves() if waves is None else waves, rows_of):
             sits = prepared.ids < bench.num_clients
             ids = prepared.ids[sits]
-            result[:, ids] = score.right[sits] / bench.examples.labels, score.loss[sits], sizes[ids]
+            result[:, ids] = score.measured[sits] / bench.examples.labels, score.loss[sits], sizes[ids]
             collection.add(prepared.ids, score.parts)
-        return Sums(*result)._replace(measures=collection.values(), counts=collection.counts)
+        found = collection.values(), collection.counts, HEADLINES[targets.kind]
+        return Sums(result[0], result[1], result[2], *found)
 
     def stored_positions(self, client: int) -> np.ndarray:
         """Positions of the train examples that `client` keeps for its neighbours, in its shard's order."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from fedtp_jax.config import Knn
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
-from fedtp_jax.evaluation.metrics import Score
+from fedtp_jax.evaluation.metrics import Score, Scoring
 from fedtp_jax.learning.task import Output
 
 REFERENCE_SCALE = 128.0  # what the authors' code divides squared distances by, whatever the features' size
@@ -30,7 +30,7 @@ class Store(NamedTuple):
 
 def neighbor_work(
     predict: Callable[[Leaves, jax.Array], Output],
-    zero: Callable[[], Score],
+    scoring: Scoring,
     settings: Knn,
     capacity: int,
     features: int,
@@ -38,7 +38,6 @@ def neighbor_work(
 ) -> ClientWork:
     """Fill the store with the client's train examples (all passes but the last), then predict its test ones.
 
-    `zero` gives the score to begin with.
     `capacity` is the size of the largest store, `features` the size of a feature vector, `scale` what squared
     distances are divided by: by default that size.
     """
@@ -47,7 +46,7 @@ def neighbor_work(
         store = Store(
             jnp.zeros((capacity, features)), jnp.zeros(capacity, jnp.int32), jnp.zeros(capacity, bool)
         )
-        return store, zero()
+        return store, scoring.zero()
 
     def step(
         shared: Leaves, row: Row, carry: tuple[Store, Score], batch: Batch, key: jax.Array
@@ -63,7 +62,7 @@ def neighbor_work(
         )
         tested = batch._replace(mask=jnp.where(batch.step < row.facts.last_pass, 0.0, batch.mask))
         logits = mix_with_neighbors(output, store, settings, scale or float(features))
-        return new, score.add(logits, tested)
+        return new, scoring.add(score, logits, tested)
 
     def finish(shared: Leaves, row: Row, carry: tuple[Store, Score]) -> tuple[None, Score]:
         return None, carry[1]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedtp_jax.config import Metrics, Own
 from fedtp_jax.config.convert import show
-from fedtp_jax.config.metrics import measure_names
+from fedtp_jax.config.metrics import HEADLINES, measure_names
 from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.evaluation.parts import TOP, Bins, Confusion, Part, Predictions, Top
 
@@ -22,7 +22,7 @@ class Measure(NamedTuple):
       title: what it is called in a table.
       needs: the part that the devices give for it.
       of: of a sum, with any leading axes [...] -> [...]; of Predictions (labels [M], probabilities [M, C]) ->
-        float.
+        float; of several labels both are [M, C], and so are numbers and what is predicted of them.
       higher_is_better: which clients are the worst.
       classes: the fewest with which it says anything.
     """
@@ -71,13 +71,45 @@ def expected_calibration_error(part: Bins) -> np.ndarray:
 
 def auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean area under the ROC curve, each class against the rest, where there are both."""
+    return float(_mean_of_known(_areas(labels[:, None] == np.arange(probabilities.shape[1]), probabilities)))
+
+
+def _areas(inside: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """[C] under each ROC curve, of who is inside [M, C]; NaN where all are, or none is."""
     from scipy.stats import rankdata  # long to load, and only this needs it
 
-    is_class = labels[:, None] == np.arange(probabilities.shape[1])
-    inside = is_class.sum(0)
-    outside = len(labels) - inside
-    ranks = np.where(is_class, rankdata(probabilities, axis=0), 0).sum(0)  # Mann and Whitney's U
-    return float(_mean_of_known(_share(ranks - inside * (inside + 1) / 2, inside * outside)))
+    count = inside.sum(0)
+    ranks = np.where(inside, rankdata(scores, axis=0), 0).sum(0)  # Mann and Whitney's U
+    return _share(ranks - count * (count + 1) / 2, count * (len(inside) - count))
+
+
+def multilabel_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean F1 of the labels that some example has, or is said to have."""
+    said = probabilities > 0.5
+    both = (said & (labels > 0)).sum(0, dtype=np.float64)
+    return float(_mean_of_known(_share(2 * both, said.sum(0) + (labels > 0).sum(0))))
+
+
+def multilabel_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean area under the ROC curve, of each label that some examples have and others do not."""
+    return float(_mean_of_known(_areas(labels > 0, probabilities)))
+
+
+def exact_match(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Share of the examples all of whose labels are right."""
+    return float(((probabilities > 0.5) == (labels > 0)).all(1).mean())
+
+
+def root_mean_squared_error(numbers: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean over an example's numbers of each one's root mean squared error."""
+    return float(np.sqrt(((predicted - numbers) ** 2).mean(0)).mean())
+
+
+def r2(numbers: np.ndarray, predicted: np.ndarray) -> float:
+    """1 - squared errors / squared deviations from the mean, mean over the numbers that are not all equal."""
+    deviations = ((numbers - numbers.mean(0)) ** 2).sum(0)
+    deviations = np.where(np.ptp(numbers, axis=0) > 0, deviations, 0.0)  # what rounding leaves of equal ones
+    return float(_mean_of_known(1 - _share(((predicted - numbers) ** 2).sum(0), deviations)))
 
 
 MEASURES: dict[str, Measure] = {
@@ -88,14 +120,32 @@ MEASURES: dict[str, Measure] = {
     "ece": Measure("Expected calibration error", Bins, expected_calibration_error, higher_is_better=False),
 }
 
-LOWER_IS_BETTER = {"loss"} | {name for name, measure in MEASURES.items() if not measure.higher_is_better}
+OF_LABELS: dict[str, Measure] = {
+    "f1_macro": MEASURES["f1_macro"]._replace(needs=Predictions, of=multilabel_f1),
+    "auroc": MEASURES["auroc"]._replace(of=multilabel_auroc),
+    "exact_match": Measure("Exact match", Predictions, exact_match),
+}
+OF_NUMBERS: dict[str, Measure] = {
+    "rmse": Measure("Root mean squared error", Predictions, root_mean_squared_error, higher_is_better=False),
+    "r2": Measure("R2", Predictions, r2),
+}
+BY_TASK = {"classification": MEASURES, "multilabel": OF_LABELS, "regression": OF_NUMBERS}
+TITLES = {name: measure.title for measures in BY_TASK.values() for name, measure in measures.items()}
+
+LOWER_IS_BETTER = {"loss", "mae"} | {
+    name for of in BY_TASK.values() for name, measure in of.items() if not measure.higher_is_better
+}
 
 
-def measures_of(metrics: Metrics, classes: int, is_text: bool) -> dict[str, Measure]:
-    """Those that the settings name, but for accuracy; UserError for one that these data do not have."""
+def measures_of(metrics: Metrics, task: str, classes: int, is_text: bool) -> dict[str, Measure]:
+    """Those that the settings name, but for the headline; UserError for one that these data do not have."""
     found = {}
-    for name, metric in zip(measure_names(metrics), (m for m in metrics if m != "accuracy"), strict=True):
-        found[name] = measure = own_measure(metric) if isinstance(metric, Own) else MEASURES[name]
+    asked = (metric for metric in metrics if metric not in HEADLINES.values())
+    for name, metric in zip(measure_names(metrics), asked, strict=True):
+        found[name] = measure = own_measure(metric) if isinstance(metric, Own) else BY_TASK[task][name]
+        if task != "classification":
+            _try(measure, task, classes)
+            continue
         if classes < measure.classes:
             raise UserError(
                 f"evaluation.metrics: {name} says nothing of {classes} classes, expected at least "
@@ -107,7 +157,7 @@ def measures_of(metrics: Metrics, classes: int, is_text: bool) -> dict[str, Meas
                 "each character of each window; leave it out"
             )
         if measure.needs is Predictions:
-            _try(measure, classes)
+            _try(measure, task, classes)
     return found
 
 
@@ -133,15 +183,22 @@ def own_measure(metric: Own) -> Measure:
     return Measure(metric.name, Predictions, of, bool(getattr(known, "higher_is_better", True)))
 
 
-def _try(measure: Measure, classes: int) -> None:
+def _try(measure: Measure, task: str, classes: int) -> None:
     """Raise UserError for what takes no made-up examples: of every class, and a single one.
 
     What it imports is loaded then, and not in the first evaluation.
     """
     random = np.random.default_rng(0)
     for count in (3 * classes, 1):
-        probabilities = random.dirichlet(np.ones(classes), count)
-        measure.of(np.arange(count, dtype=np.int32) % classes, probabilities)
+        made = {
+            "classification": (
+                np.arange(count, dtype=np.int32) % classes,
+                random.dirichlet(np.ones(classes), count),
+            ),
+            "multilabel": (random.integers(2, size=(count, classes)), random.random((count, classes))),
+            "regression": (*random.normal(size=(2, count, classes)),),
+        }
+        measure.of(*made[task])
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

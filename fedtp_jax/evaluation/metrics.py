@@ -11,56 +11,73 @@ import numpy as np
 
 from fedtp_jax.engine.lanes import Batch
 from fedtp_jax.evaluation.collection import Values
-from fedtp_jax.evaluation.parts import Part
-from fedtp_jax.learning.task import cross_entropies
+from fedtp_jax.evaluation.measures import LOWER_IS_BETTER
+from fedtp_jax.evaluation.parts import Part, Sizes
+from fedtp_jax.learning.targets import Targets
 
 
 class Score(NamedTuple):
-    """Of one client's test examples, on the devices: how many labels are right, the sum of the losses.
+    """Of one client's test examples, on the devices.
 
-    `right` is uint32, since float32 would count to 2^24. `parts`: what further measures are made of, by name.
+    measured: the sum of what the headline counts: how many labels are right, uint32, since float32 would
+    count to 2^24, or of numbers their absolute errors; loss: the sum of the losses; parts: what further
+    measures are made of, by name.
     """
 
-    right: jax.Array
+    measured: jax.Array
     loss: jax.Array
     parts: Mapping[str, Part] = {}
 
-    @classmethod
-    def zero(cls, parts: Mapping[str, Part] = {}) -> "Score":
-        return cls(jnp.zeros((), jnp.uint32), jnp.zeros(()), parts)
 
-    def add(self, logits: jax.Array, batch: Batch) -> "Score":
+class Scoring(NamedTuple):
+    """How examples are scored: what they are to be given, and the parts that measures ask for."""
+
+    targets: Targets
+    sizes: Sizes = Sizes(0)
+    kinds: tuple[type[Part], ...] = ()
+
+    def zero(self) -> Score:
+        """That of no example yet."""
+        kind = jnp.float32 if self.targets.kind == "regression" else jnp.uint32
+        parts = {part.__name__: part.zero(self.sizes) for part in self.kinds}
+        return Score(jnp.zeros((), kind), jnp.zeros(()), parts)
+
+    def add(self, score: Score, logits: jax.Array, batch: Batch) -> Score:
         """With one more batch, given its logits [B, ..., classes]."""
-        losses = cross_entropies(logits, batch.y)
-        right = (jnp.argmax(logits, -1) == batch.y) & jnp.isfinite(losses)  # argmax of NaNs is class 0
-        right = right.reshape(len(logits), -1) & (batch.mask > 0)[:, None]
-        loss = losses.reshape(len(logits), -1).mean(-1)
+        real, kind = batch.mask > 0, score.measured.dtype
+        measured = self.targets.measured(logits, batch.y).reshape(len(logits), -1).astype(kind)
+        counted = jnp.where(real[:, None], measured, jnp.zeros((), kind))
+        loss = self.targets.losses(logits, batch.y).reshape(len(logits), -1).mean(-1)
         return Score(
-            self.right + jnp.sum(right, dtype=jnp.uint32),
-            self.loss + jnp.sum(jnp.where(batch.mask > 0, loss, 0.0)),
-            {name: part.add(*_each_label(logits, batch)) for name, part in self.parts.items()},
+            score.measured + jnp.sum(counted, dtype=kind),
+            score.loss + jnp.sum(jnp.where(real, loss, 0.0)),
+            {name: part.add(*self._each_label(logits, batch)) for name, part in score.parts.items()},
         )
 
-
-def _each_label(logits: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(logits [n, C], labels [n], which are real [n]) of the n labels of a batch."""
-    labels = batch.y.reshape(-1)
-    real = jnp.repeat(batch.mask > 0, len(labels) // len(batch.mask))
-    return logits.reshape(len(labels), -1), labels, real
+    def _each_label(self, logits: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(logits [n, C], labels [n, ...], which are real [n]) of a batch's n labels."""
+        if self.targets.kind != "classification":
+            return logits, batch.y, batch.mask > 0
+        labels = batch.y.reshape(-1)
+        real = jnp.repeat(batch.mask > 0, len(labels) // len(batch.mask))
+        return logits.reshape(len(labels), -1), labels, real
 
 
 class Sums(NamedTuple):
-    """Of clients' test examples [N], float64: how many are right, the sum of their losses, their number.
+    """Of clients' test examples [N], float64: what is measured, the sum of their losses, their number.
 
-    A window of text counts as one example, right by the share of its characters. `measures`: {name: values}
-    of those beside accuracy; counts: [C, C + 1] of labels by predicted classes, if one is made of them.
+    measured: how many are right; a window of text counts as one example, right by the share of its
+    characters, an example with several labels by the share of these. Of numbers the sum of their absolute
+    errors. `measures`: {name: values} of those beside the headline; counts: [C, C + 1] of labels by predicted
+    classes, if one is made of them; headline: what is measured, "accuracy" or "mae".
     """
 
-    correct: np.ndarray
+    measured: np.ndarray
     loss: np.ndarray
     examples: np.ndarray
     measures: Mapping[str, Values] = {}
     counts: np.ndarray | None = None
+    headline: str = "accuracy"
 
 
 class Statistics(NamedTuple):
@@ -76,22 +93,24 @@ class Statistics(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Accuracy:
-    """One evaluation. Fractions; client statistics are over clients that hold test examples.
+class Tested:
+    """One test of clients; its statistics are over those that hold test examples.
 
     Attributes:
-      pooled: right predictions / test examples over all clients.
-      client_mean, client_std: of the clients' accuracies, each client counting once (population std).
-      worst_decile: mean accuracy of the worst tenth of clients (rounded up).
-      loss: cross-entropy by example.
+      headline: what is measured: "accuracy", a fraction, or in regression "mae", mean absolute errors.
+      pooled: over all test examples.
+      client_mean, client_std: of the clients' own, each client counting once (population std).
+      worst_decile: mean of the worst tenth of clients (rounded up).
+      loss: by example.
       clients, clients_without_test: of those that are evaluated, how many counted, and how many hold no test
         examples; clients that are held out, or not in the sample, are in neither.
       clients_untrained: how many of those that counted have never trained.
-      trained, untrained: right predictions / test examples of those that have, and of the others, or NaN.
-      measures: {name: statistics} of the measures beside accuracy (evaluation.metrics).
+      trained, untrained: as `pooled`, of those that have, and of the others, or NaN.
+      measures: {name: statistics} of the measures beside the headline (evaluation.metrics).
       adapted: the same of the same clients after they have adapted; None without evaluation.adapt.
     """
 
+    headline: str
     pooled: float
     client_mean: float
     client_std: float
@@ -103,38 +122,39 @@ class Accuracy:
     trained: float
     untrained: float
     measures: Mapping[str, Statistics] = dataclasses.field(default_factory=dict)
-    adapted: "Accuracy | None" = None
+    adapted: "Tested | None" = None
 
 
 class Measured(NamedTuple):
     """One evaluation on the clients' test shards and, where there are some, on their validation shards."""
 
-    test: Accuracy
-    validation: Accuracy | None
+    test: Tested
+    validation: Tested | None
 
 
-def accuracies(sums: Sums) -> np.ndarray:
+def headline_of_clients(sums: Sums) -> np.ndarray:
     """[N] of the clients, NaN of those that were not tested (float64)."""
-    correct, examples = np.asarray(sums.correct, np.float64), np.asarray(sums.examples, np.float64)
-    return correct / np.where(examples > 0, examples, np.nan)
+    measured, examples = np.asarray(sums.measured, np.float64), np.asarray(sums.examples, np.float64)
+    return measured / np.where(examples > 0, examples, np.nan)
 
 
-def summarize(sums: Sums, clients: Any = slice(None), trained: np.ndarray | None = None) -> Accuracy:
+def summarize(sums: Sums, clients: Any = slice(None), trained: np.ndarray | None = None) -> Tested:
     """The statistics of per-client sums [N], over `clients`: ids, by default all (NumPy, float64).
 
     trained [N]: whether each client has; default: all have.
     """
-    correct, loss, examples = (np.asarray(part, np.float64)[clients] for part in sums[:3])
+    measured, loss, examples = (np.asarray(part, np.float64)[clients] for part in sums[:3])
     tested, has = examples > 0, np.ones(len(examples), bool) if trained is None else trained[clients]
-    accuracy = _statistics(Values(float(correct.sum() / examples.sum()), correct[tested] / examples[tested]))
-    return Accuracy(
-        **accuracy._asdict(),
+    values = float(measured.sum() / examples.sum()), measured[tested] / examples[tested]
+    return Tested(
+        sums.headline,
+        **_statistics(Values(*values, sums.headline not in LOWER_IS_BETTER))._asdict(),
         loss=float(loss.sum() / examples.sum()),
         clients=int(tested.sum()),
         clients_without_test=int((~tested).sum()),
         clients_untrained=int((tested & ~has).sum()),
-        trained=_pooled(correct[has], examples[has]),
-        untrained=_pooled(correct[~has], examples[~has]),
+        trained=_pooled(measured[has], examples[has]),
+        untrained=_pooled(measured[~has], examples[~has]),
         measures={
             name: _statistics(values._replace(clients=values.clients[clients]))
             for name, values in sums.measures.items()
@@ -149,8 +169,9 @@ def _statistics(values: Values) -> Statistics:
         return Statistics(values.pooled, *[math.nan] * 3)
     worst_first = each if values.higher_is_better else each[::-1]
     decile = worst_first[: -(-len(each) // 10)]
-    return Statistics(values.pooled, float(each.mean()), float(each.std()), float(decile.mean()))
+    with np.errstate(invalid="ignore"):  # errors without bound have no std
+        return Statistics(values.pooled, float(each.mean()), float(each.std()), float(decile.mean()))
 
 
-def _pooled(correct: np.ndarray, examples: np.ndarray) -> float:
-    return float(correct.sum() / examples.sum()) if examples.any() else math.nan
+def _pooled(measured: np.ndarray, examples: np.ndarray) -> float:
+    return float(measured.sum() / examples.sum()) if examples.any() else math.nan

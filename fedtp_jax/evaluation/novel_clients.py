@@ -26,6 +26,7 @@ from fedtp_jax.engine.workbench import Workbench, make_facts
 from fedtp_jax.evaluation.adaptation import Adapting, adaptation
 from fedtp_jax.evaluation.descriptions import Descriptions
 from fedtp_jax.evaluation.evaluate import Evaluator, Predict
+from fedtp_jax.evaluation.measures import measures_of
 from fedtp_jax.evaluation.metrics import Sums
 from fedtp_jax.learning.method import EMBEDDING, Method, State, own
 from fedtp_jax.learning.task import STATISTICS, Task
@@ -155,7 +156,8 @@ class NovelClients:
         rows = self._at_start(start)
         if mode != "zero_shot":
             rows = self._train(mode, start, rows, settings)
-        fixed = self.bench.replicate(start.fixed)
+        fixed, task = self.bench.replicate(start.fixed), self.task
+        about_data = task.targets.kind, task.num_classes, task.inputs.each_position
         evaluate = Evaluator(
             self.bench,
             self.task,
@@ -165,6 +167,7 @@ class NovelClients:
             fixed,
             start.row,
             program=f"evaluate {start.kind}",
+            measures=measures_of(self.config.evaluation.metrics, *about_data),
         )
 
         def leaves(row: int) -> Leaves:
@@ -172,7 +175,9 @@ class NovelClients:
 
         size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(STATISTICS))
         each = evaluate(fixed, functools.partial(self._rows_of, rows))
-        sums = Sums(*(np.asarray(part)[self.clients] for part in each[:3]))
+        measured, loss, examples = (np.asarray(part)[self.clients] for part in each[:3])
+        measures = {n: v._replace(clients=v.clients[self.clients]) for n, v in each.measures.items()}
+        sums = Sums(measured, loss, examples, measures, headline=each.headline)
         return Adapted(sums, leaves, 0 if mode == "zero_shot" else size)
 
     def _at_start(self, start: Start) -> Mapping[str, np.ndarray]:

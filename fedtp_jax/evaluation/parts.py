@@ -13,14 +13,22 @@ BINS = 15  # of confidences, each as wide: Guo et al. 2017, arXiv 1706.04599
 TOP = 5
 
 
+class Sizes(NamedTuple):
+    """classes: C; most: how many examples of one client there are at most; label: shape of one."""
+
+    classes: int
+    most: int = 0
+    label: tuple[int, ...] = ()
+
+
 class Part(Protocol):
-    """zero: of no example yet, of so many `classes` and at `most` so many examples.
+    """zero: of no example yet.
 
     add: with n more, given their logits [n, C], labels [n], and whether each is real [n] and not padding.
     """
 
     @classmethod
-    def zero(cls, classes: int, most: int) -> Self: ...
+    def zero(cls, sizes: Sizes) -> Self: ...
 
     def add(self, logits: jax.Array, labels: jax.Array, real: jax.Array) -> Self: ...
 
@@ -31,8 +39,8 @@ class Confusion(NamedTuple):
     counts: jax.Array
 
     @classmethod
-    def zero(cls, classes: int, most: int) -> "Confusion":
-        return cls(jnp.zeros((classes, classes + 1), jnp.uint32))
+    def zero(cls, sizes: Sizes) -> "Confusion":
+        return cls(jnp.zeros((sizes.classes, sizes.classes + 1), jnp.uint32))
 
     def add(self, logits: jax.Array, labels: jax.Array, real: jax.Array) -> "Confusion":
         found = jnp.where(jnp.isfinite(logits.max(-1)), jnp.argmax(logits, -1), logits.shape[-1])
@@ -46,7 +54,7 @@ class Top(NamedTuple):
     right: jax.Array
 
     @classmethod
-    def zero(cls, classes: int, most: int) -> "Top":
+    def zero(cls, sizes: Sizes) -> "Top":
         return cls(jnp.zeros((), jnp.uint32), jnp.zeros((), jnp.uint32))
 
     def add(self, logits: jax.Array, labels: jax.Array, real: jax.Array) -> "Top":
@@ -69,7 +77,7 @@ class Bins(NamedTuple):
     confidence: jax.Array
 
     @classmethod
-    def zero(cls, classes: int, most: int) -> "Bins":
+    def zero(cls, sizes: Sizes) -> "Bins":
         return cls(jnp.zeros(BINS, jnp.uint32), jnp.zeros(BINS, jnp.uint32), jnp.zeros(BINS))
 
     def add(self, logits: jax.Array, labels: jax.Array, real: jax.Array) -> "Bins":
@@ -86,15 +94,16 @@ class Bins(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What a client has predicted: examples, of which there are so many, labels [most], logits [most, C]."""
+    """What a client has predicted: of so many examples labels [most], or [most, C], and logits [most, C]."""
 
     examples: jax.Array
     labels: jax.Array
     logits: jax.Array
 
     @classmethod
-    def zero(cls, classes: int, most: int) -> "Predictions":
-        return cls(jnp.zeros((), jnp.int32), jnp.zeros(most, jnp.int32), jnp.zeros((most, classes)))
+    def zero(cls, sizes: Sizes) -> "Predictions":
+        labels = jnp.zeros((sizes.most, *sizes.label), jnp.float32 if sizes.label else jnp.int32)
+        return cls(jnp.zeros((), jnp.int32), labels, jnp.zeros((sizes.most, sizes.classes)))
 
     def add(self, logits: jax.Array, labels: jax.Array, real: jax.Array) -> "Predictions":
         count = jnp.cumsum(real, dtype=jnp.int32)

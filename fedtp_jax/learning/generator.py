@@ -36,7 +36,7 @@ class Generator:
         descriptor: Descriptor | None = None,
     ) -> None:
         self.shapes, self.size, self.descriptor = shapes, settings.embedding, descriptor
-        self._inputs = task.inputs
+        self._inputs, self._labels = task.inputs, task.targets.label_shape(task.num_classes)
         self.optimizer = optax.identity()
         if shapes:
             own = settings.learning_rate
@@ -53,6 +53,7 @@ class Generator:
             like = self._inputs.example
             x = jnp.zeros(like.shape, like.dtype)
             y = jnp.zeros(like.shape if self._inputs.each_position else 1, jnp.int32)
+            y = jnp.zeros((1, *self._labels)) if self._labels else y
             leaves = tree.flatten(self.descriptor.init(jax.random.fold_in(key, Purpose.DESCRIPTION), x, y))
             phi |= {DESCRIPTOR + path: leaf for path, leaf in leaves.items()}
         for path, leaf in (given or {}).items():

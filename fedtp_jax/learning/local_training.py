@@ -61,7 +61,7 @@ def plain_objective(
     task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
 ) -> jax.Array:
     """Cross-entropy."""
-    return task.cross_entropy(output.logits, batch)
+    return task.loss(output.logits, batch)
 
 
 def held_near_shared(penalty: float) -> Objective:
@@ -76,7 +76,7 @@ def held_near_shared(penalty: float) -> Objective:
         parameters = [path for path in shared if path.startswith("params/")]
         distance = sum(jnp.sum((leaves[p] - shared[p]) ** 2) for p in parameters)
         pull = penalty / 2 * distance
-        return task.cross_entropy(output.logits, batch) + pull - jax.lax.stop_gradient(pull)
+        return task.loss(output.logits, batch) + pull - jax.lax.stop_gradient(pull)
 
     return objective
 
@@ -178,7 +178,7 @@ def _check_scalar(loss: Any, objective: Objective) -> None:
     if not isinstance(loss, jax.Array | float) or jnp.shape(loss) != ():
         raise UserError(
             f"method: the objective {_name(objective)} returns {_kind_of(loss)}, expected one number, the "
-            "loss of the batch; take the mean over its examples, as task.cross_entropy does"
+            "loss of the batch; take the mean over its examples, as task.loss does"
         )
 
 

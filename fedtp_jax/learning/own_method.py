@@ -155,10 +155,9 @@ def _check_use(checks: "_Checks", task: Task, method: Method, state: State) -> N
     checks.leaves("realize", "leaves", made, by_client=True)
     leaves, batch = {**shared, **{path: _of_one(leaf) for path, leaf in made.items()}}, _batch(task)
     output = checks.record("predict", Output, method.predict, leaves, batch.x)
-    logits = jax.ShapeDtypeStruct((*batch.y.shape, task.num_classes), jnp.float32)
-    checks.alike(
-        "predict", "logits", output.logits, logits, "", "return one for each class, of every example"
-    )
+    each = batch.x if task.inputs.each_position else batch.mask
+    logits = jax.ShapeDtypeStruct((*each.shape, task.num_classes), jnp.float32)
+    checks.alike("predict", "logits", output.logits, logits, "", "return one of each class by example")
 
 
 def _check_embeddings(checks: "_Checks", task: Task, method: Method, state: State) -> None:
@@ -268,8 +267,9 @@ def _batch(task: Task) -> Batch:
     """Shapes of a local step's examples."""
     size, like = task.training.batch_size, task.inputs.example
     x = jax.ShapeDtypeStruct((size, *task.inputs.shape), like.dtype)
-    y = x.shape if task.inputs.each_position else (size,)
-    labels, step, positions = (jax.ShapeDtypeStruct(shape, np.int32) for shape in (y, (), (size,)))
+    y = x.shape if task.inputs.each_position else (size, *task.targets.label_shape(task.num_classes))
+    kinds = (y, task.targets.dtype), ((), np.int32), ((size,), np.int32)
+    labels, step, positions = (jax.ShapeDtypeStruct(*kind) for kind in kinds)
     return Batch(x, labels, jax.ShapeDtypeStruct((size,), np.float32), step, positions)  # type: ignore[arg-type]
 
 

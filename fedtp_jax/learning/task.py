@@ -13,6 +13,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch
 from fedtp_jax.learning.augmentation import augmented
+from fedtp_jax.learning.targets import Targets
 from fedtp_jax.models.calls import arguments_of
 from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.models.precision import layers_at
@@ -24,8 +25,8 @@ STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that
 class Output(NamedTuple):
     """What a model gives for a batch.
 
-    logits [B, classes] (text: [B, T, classes]); features [B, F] (text: [B, T, F]) or None; statistics:
-    {path: leaf} the running ones after the batch, in training.
+    logits [B, classes] (text: [B, T, classes]; in other tasks of each number or label); features [B, F]
+    (text: [B, T, F]) or None; statistics: {path: leaf} the running ones after the batch, in training.
     """
 
     logits: jax.Array
@@ -39,13 +40,14 @@ class Task(NamedTuple):
     Attributes:
       model: a Flax module with `__call__(inputs)`, which may take `train` and `mask` too.
       inputs: what the model reads.
-      num_classes, num_clients: C and N.
+      num_classes, num_clients: C, how many outputs the model has, and N.
       training, server: the clients' and the server's settings.
       class_weights: [C] weights of the training loss, or None.
       label_smoothing: share of a label that is spread evenly over all classes in the training loss.
       black: what a pixel of 0 is in the inputs, for each channel or for all.
       precision: dtype of the model's matrix products and activations.
       given: {path: leaf} of all of the model's variables, which it starts from in place of drawn ones.
+      targets: what labels say, and their loss.
     """
 
     model: nn.Module
@@ -59,6 +61,15 @@ class Task(NamedTuple):
     label_smoothing: float = 0.0
     precision: Any = jnp.dtype(jnp.float32)
     given: Mapping[str, Any] | None = None
+    targets: Targets = Targets()
+
+    def check_classes(self, method: str, why: str) -> None:
+        """Raise UserError where an example has no class of its own, which a method asks for."""
+        if self.targets.kind != "classification":
+            raise UserError(
+                f"task.kind: {self.targets.kind}, but {method} {why}, and needs one class for each example; "
+                "choose another method"
+            )
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """The model's variables before any training, nested."""
@@ -134,8 +145,8 @@ class Task(NamedTuple):
             )
 
     def losses(self, logits: jax.Array, batch: Batch) -> jax.Array:
-        """Cross-entropy of each label, [B] (text: [B, T]), smoothed, times its class's weight."""
-        losses = cross_entropies(logits, batch.y)
+        """Loss of each example, [B] (text: and position, [B, T]); of classes smoothed, times its weight."""
+        losses = self.targets.losses(logits, batch.y)
         if share := self.label_smoothing:
             even = jax.nn.logsumexp(logits, axis=-1) - logits.mean(-1)
             losses = (1 - share) * losses + share * even
@@ -143,21 +154,12 @@ class Task(NamedTuple):
             return losses
         return losses * jnp.asarray(self.class_weights, jnp.float32)[batch.y]
 
-    def cross_entropy(self, logits: jax.Array, batch: Batch) -> jax.Array:
+    def loss(self, logits: jax.Array, batch: Batch) -> jax.Array:
         """Mean over the batch's real examples (text: and positions); a batch without any gives 0.
 
         With class weights a plain mean too: not divided by the weights, as in the authors' code.
         """
         return masked_mean(self.losses(logits, batch), batch.mask)
-
-
-def cross_entropies(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """-log softmax(logits)[label] [...], of logits [..., classes] and labels [...] from 0 to classes - 1."""
-    # picked by its index, the label's logit would have a scatter for a gradient: a kernel of its own on GPUs,
-    # and a sort on those that are to be deterministic
-    is_label = labels[..., None] == jnp.arange(logits.shape[-1])
-    of_label = jnp.sum(jnp.where(is_label, logits, 0.0), axis=-1)
-    return jax.nn.logsumexp(logits, axis=-1) - of_label
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

@@ -80,7 +80,7 @@ def _mixing_work(settings: config.APFL, task: Task, method: Method) -> ClientWor
         task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
     ) -> jax.Array:
         mixed = shared[SHARE] * output.logits + (1.0 - shared[SHARE]) * shared[OTHER]
-        return task.cross_entropy(mixed, batch)
+        return task.loss(mixed, batch)
 
     alone = local_training(task, method.roles)
     mixing = local_training(task, dict.fromkeys(task.leaf_shapes(), "personal"), mixture)

@@ -56,6 +56,7 @@ def fedpac(settings: config.FedPAC, task: Task) -> Method:
     body is still as it was sent. The authors take six passes with batches of 50, learning rate .01, momentum
     .5 and decay 5e-4; all of their 20 clients take part.
     """
+    task.check_classes("method fedpac", "pulls at features by the centroid of each")
     task, size = _checked(settings, task), task.feature_size("method fedpac")
     rules: list[Rule] = [("fixed", settings.fixed), ("personal", settings.personal), ("shared", (".",))]
     shape = (task.num_classes, size)
@@ -141,7 +142,7 @@ def _work(task: Task, method: Method, weight: float) -> ClientWork:
     ) -> jax.Array:
         pulls = (shared[EXAMPLES] > 0)[batch.y] & ~in_first_pass(row, batch)
         away = jnp.where(pulls[:, None], output.features - shared[CENTROIDS][batch.y], 0.0)
-        return task.cross_entropy(output.logits, batch) + weight * masked_mean(away**2, batch.mask)
+        return task.loss(output.logits, batch) + weight * masked_mean(away**2, batch.mask)
 
     steps = local_training(task, method.roles, objective, phase=phase)
 

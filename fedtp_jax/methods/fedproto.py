@@ -34,6 +34,7 @@ def fedproto(settings: config.FedProto, task: Task) -> Method:
     one that has none yet is never predicted: it counts as 1 farther than the farthest, which keeps the test
     loss finite.
     """
+    task.check_classes("method fedproto", "predicts by a prototype of each")
     size = task.feature_size("method fedproto")
     method = role_method(task, [("personal", (".",))])
     nobody = {PROTOTYPES: jnp.zeros((task.num_classes, size)), CLIENTS: jnp.zeros(task.num_classes)}
@@ -77,7 +78,7 @@ def _prototype_work(task: Task, method: Method, weight: float) -> ClientWork:
     ) -> jax.Array:
         known = (shared[CLIENTS] > 0)[batch.y]
         pull = jnp.where(known[:, None], shared[PROTOTYPES][batch.y] - output.features, 0.0)
-        return task.cross_entropy(output.logits, batch) + weight * masked_mean(pull**2, batch.mask)
+        return task.loss(output.logits, batch) + weight * masked_mean(pull**2, batch.mask)
 
     steps = local_training(task, method.roles, objective)
 

@@ -23,6 +23,6 @@ def fedprox(settings: config.FedProx, task: Task) -> Method:
     ) -> jax.Array:
         parameters = [path for path in shared if path.startswith("params/")]
         distance = sum(jnp.sum((leaves[p] - shared[p]) ** 2) for p in parameters)
-        return task.cross_entropy(output.logits, batch) + settings.mu / 2 * distance
+        return task.loss(output.logits, batch) + settings.mu / 2 * distance
 
     return role_method(task, [("shared", (".",))], objective=objective)

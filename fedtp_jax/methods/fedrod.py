@@ -64,7 +64,7 @@ def balanced_objective(
 ) -> jax.Array:
     """Cross-entropy of generic logits + log(share of the class at the client); absent classes count -inf."""
     counts = row.facts.class_counts
-    return task.cross_entropy(output.logits + jnp.log(counts / jnp.sum(counts)), batch)
+    return task.loss(output.logits + jnp.log(counts / jnp.sum(counts)), batch)
 
 
 def head_step(task: Task, leaves: Leaves, output: Output, row: Row, batch: Batch) -> Leaves:
@@ -78,7 +78,7 @@ def head_step(task: Task, leaves: Leaves, output: Output, row: Row, batch: Batch
     rate = training.learning_rate if rate is None else rate
 
     def loss(head: tuple[jax.Array, jax.Array]) -> jax.Array:
-        return task.cross_entropy(logits + features @ head[0] + head[1], batch)
+        return task.loss(logits + features @ head[0] + head[1], batch)
 
     head = leaves[KERNEL], leaves[BIAS]
     sgd = make_optimizer(

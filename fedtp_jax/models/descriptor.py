@@ -30,8 +30,8 @@ class Descriptor(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:
-        """x [B, H, W, channels] or [B, ...] numbers, or [B, T] ids; y [B], of text [B, T]."""
-        labels = jax.nn.one_hot(y, self.num_classes)
+        """x [B, H, W, channels] or [B, ...] numbers, or [B, T] ids; y [B], of text [B, T], numbers [B, C]."""
+        labels = y if jnp.issubdtype(y.dtype, jnp.floating) else jax.nn.one_hot(y, self.num_classes)
         if self.inputs.ids:
             tokens = pooled(jax.nn.one_hot(x, self.inputs.ids), self.inputs.seen(x), "mean")
             x = jnp.concatenate([tokens, labels.reshape(len(x), -1, labels.shape[-1]).mean(1)], -1)

@@ -21,15 +21,16 @@ def holdings(partition: Partition, data: Dataset, names: Sequence[str] = ()) -> 
         "client": clients,
         **({"name": [*names]} if names else {}),
     }
-    classes = data.class_names or [*map(str, range(data.num_classes))]
+    of_train, of_test, count = data.strata
     for split, shards, labels in (
-        ("train", partition.train, data.train.y),
-        ("validation", partition.validation, data.train.y),
-        ("test", partition.test, data.test.y),
+        ("train", partition.train, of_train),
+        ("validation", partition.validation, of_train),
+        ("test", partition.test, of_test),
     ):
         if shards is None:
             continue
-        counts = shards.class_counts(labels, data.num_classes)
         table[split] = shards.sizes
-        table |= {f"{split}_{name}": counts[:, number] for number, name in enumerate(classes)}
+        if data.task == "classification":
+            counts = shards.class_counts(labels, count)
+            table |= {f"{split}_{name}": counts[:, k] for k, name in enumerate(data.strata_names)}
     return pd.DataFrame(table)

@@ -41,6 +41,11 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
             f"partition.name: {cfg.name_of(config)!r} would ignore the groups that the data name; "
             "use partition.name=natural, or leave the groups out of the data"
         )
+    if data.task != "classification" and not isinstance(config, WITHOUT_CLASSES):
+        raise UserError(
+            f"partition.name: {cfg.name_of(config)!r} goes by classes, of which {data.name} has none "
+            f"(task.kind is {data.task}); choose one of natural (by groups), iid, quantity, file"
+        )
     try:
         partition = MAKERS[type(config)](config, data, seed)
     except MemoryError:
@@ -106,6 +111,7 @@ def reference(name: str) -> Callable[[Any, Dataset, int], Partition]:
     return make
 
 
+WITHOUT_CLASSES = cfg.Natural, cfg.Iid, cfg.Quantity, cfg.PartitionFile, cfg.FeatureNoise
 MAKERS: dict[type, Callable[[Any, Dataset, int], Partition]] = {
     cfg.Iid: iid,
     cfg.Dirichlet: dirichlet,

@@ -33,7 +33,7 @@ def set_aside(partition: Partition, data: Dataset, share: float, seed: int) -> P
     if isinstance(data.train, Windows):
         aside, left = _ends(shards, data.train, wanted)
     else:
-        aside = _in_proportion(shards, data.train.y, wanted, generator(seed, Purpose.VALIDATION))
+        aside = _in_proportion(shards, data.strata[0], wanted, generator(seed, Purpose.VALIDATION))
         left = ~aside
     if not aside.any():
         raise UserError(

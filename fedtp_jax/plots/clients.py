@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from fedtp_jax.config.metrics import headline_of
 from fedtp_jax.core.client_names import IN_PICTURES, called
 from fedtp_jax.plots.partition import MOST_COLUMNS
-from fedtp_jax.plots.style import INK, LEGEND, ORANGE, SKY, THOUSANDS, VERMILION, Picture, style
+from fedtp_jax.plots.style import AXIS, INK, LEGEND, ORANGE, SKY, THOUSANDS, VERMILION, Picture, style
 
 MOST_BARS = 60  # clients drawn as single bars
 MOST_NAMED = 15  # embeddings beside which the client's name stands
@@ -21,18 +22,20 @@ def client_accuracies(clients: pd.DataFrame) -> Figure:
 
     Args:
       clients: a row per client: client, name (or none has one), test_examples, test_accuracy (fraction, NaN
-        of one that was not tested).
+        of one that was not tested), in regression test_mae.
     """
-    tested = clients.dropna(subset="test_accuracy").sort_values(["test_accuracy", "client"])
-    values = 100 * tested["test_accuracy"].to_numpy(float)
+    measure = headline_of(clients.columns)
+    tested = worst_first(clients)
+    values = tested[f"test_{measure}"].to_numpy(float) * (100 if measure == "accuracy" else 1)
     count, without = len(values), int((clients["test_examples"] == 0).sum())
     others = {"not evaluated": len(clients) - count - without, "without test examples": without}
     title = f"Clients tested: {count:,}" + "".join(f", {what}: {n:,}" for what, n in others.items() if n)
     names = dict(zip(clients["client"], clients["name"], strict=True)) if "name" in clients else {}
     figure = Picture(figsize=(10, 3.6 + 1.2 * (bool(names) and count <= MOST_BARS)), layout="constrained")
     axes = figure.subplots()
-    style(axes, title, "client, worst first", "accuracy (%)")
-    axes.set_ylim(0, 100)
+    style(axes, title, "client, worst first", AXIS[measure])
+    if measure == "accuracy":
+        axes.set_ylim(0, 100)
     if not count:  # the title says why
         return figure
     worst = -(-count // 10)
@@ -52,10 +55,18 @@ def client_accuracies(clients: pd.DataFrame) -> Figure:
     pad = max(0.01 * count, (8 - count) / 2)  # few bars stay narrow
     axes.set_xlim(-0.5 - pad, count - 0.5 + pad)
     mean, decile = values.mean(), values[:worst].mean()
-    axes.axhline(mean, color=INK, linewidth=1.5, label=f"mean of clients: {mean:.1f} %")
-    axes.axhline(decile, color=VERMILION, ls="--", linewidth=1.5, label=f"worst tenth: {decile:.1f} %")
+    told, decile_told = (f"{v:.1f} %" if measure == "accuracy" else f"{v:.4g}" for v in (mean, decile))
+    axes.axhline(mean, color=INK, linewidth=1.5, label=f"mean of clients: {told}")
+    axes.axhline(decile, color=VERMILION, ls="--", linewidth=1.5, label=f"worst tenth: {decile_told}")
     figure.legend(loc="outside lower right", ncols=2, **LEGEND)
     return figure
+
+
+def worst_first(clients: pd.DataFrame) -> pd.DataFrame:
+    """The rows of clients that were tested, those that do worst on top."""
+    measure = headline_of(clients.columns)
+    tested = clients.dropna(subset=f"test_{measure}")
+    return tested.sort_values([f"test_{measure}", "client"], ascending=[measure == "accuracy", True])
 
 
 def embedding_map(
@@ -73,12 +84,13 @@ def embedding_map(
       dominant: [N] name of the class of which each client holds most train examples: its colour and word.
       names: all of these in their order.
       projection: principal components, or t-SNE.
-      what: "class" or "superclass".
+      what: "class" or "superclass"; "": neither, and no word beside them.
       clients: [N] names, which stand beside few of them in place of the class.
     """
     figure = Picture(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
-    title = f"Embeddings of {len(embeddings):,} clients, by the {what} they hold most of"
+    by = f", by the {what} they hold most of" if what else ""
+    title = f"Embeddings of {len(embeddings):,} clients{by}"
     points, xlabel, ylabel = _project(embeddings, projection)
     style(axes, title, xlabel, ylabel)
     palette = colormaps["tab20"].colors  # type: ignore[attr-defined]
@@ -87,13 +99,13 @@ def embedding_map(
         at = points[np.array(dominant) == label]
         colour = palette[min(number, 19)]
         axes.scatter(at[:, 0], at[:, 1], color=colour, s=42, edgecolor=INK, linewidth=0.5, label=label)
-        if len(points) <= 100 and not named:  # a second sign beside the colour
+        if len(points) <= 100 and what and not named:  # a second sign beside the colour
             for x, y in at:
                 axes.annotate(label, (x, y), (4, 3), textcoords="offset points", fontsize=8, color=INK)
     for client, (x, y) in enumerate(points if named else ()):
         word = called(client, clients, IN_PICTURES)
         axes.annotate(word, (x, y), (4, 3), textcoords="offset points", fontsize=7, color=INK)
-    if named or len(points) > 100:
+    if what and (named or len(points) > 100):
         axes.legend(title=what, **LEGEND)
     return figure
 

@@ -10,18 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from fedtp_jax.config.metrics import columns_of, headline_of
 from fedtp_jax.plots.style import (
+    AXIS,
     BLUE,
     CURVE,
     GREEN,
     INK,
     LEGEND,
     LETTERS,
+    LOSS,
     ORANGE,
     PURPLE,
     SKY,
     THOUSANDS,
     VERMILION,
+    WORDS,
     Picture,
     style,
 )
@@ -30,20 +34,20 @@ MOST_MARKERS = 40  # evaluations drawn with markers; more would merge into a thi
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Accuracy (left) and loss (right) over the rounds.
+    """Accuracy, in regression the mean absolute error (left), and loss (right) over the rounds.
 
     Args:
-      history: a row per round; test_* and adapted_* columns are fractions, NaN in rounds without evaluation.
+      history: a row per round, NaN in rounds without evaluation; accuracies are fractions.
     """
     figure = Picture(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     history = history.replace([np.inf, -np.inf], np.nan)  # a diverged round leaves a gap
-    evaluated = history.dropna(subset="test_accuracy")
-    title = "No evaluation yet" if evaluated.empty else "Test accuracy"
-    style(left, title, "communication round", "accuracy (%)")
-    style(right, "Loss", "communication round", "cross-entropy (nats per example)")
+    measure, evaluated = headline_of(history.columns), history.dropna(subset="clients_tested")
+    title = "No evaluation yet" if evaluated.empty else f"Test {WORDS[measure]}"
+    style(left, title, "communication round", AXIS[measure])
+    style(right, "Loss", "communication round", LOSS[measure])
     if not evaluated.empty:
-        _draw_accuracies(left, evaluated)
+        _draw_headline(left, evaluated, measure)
     _draw_losses(right, history, evaluated)
     pad = max(0.5, 0.02 * len(history))
     for axes in (left, right):
@@ -53,28 +57,31 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_accuracies(axes: Axes, evaluated: pd.DataFrame) -> None:
-    """Accuracy over all examples (also adapted), mean of the clients +- one std, and the worst decile."""
-    rounds = evaluated["round"]
-    mean, std = 100 * evaluated["test_client_mean"], 100 * evaluated["test_client_std"]
-    low, high = (mean - std).clip(0, 100), (mean + std).clip(0, 100)
+def _draw_headline(axes: Axes, evaluated: pd.DataFrame, measure: str) -> None:
+    """The headline over all examples (also adapted), mean of the clients +- one std, and the worst decile."""
+    rounds, share = evaluated["round"], measure == "accuracy"
+    unit, most = (100, 100) if share else (1, None)
+    pooled, mean_of, std_of, decile = columns_of(measure)
+    mean, std = unit * evaluated[f"test_{mean_of}"], unit * evaluated[f"test_{std_of}"]
+    low, high = (mean - std).clip(0, most), (mean + std).clip(0, most)
     if len(evaluated) == 1:  # a band of one round has no width
         axes.errorbar(rounds, mean, [mean - low, high - mean], fmt="none", ecolor=ORANGE, capsize=5)
     else:
         axes.fill_between(rounds, low, high, color=ORANGE, alpha=0.18, linewidth=0)
     few = len(evaluated) <= MOST_MARKERS
     for column, name, colour, marker in (
-        ("test_accuracy", "all examples", BLUE, "o"),
-        ("test_client_mean", "mean of clients ± std", ORANGE, "s"),
-        ("test_worst_decile", "worst tenth of clients", VERMILION, "v"),
-        ("adapted_accuracy", "all examples, adapted", GREEN, "^"),
+        (f"test_{pooled}", "all examples", BLUE, "o"),
+        (f"test_{mean_of}", "mean of clients ± std", ORANGE, "s"),
+        (f"test_{decile}", "worst tenth of clients", VERMILION, "v"),
+        (f"adapted_{pooled}", "all examples, adapted", GREEN, "^"),
     ):
         if column not in evaluated:  # nobody adapts
             continue
-        values = 100 * evaluated[column]
-        label = f"{name}: {values.iloc[-1]:.1f} %"
+        values = unit * evaluated[column]
+        label = f"{name}: " + (f"{values.iloc[-1]:.1f} %" if share else f"{values.iloc[-1]:.4g}")
         axes.plot(rounds, values, marker=marker if few else "", color=colour, label=label, **CURVE)
-    axes.set_ylim(max(axes.get_ylim()[0], -2), min(axes.get_ylim()[1], 102))
+    if share:
+        axes.set_ylim(max(axes.get_ylim()[0], -2), min(axes.get_ylim()[1], 102))
     axes.legend(**LEGEND)
 
 
@@ -94,13 +101,18 @@ def _draw_losses(axes: Axes, history: pd.DataFrame, evaluated: pd.DataFrame) -> 
 
 
 def compared_curves(
-    panels: Mapping[str, Mapping[str, pd.DataFrame]], names: Sequence[str], ylabel: str, what: str
+    panels: Mapping[str, Mapping[str, pd.DataFrame]],
+    names: Sequence[str],
+    ylabel: str,
+    what: str,
+    share: bool = True,
 ) -> Figure:
     """Learning curves beside each other: a panel for each key, in it a curve for each of `names` it has.
 
     Args:
       panels: {panel: {name: a row per evaluation: round, mean, std}}, fractions; std is NaN of a single run.
       what: what the names are, over the legend.
+      share: whether they are fractions, drawn in percent, or any numbers.
     """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
@@ -113,7 +125,7 @@ def compared_curves(
         for k, name in enumerate(names):
             if name in panels[title]:
                 look = {"color": colours[k % 7], "linestyle": ("-", "--", ":", "-.")[k // 7 % 4]}
-                drawn[name] = _draw_band(panel, panels[title][name], look)
+                drawn[name] = _draw_band(panel, panels[title][name], look, share)
         panel.locator_params("x", nbins=6, integer=True)
         panel.xaxis.set_major_formatter(THOUSANDS)
     for panel in axes.flat[len(panels) :]:
@@ -127,10 +139,13 @@ def compared_curves(
     return figure
 
 
-def _draw_band(axes: Axes, curve: pd.DataFrame, look: Mapping[str, Any]) -> Line2D:
+def _draw_band(axes: Axes, curve: pd.DataFrame, look: Mapping[str, Any], share: bool) -> Line2D:
     """A curve of means, one standard deviation around it shaded."""
-    mean, std = 100 * curve["mean"], 100 * curve["std"].fillna(0)
-    low, high = (mean - std).clip(0, 100), (mean + std).clip(0, 100)
+    unit = 100 if share else 1
+    mean, std = unit * curve["mean"], unit * curve["std"].fillna(0)
+    low, high = mean - std, mean + std
+    if share:
+        low, high = low.clip(0, 100), high.clip(0, 100)
     axes.fill_between(curve["round"], low, high, color=look["color"], alpha=0.18, linewidth=0)
     marker = "o" if len(curve) <= MOST_MARKERS else ""
     (line,) = axes.plot(curve["round"], mean, marker=marker, **CURVE, **look)

@@ -37,8 +37,9 @@ def partition_bubbles(
     axes = figure.subplots()
     sizes = counts.sum(1)
     shards = f"smallest {sizes.min():,}, median {np.median(sizes):,.0f}, largest {sizes.max():,}"
-    title = f"Clients: {clients:,}, classes: {classes}\nExamples per client: {shards}"
-    style(axes, title, "client", "class")
+    of_classes = f", classes: {classes}" if classes > 1 else ""  # one is all there is, as in regression
+    title = f"Clients: {clients:,}{of_classes}\nExamples per client: {shards}"
+    style(axes, title, "client", "class" if of_classes else "")
     if clients > MOST_BUBBLE_CLIENTS or classes > MOST_BUBBLE_CLASSES:
         _draw_heat_map(figure, axes, counts)
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.config.metrics import STATISTICS
+from fedtp_jax.config.metrics import STATISTICS, columns_of, headline_of
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.mesh import open_mesh
@@ -16,6 +16,7 @@ from fedtp_jax.evaluation.measures import MEASURES, of_classes
 from fedtp_jax.learning.method import Method, State, own
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.results.reached import evaluated_rounds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,11 +85,8 @@ def measures_table(history: "pd.DataFrame", measures: Sequence[str]) -> "pd.Data
     """A row per test and measure of the last evaluation: test, measure, pooled, and over the clients."""
     import pandas as pd
 
-    last = history.dropna(subset="test_accuracy").iloc[-1]
-    rows = []
-    for test in (test for test in ("test", "adapted", "val") if f"{test}_accuracy" in history):
-        for measure in ("accuracy", *measures):
-            of_clients = f"{test}_{measure}_" if measure != "accuracy" else f"{test}_"
-            names = f"{test}_{measure}", *(of_clients + name for name in STATISTICS)
-            rows.append([test, measure, *(float(last[name]) for name in names)])
+    last, headline, rows = evaluated_rounds(history).iloc[-1], headline_of(history.columns), []
+    for test in (test for test in ("test", "adapted", "val") if f"{test}_{headline}" in history):
+        for measure in (headline, *measures):
+            rows.append([test, measure, *(float(last[f"{test}_{name}"]) for name in columns_of(measure))])
     return pd.DataFrame(rows, columns=["test", "measure", "pooled", *STATISTICS])

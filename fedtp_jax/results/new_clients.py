@@ -59,6 +59,13 @@ class NewClients(Pictures):
                 f"data: got a {type(data).__name__}, expected what fedtp_jax.from_arrays(x, y) returns"
             )
         theirs, own = DataSpec.of(data, self.partition), self.data_spec
+        if theirs.task != own.task or (
+            theirs.num_classes != own.num_classes and own.task != "classification"
+        ):
+            raise UserError(
+                f"data: are of {theirs.task} with {theirs.num_classes} outputs, but the result was trained "
+                f"on {own.task} with {own.num_classes}; make them with from_arrays(..., task={own.task!r})"
+            )
         if (theirs.input_shape, theirs.dtype) != (own.input_shape, own.dtype) or (
             theirs.num_classes > own.num_classes
         ):

@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config.metrics import headline_of
 from fedtp_jax.evaluation.choice import best_evaluation
+from fedtp_jax.results.reached import WORDS, evaluated_rounds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +50,14 @@ def untrained_note(history: "pd.DataFrame") -> str:
     """How the clients that never trained do at the last evaluation, "" where all have."""
     import pandas as pd
 
-    last = history[history["test_accuracy"].notna()].tail(1)
+    last, measure = evaluated_rounds(history).tail(1), headline_of(history.columns)
     if "clients_untrained" not in last or not last["clients_untrained"].any():  # version 0.1.0 did not say
         return ""
     row = last.iloc[0]
-    trained, untrained = row["test_accuracy_trained"], row["test_accuracy_untrained"]
+    trained, untrained = row[f"test_{measure}_trained"], row[f"test_{measure}_untrained"]
     those = "" if pd.isna(trained) else f", those that have {trained:.4f}"
     who = f"{int(row['clients_untrained'])} of {int(row['clients_tested'])} clients have never trained"
-    return f"{who}: test accuracy {untrained:.4f}{those}"
+    return f"{who}: test {WORDS[measure]} {untrained:.4f}{those}"
 
 
 def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]:
@@ -71,7 +73,8 @@ def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]
     if metric and (best := best_evaluation(rows, metric)):
         row = history[history["round"] == best[0]].iloc[0]
         told = f"best {metric} {row[metric]:.4f} after round {best[0]}"
-        notes.append(f"{told}: test accuracy {row['test_accuracy']:.4f}")
+        measure = headline_of(history.columns)
+        notes.append(f"{told}: test {WORDS[measure]} {row[f'test_{measure}']:.4f}")
     return notes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
-from fedtp_jax.evaluation.metrics import Accuracy, summarize
+from fedtp_jax.evaluation.metrics import Tested, summarize
 from fedtp_jax.evaluation.novel_clients import Adaptation, Adapted, NovelClients
 from fedtp_jax.evaluation.novel_modes import DESCRIBED, MODES, modes_to_run
 from fedtp_jax.learning.method import EMBEDDING
@@ -25,15 +25,15 @@ class Personalized:
     Attributes:
       clients: a row per novel client: client (0 to M - 1, or its id in the run), name (where the data name
         groups), train_examples, test_examples, and per mode its test accuracy (a fraction, NaN without test
-        examples).
-      accuracy: mode -> statistics over the clients.
+        examples), in regression its mean absolute error; of each further measure a column mode_measure.
+      reached: mode -> its test, statistics over the clients.
       trained_parameters: mode -> how many numbers a client trains.
       mean_of: how many clients, those that trained, the mean client is the mean of.
       words: mode -> what it is.
     """
 
     clients: "pd.DataFrame"
-    accuracy: Mapping[str, Accuracy]
+    reached: Mapping[str, Tested]
     trained_parameters: Mapping[str, int]
     mean_of: int
     words: Mapping[str, str]
@@ -41,7 +41,7 @@ class Personalized:
 
     @property
     def table(self) -> "pd.DataFrame":
-        """A row per mode: trained_parameters, and the statistics of accuracy over the clients."""
+        """A row per mode: trained_parameters, and what is measured, with its statistics over the clients."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -49,13 +49,14 @@ class Personalized:
                 {
                     "mode": mode,
                     "trained_parameters": self.trained_parameters[mode],
-                    "test_accuracy": a.pooled,
+                    f"test_{a.headline}": a.pooled,
                     "client_mean": a.client_mean,
                     "client_std": a.client_std,
                     "worst_decile": a.worst_decile,
                     "test_loss": a.loss,
+                    **{f"test_{name}": value.pooled for name, value in a.measures.items()},
                 }
-                for mode, a in self.accuracy.items()
+                for mode, a in self.reached.items()
             ]
         )
 
@@ -71,7 +72,7 @@ class Personalized:
         return tree.unflatten(self._adapted[mode].leaves(int(client)))
 
     def __repr__(self) -> str:
-        reached = ", ".join(f"{mode} {a.pooled:.3f}" for mode, a in self.accuracy.items())
+        reached = ", ".join(f"{mode} {a.pooled:.3f}" for mode, a in self.reached.items())
         return f"Personalized({len(self.clients)} novel clients: {reached})"
 
 
@@ -97,7 +98,12 @@ def personalize(
         **({"name": [novel.names[client] for client in novel.clients]} if len(novel.names) else {}),
         "train_examples": train,
         "test_examples": test,
-        **{mode: one.sums.correct / tested for mode, one in adapted.items()},
+        **{mode: one.sums.measured / tested for mode, one in adapted.items()},
+        **{
+            f"{mode}_{name}": values.clients
+            for mode, one in adapted.items()
+            for name, values in one.sums.measures.items()
+        },
     }
     return Personalized(
         pd.DataFrame(clients),

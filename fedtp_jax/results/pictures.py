@@ -7,6 +7,7 @@ import numpy as np
 
 from fedtp_jax.config import Arrays, Cifar100, SimulationConfig, name_of
 from fedtp_jax.config.convert import show
+from fedtp_jax.config.metrics import headline_of
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core.client_names import IN_PICTURES, called
 from fedtp_jax.core.errors import UserError
@@ -39,7 +40,7 @@ class Pictures:
     def compare(
         self,
         *others: "Pictures",
-        metric: str = "accuracy",
+        metric: str | None = None,
     ) -> "Comparison":
         """This run beside others, as `fedtp_jax.compare` of all of them."""
         from fedtp_jax.comparison.compare import compare
@@ -71,18 +72,24 @@ class Pictures:
                 "other: has another partition, so its clients are not these; run both with the same data, "
                 "partition and seed"
             )
-        own, others = (run.clients["test_accuracy"].to_numpy(float) for run in (self, other))
+        measures = [headline_of(run.clients.columns) for run in (self, other)]
+        if measures[0] != measures[1]:
+            raise UserError(
+                f"other: measures {measures[1]}, but this run {measures[0]}; compare like with like"
+            )
+        own, others = (run.clients[f"test_{measures[0]}"].to_numpy(float) for run in (self, other))
         names = name_of(self.config.method), name_of(other.config.method)
         if names[0] == names[1]:
             names = "this run", "the other"
-        return gains(own, others, name or names[0], than or names[1], self._names or other._names)
+        called_so = name or names[0], than or names[1], self._names or other._names
+        return gains(own, others, *called_so, measures[0])
 
     def plot_partition(self, data: Dataset | None = None) -> "Figure":
         """Who holds which classes; `data`: the run's own, needed where no configuration names them."""
         from fedtp_jax.plots.partition import partition_bubbles
 
         data = self._own_data(data)
-        return partition_bubbles(self._class_counts(data), data.class_names or None, self._names)
+        return partition_bubbles(self._class_counts(data), data.strata_names, self._names)
 
     @under_our_settings
     def plot_embeddings(
@@ -176,7 +183,7 @@ class Pictures:
     def _class_counts(self, data: Dataset | None) -> np.ndarray:
         """[N, C] train examples of each class that each client holds."""
         data = self._own_data(data)
-        return self.partition.train.class_counts(data.train.y, data.num_classes)
+        return self.partition.train.class_counts(data.strata[0], data.strata[2])
 
     def _own_data(self, data: Dataset | None, field: str = "data") -> Dataset:
         """The data that the run was trained on; `field`: the argument by which they could be given."""
@@ -185,7 +192,7 @@ class Pictures:
                 raise UserError(
                     f"{field}: the run's data were made in Python, so no file has them; give them"
                 )
-            data = load(self.config.data)
+            data = load(self.config.data, self.config.task.kind)
         if not isinstance(data, Dataset):
             raise UserError(
                 f"data: got {show(data)}, expected the run's own, from fedtp_jax.load_data or from_arrays"
@@ -219,6 +226,8 @@ def embedding_figure(
     if min(embeddings.shape) < 3:
         return None
     what, names = "class", np.array(run.data_spec.class_names or range(counts.shape[1]))
+    if run.config.task.kind != "classification":
+        what, names = "", np.array(["a client"])
     if superclass is None and isinstance(run.config.data, Cifar100):
         superclass = SUPERCLASS_OF
     if superclass is not None:

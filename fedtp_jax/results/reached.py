@@ -1,25 +1,63 @@
 """What clients reached by one test, of a run's history: its headline."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fedtp_jax.config.metrics import columns_of, headline_of, shown
 from fedtp_jax.core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+WORDS = {"accuracy": "accuracy", "mae": "mean absolute error"}
 
-def reached(history: "pd.DataFrame", test: str, last: int) -> dict[str, float]:
-    """The last evaluation by "test" or "adapted", and the pooled accuracy over the `last` evaluations."""
-    evaluated = history.dropna(subset="test_accuracy")
+
+class Reached(dict[str, float]):
+    """The last evaluation, and mean and std of the pooled headline over the last ones, by name.
+
+    measure: what it is of, "accuracy" or "mae".
+    """
+
+    def __init__(self, measure: str, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.measure = measure
+
+    @property
+    def words(self) -> str:
+        """What is measured."""
+        return WORDS[self.measure]
+
+    def shown(self, name: str) -> str:
+        """A value for a table, with its unit."""
+        return shown(self.measure, self[name]) + "%" * (self.measure == "accuracy")
+
+
+def evaluated_rounds(history: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows of rounds that were evaluated."""
+    return history.dropna(subset="clients_tested")
+
+
+def reached(history: "pd.DataFrame", test: str, last: int) -> Reached:
+    """The last evaluation by "test" or "adapted", and the pooled headline over the `last` evaluations."""
+    evaluated = evaluated_rounds(history)
     if evaluated.empty:
         raise UserError("result: no round was evaluated yet; let the run get further (evaluation.every)")
-    window, newest = evaluated[f"{test}_accuracy"].tail(last), evaluated.iloc[-1]
-    statistics = "client_mean", "client_std", "worst_decile", "loss"
-    return {
-        "round": int(newest["round"]),
-        "last": float(newest[f"{test}_accuracy"]),
-        "mean": float(window.mean()),
-        "std": float(window.std(ddof=0)),
-        "evaluations": len(window),
-        **{name: float(newest[f"{test}_{name}"]) for name in statistics},
-    }
+    pooled, *over_clients = [f"{test}_{column}" for column in columns_of(headline_of(history.columns))]
+    window, newest = evaluated[pooled].tail(last), evaluated.iloc[-1]
+    statistics = dict(zip(("client_mean", "client_std", "worst_decile"), over_clients, strict=True))
+    return Reached(
+        headline_of(history.columns),
+        {
+            "round": int(newest["round"]),
+            "last": float(newest[pooled]),
+            "mean": float(window.mean()),
+            "std": float(window.std(ddof=0)),
+            "evaluations": len(window),
+            **{name: float(newest[column]) for name, column in statistics.items()},
+            "loss": float(newest[f"{test}_loss"]),
+        },
+    )
+
+
+def headline(result: Any, test: str = "test") -> Reached:
+    """What a `Result`'s clients reached by a test."""
+    return reached(result.history, test, result.config.evaluation.last)

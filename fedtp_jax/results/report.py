@@ -13,30 +13,34 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fedtp_jax.config.metrics import METRICS, STATISTICS, columns_of
-from fedtp_jax.plots.clients import client_accuracies
+from fedtp_jax.config.metrics import METRICS, NOT_SHARES, columns_of
+from fedtp_jax.plots.clients import client_accuracies, worst_first
 from fedtp_jax.plots.curves import learning_curves
 from fedtp_jax.plots.partition import partition_bubbles
 from fedtp_jax.plots.style import to_png
+from fedtp_jax.results.reached import evaluated_rounds
 from fedtp_jax.storage.files import write_atomically
 
 EVALUATIONS, WORST = 5, 10  # rows of the two tables
 FRACTIONS = {"share_done"} | {  # shown in percent
     f"{test}_{name}"
     for test in ("test", "adapted", "val")
-    for name in ("accuracy_mean", *STATISTICS, *(column for name in METRICS for column in columns_of(name)))
+    for name in (
+        "accuracy_mean",
+        *(c for name in METRICS if name not in NOT_SHARES for c in columns_of(name)),
+    )
 }
 
 CURVES = (
-    "Every client is tested on its own test examples. All examples: right answers over the examples of all "
-    "clients together. Mean of clients: every client counts once; the band is one standard deviation."
+    "Every client is tested on its own test examples. All examples: those of all clients together. Mean of "
+    "clients: every client counts once; the band is one standard deviation."
 )
 CLIENTS = "Every client counts once. The worst tenth (rounded up) is drawn in orange."
 EMBEDDINGS = (
     "What the hypernetwork makes each client's own leaves from, seen along its two main directions. Clients "
     "that hold the same classes lie together where the embeddings have learned what clients share."
 )
-PARTITION = "Training examples of each class that each client holds."
+PARTITION = "Training examples that each client holds, of each class where there are some."
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --quiet: #636c76; --line: #d8dee4; --page: #fff;
@@ -102,10 +106,10 @@ def write_report(
       notes: warnings that a reader of the headline must know.
     """
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    evaluated = history.dropna(subset="test_accuracy")
+    evaluated = evaluated_rounds(history)
     last = evaluated.tail(EVALUATIONS).drop(columns="excluded_clients")  # clients.csv has them
     names = clients["name"].tolist() if "name" in clients else ()
-    worst = clients.dropna(subset="test_accuracy").sort_values(["test_accuracy", "client"])
+    worst = worst_first(clients)
     sections = {
         "Learning curves": _picture(learning_curves(history), CURVES),
         "Clients at the last evaluation": _picture(client_accuracies(clients), CLIENTS),

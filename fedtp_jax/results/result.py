@@ -22,7 +22,7 @@ from fedtp_jax.results.confusion import class_table, confusion_counts, confusion
 from fedtp_jax.results.inputs import model_inputs
 from fedtp_jax.results.new_clients import NewClients
 from fedtp_jax.results.notes import excluded_uploads
-from fedtp_jax.results.reached import reached
+from fedtp_jax.results.reached import headline, reached
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.storage.checkpoints import Saved
 from fedtp_jax.storage.csv_log import csv_rows, numbers_table
@@ -52,7 +52,8 @@ class Result(NewClients):
         test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
         clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained; with
         evaluation.adapt adapted_accuracy and so on, and with validation shards val_accuracy and so on, as the
-        test_ columns to test_loss. Accuracies are fractions. Each measure beside accuracy that
+        test_ columns to test_loss. Accuracies are fractions. In regression mae stands for accuracy, and
+        mae_client_mean for client_mean. Each measure beside accuracy that
         evaluation.metrics names has columns of its own after the loss: test_f1_macro,
         test_f1_macro_client_mean, test_f1_macro_client_std, test_f1_macro_worst_decile.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
@@ -101,15 +102,23 @@ class Result(NewClients):
     def accuracy(self) -> dict[str, float]:
         """The last evaluation, and mean and std of the pooled accuracy over the last k evaluations.
 
-        Never the best round: choosing it on test data would flatter every method.
+        Never the best round: choosing it on test data would flatter every method. UserError in regression.
         """
-        return reached(self.history, "test", self.config.evaluation.last)
+        if self.config.task.kind == "regression":
+            raise UserError("result.accuracy: there is none in regression; see result.error")
+        return headline(self)
+
+    @property
+    def error(self) -> dict[str, float]:
+        """In regression in place of `accuracy`: the same of the mean absolute error."""
+        if self.config.task.kind != "regression":
+            raise UserError("result.error: is of regression; see result.accuracy")
+        return headline(self)
 
     @property
     def adapted(self) -> dict[str, float] | None:
-        """As `accuracy`, of the clients after they have adapted; None without evaluation.adapt."""
-        evaluation = self.config.evaluation
-        return reached(self.history, "adapted", evaluation.last) if evaluation.adapt.asked_for else None
+        """As `accuracy` or `error`, after clients have adapted; None without evaluation.adapt."""
+        return headline(self, "adapted") if self.config.evaluation.adapt.asked_for else None
 
     @property
     def measures(self) -> "pd.DataFrame":
@@ -144,6 +153,8 @@ class Result(NewClients):
         if client is not None:
             self._check_client(client)
         self._check_evaluated()
+        if self.config.task.kind != "classification":
+            raise UserError(f"result: there are no classes in {self.config.task.kind}; see result.measures")
         evaluated = np.flatnonzero(self.clients["test_accuracy"].notna())
         clients = evaluated if client is None else np.array([client])
         about = self.config, self._built, self.state, self._own_data(data), self.partition
@@ -161,8 +172,9 @@ class Result(NewClients):
     def variables(self, client: int) -> dict[str, Any]:
         """The Flax variables that `client` would run now, for `result.model.apply(variables, inputs)`.
 
-        The model takes normalised inputs; `predict` takes them as they are, and heeds what a method has
-        beside the model (FedRod's personal head, FedProto's prototypes).
+        The model takes normalised inputs, and in regression gives normalised numbers; `predict` takes and
+        gives them as they are, and heeds what a method has beside the model (FedRod's personal head,
+        FedProto's prototypes).
         """
         return tree.unflatten(self._leaves(client))
 
@@ -195,10 +207,15 @@ class Result(NewClients):
     def predict(self, client: int, x: np.ndarray) -> jax.Array:
         """Logits [B, classes] by `client`'s own leaves for inputs [B, ...] as the data set holds them.
 
-        For text x [B, T] are codes of characters and logits are [B, T, classes]. Nearest neighbours, which
-        need the client's examples, take no part.
+        For text x [B, T] are codes of characters and logits are [B, T, classes]. In regression numbers [B, C]
+        as the data set has them, with several labels logits [B, C]. Nearest neighbours, which need the
+        client's examples, take no part.
         """
-        return self._built[1].predict(self._leaves(client), model_inputs(self.data_spec, x)).logits
+        output = self._built[1].predict(self._leaves(client), model_inputs(self.data_spec, x)).logits
+        if self.config.task.kind != "regression":
+            return output
+        mean, std = self.data_spec.target_mean, self.data_spec.target_std
+        return output * jax.numpy.array(std) + jax.numpy.array(mean)
 
     @under_our_settings
     def intermediates(self, client: int, x: np.ndarray) -> dict[str, Any]:
@@ -246,14 +263,14 @@ class Result(NewClients):
         return _restored, (self.config, *tables, self.partition, self.data_spec, *told)
 
     def __repr__(self) -> str:
-        a, b = self.accuracy, self.adapted
+        a, b = headline(self), self.adapted
         several = f" mean of the last {a['evaluations']} evaluations {a['mean']:.3f} ± {a['std']:.3f},"
         lost = excluded_uploads(self.history)
         adapted = f", adapted {b['last']:.3f}" if b else ""
         return (
             f"Result({name_of(self.config.method)}, {a['round']} rounds, "
             f"{self.data_spec.num_clients} clients: "
-            f"test accuracy {a['last']:.3f},{several * (a['evaluations'] > 1)} "
+            f"test {a.words} {a['last']:.3f},{several * (a['evaluations'] > 1)} "
             f"worst decile {a['worst_decile']:.3f}{adapted}{lost and f'; {lost} not finite, left out'})"
         )
 

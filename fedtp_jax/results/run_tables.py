@@ -1,17 +1,19 @@
 """A run's tables: the rows of metrics.csv and timing.csv, clients.csv, and the report's headline."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedtp_jax.config import name_of
-from fedtp_jax.config.metrics import columns_of
+from fedtp_jax.config.metrics import columns_of, headline_of
 from fedtp_jax.config.plain import to_yaml
-from fedtp_jax.evaluation.metrics import Accuracy, Measured, Sums
+from fedtp_jax.evaluation.metrics import Measured, Sums, Tested
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.results.notes import choice_notes, participation_notes, untrained_note
 from fedtp_jax.results.pictures import embedding_figure
+from fedtp_jax.results.reached import headline
 from fedtp_jax.results.result import Result
 from fedtp_jax.simulation.round_result import RoundResult
 from fedtp_jax.storage.csv_log import csv_rows
@@ -32,13 +34,15 @@ def history_row(
     adapts: bool = False,
     validates: bool = False,
     measures: Sequence[str] = (),
+    headline: str = "accuracy",
 ) -> dict[str, Any]:
     """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files.
 
     `adapts`, `validates`: whether clients adapt before a second test, and are evaluated on validation shards,
-    with columns of their own. `measures`: names of those beside accuracy.
+    with columns of their own. `measures`: names of those beside the headline.
     """
     a = measured and measured.test
+    reached = functools.partial(_reached, headline, measures)
     return {
         "round": round,
         "drawn": result.drawn,
@@ -52,31 +56,29 @@ def history_row(
         "bytes_down": result.bytes_down,
         "bytes_up": result.bytes_up,
         "train_loss": None if result.void else result.train_loss,
-        **_reached("test", a, measures),
+        **reached("test", a),
         "clients_tested": a and a.clients,
         "clients_without_test": a and a.clients_without_test,
         "clients_untrained": a and a.clients_untrained,
-        "test_accuracy_trained": a and a.trained,
-        "test_accuracy_untrained": a.untrained if a and a.clients_untrained else None,
-        **(_reached("adapted", a and a.adapted, measures) if adapts else {}),
-        **(_reached("val", measured and measured.validation, measures) if validates else {}),
+        f"test_{headline}_trained": a and a.trained,
+        f"test_{headline}_untrained": a.untrained if a and a.clients_untrained else None,
+        **(reached("adapted", a and a.adapted) if adapts else {}),
+        **(reached("val", measured and measured.validation) if validates else {}),
     }
 
 
-def _reached(test: str, a: Accuracy | None, measures: Sequence[str]) -> dict[str, Any]:
+def _reached(headline: str, measures: Sequence[str], test: str, a: Tested | None) -> dict[str, Any]:
     """The columns of one test."""
-    others: dict[str, Any] = {}
+
+    def columns(name: str, values: Sequence[float]) -> dict[str, Any]:
+        names = [f"{test}_{column}" for column in columns_of(name)]
+        return dict(zip(names, values, strict=True)) if values else dict.fromkeys(names)
+
+    of_headline = (a.pooled, a.client_mean, a.client_std, a.worst_decile) if a else ()
+    found = columns(headline, of_headline) | {f"{test}_loss": a and a.loss}
     for name in measures:
-        columns = [f"{test}_{column}" for column in columns_of(name)]
-        others |= zip(columns, a.measures[name] if a else [None] * len(columns), strict=True)
-    return {
-        f"{test}_accuracy": a and a.pooled,
-        f"{test}_client_mean": a and a.client_mean,
-        f"{test}_client_std": a and a.client_std,
-        f"{test}_worst_decile": a and a.worst_decile,
-        f"{test}_loss": a and a.loss,
-        **others,
-    }
+        found |= columns(name, a.measures[name] if a else ())
+    return found
 
 
 def timing_row(round: int, result: RoundResult, train: float, evaluation: float) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def clients_table(
 ) -> "pd.DataFrame":
     """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
 
-    `sums`: by the names of the evaluators. `window`: accuracies of the last evaluations, [N] by each of
+    `sums`: by the names of the evaluators. `window`: the headline in the last evaluations, [N] by each of
     ON_TEST_SHARDS that is in `sums`. `history`: the rows of metrics.csv until now. `trained`: rounds [N] in
     which each client has.
     """
@@ -111,15 +113,15 @@ def clients_table(
     excluded = " ".join(row["excluded_clients"] for row in history).split()
     tests = [name for name in ON_TEST_SHARDS if name in sums]
     means = dict(zip(tests, np.mean(window, axis=0).reshape(-1, partition.num_clients), strict=True))
-    test = _measured("test", sums["test"])
+    test, headline = _measured("test", sums["test"]), sums["test"].headline
     table = {
         "client": np.arange(partition.num_clients),
         **({"name": list(names)} if names else {}),
         "train_examples": partition.train.sizes,
         "test_examples": partition.test.sizes,
-        "test_correct": test["test_correct"],
-        "test_accuracy": test["test_accuracy"],
-        "test_accuracy_mean": means["test"],
+        **({"test_correct": test["test_correct"]} if "test_correct" in test else {}),
+        f"test_{headline}": test[f"test_{headline}"],
+        f"test_{headline}_mean": means["test"],
         "test_loss": test["test_loss"],
         **_others("test", sums["test"]),
         "trained_rounds": trained.astype(np.int64),
@@ -128,8 +130,8 @@ def clients_table(
     if "adapted" in sums:
         adapted = _measured("adapted", sums["adapted"])
         table |= {
-            "adapted_accuracy": adapted["adapted_accuracy"],
-            "adapted_accuracy_mean": means["adapted"],
+            f"adapted_{headline}": adapted[f"adapted_{headline}"],
+            f"adapted_{headline}_mean": means["adapted"],
             "adapted_loss": adapted["adapted_loss"],
             **_others("adapted", sums["adapted"]),
         }
@@ -142,7 +144,8 @@ def clients_table(
 
 def rows_of_evaluation(table: "pd.DataFrame", round: int, clients: np.ndarray) -> "pd.DataFrame":
     """Rows of clients_history.csv: of the clients' table, what `clients` [K] reached in this round alone."""
-    tests, others = tuple(f"{test}_" for test in (*ON_TEST_SHARDS, "val")), ("_examples", "_accuracy_mean")
+    mean = f"_{headline_of(table.columns)}_mean"
+    tests, others = tuple(f"{test}_" for test in (*ON_TEST_SHARDS, "val")), ("_examples", mean)
     measured = [name for name in map(str, table) if name.startswith(tests) and not name.endswith(others)]
     rows = table.loc[clients, ["client", *measured]].reset_index(drop=True)
     rows.insert(0, "round", round)
@@ -150,18 +153,19 @@ def rows_of_evaluation(table: "pd.DataFrame", round: int, clients: np.ndarray) -
 
 
 def _others(test: str, sums: Sums) -> dict[str, np.ndarray]:
-    """Columns [N] of the measures beside accuracy."""
+    """Columns [N] of the measures beside the headline."""
     return {f"{test}_{name}": values.clients for name, values in sums.measures.items()}
 
 
 def _measured(test: str, sums: Sums) -> dict[str, np.ndarray]:
     """Columns [N] of what was measured by one test."""
-    correct, loss, examples = (np.asarray(part) for part in sums[:3])
+    measured, loss, examples = (np.asarray(part) for part in sums[:3])
     tested = np.where(examples > 0, examples, np.nan)
+    # a window of text is right in part
+    correct = measured.astype(np.int64) if (measured % 1 == 0).all() else measured
     return {
-        # a window of text is right in part
-        f"{test}_correct": correct.astype(np.int64) if (correct % 1 == 0).all() else correct,
-        f"{test}_accuracy": correct / tested,
+        **({f"{test}_correct": correct} if sums.headline == "accuracy" else {}),
+        f"{test}_{sums.headline}": measured / tested,
         f"{test}_loss": loss / tested,
     }
 
@@ -174,26 +178,27 @@ def report_run(
 
     from fedtp_jax.results.report import write_report  # matplotlib: not before it is needed
 
-    a, config = result.accuracy, result.config
+    a, config = headline(result), result.config
     timing = pd.DataFrame(csv_rows(folder.timing.content()))
-    headline = [
+    pairs = [
         ("Method", name_of(config.method)),
         ("Data", f"{name_of(config.data)}, {result.data_spec.num_clients} clients"),
-        ("Test accuracy, last evaluation", f"{a['last']:.2%} (round {a['round']})"),
-        (f"Test accuracy, last {a['evaluations']} evaluations", f"{a['mean']:.2%} ± {a['std']:.2%}"),
-        ("Client mean ± std", f"{a['client_mean']:.2%} ± {a['client_std']:.2%}"),
-        ("Worst decile of clients", f"{a['worst_decile']:.2%}"),
+        (f"Test {a.words}, last evaluation", f"{a.shown('last')} (round {a['round']})"),
+        (f"Test {a.words}, last {a['evaluations']} evaluations", f"{a.shown('mean')} ± {a.shown('std')}"),
+        ("Client mean ± std", f"{a.shown('client_mean')} ± {a.shown('client_std')}"),
+        ("Worst decile of clients", a.shown("worst_decile")),
         ("Partition fingerprint", result.data_spec.partition),
     ]
-    if b := result.adapted:
-        headline[6:6] = [
-            ("Adapted, last evaluation", f"{b['last']:.2%}"),
-            (f"Adapted, last {b['evaluations']} evaluations", f"{b['mean']:.2%} ± {b['std']:.2%}"),
-            ("Adapted, client mean ± std", f"{b['client_mean']:.2%} ± {b['client_std']:.2%}"),
-            ("Adapted, worst decile of clients", f"{b['worst_decile']:.2%}"),
+    if config.evaluation.adapt.asked_for:
+        b = headline(result, "adapted")
+        pairs[6:6] = [
+            ("Adapted, last evaluation", b.shown("last")),
+            (f"Adapted, last {b['evaluations']} evaluations", f"{b.shown('mean')} ± {b.shown('std')}"),
+            ("Adapted, client mean ± std", f"{b.shown('client_mean')} ± {b.shown('client_std')}"),
+            ("Adapted, worst decile of clients", b.shown("worst_decile")),
         ]
     if len(timing):
-        headline += [
+        pairs += [
             ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),
             ("Examples per second (median)", f"{timing['examples_per_second'].median():,.0f}"),
             ("Lane occupancy (mean)", f"{timing['occupancy'].mean():.3f}"),
@@ -203,7 +208,7 @@ def report_run(
     if started := result.data_spec.init:
         notes.append(f"It started from variables that it was given (fingerprint {started}).")
     if untested:
-        notes.append(f"{untested:,} clients hold no test examples and are not part of any accuracy.")
+        notes.append(f"{untested:,} clients hold no test examples and are not part of any test.")
     if held_out := config.training.held_out:
         notes.append(f"{held_out:,} clients were held out: they did not train, and are not evaluated.")
     if untrained := untrained_note(result.history):
@@ -211,7 +216,7 @@ def report_run(
     notes += [f"{note[0].upper()}{note[1:]}." for note in choice_notes(config, result.history)]
     if wanted := config.evaluation.clients:
         count, how = (wanted, "drawn once") if isinstance(wanted, int) else (len({*wanted}), "chosen")
-        notes.append(f"Accuracies are of {count:,} clients that were {how}.")
+        notes.append(f"Tests are of {count:,} clients that were {how}.")
     write_report(
         folder.report,
         title=f"{name_of(config.method)} on {name_of(config.data)}",
@@ -222,6 +227,6 @@ def report_run(
         counts=counts,
         class_names=class_names,
         embeddings=embedding_figure(result, counts) if len(counts) <= MOST_EMBEDDINGS else None,
-        headline=headline,
+        headline=pairs,
         notes=notes,
     )

@@ -8,25 +8,26 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.config import name_of
-from fedtp_jax.config.metrics import columns_of, measure_names
+from fedtp_jax.config.metrics import HEADLINES, columns_of, headline_of, measure_names
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.results.notes import choice_notes, untrained_note
+from fedtp_jax.results.reached import evaluated_rounds, headline
 from fedtp_jax.results.result import Result
 
 
 def result_in_words(result: Result) -> str:
-    """Two lines: accuracy by example, and over clients; two of the adapted; further measures, and notes."""
-    a, b = result.accuracy, result.adapted
-    lines = [f"test accuracy {a['last']:.4f} after round {a['round']}{_several(a)}", _over_clients(a)]
+    """Two lines: the headline by example, over clients; two of the adapted; further measures, and notes."""
+    a, b = headline(result), result.adapted
+    lines = [f"test {a.words} {a['last']:.4f} after round {a['round']}{_several(a)}", _over_clients(a)]
     if b:
-        lines += [f"adapted: test accuracy {b['last']:.4f}{_several(b)}", f"adapted {_over_clients(b)}"]
+        lines += [f"adapted: test {a.words} {b['last']:.4f}{_several(b)}", f"adapted {_over_clients(b)}"]
     notes = [untrained_note(result.history), *choice_notes(result.config, result.history)]
     return "\n".join([*lines, *_further_measures(result), *filter(None, notes)])
 
 
 def _further_measures(result: Result) -> list[str]:
-    """A line for each of evaluation.metrics beside accuracy, on test shards."""
-    rows = [row for row in result.measures.to_dict("records") if row["measure"] != "accuracy"]
+    """A line for each of evaluation.metrics beside the headline, on test shards."""
+    rows = [row for row in result.measures.to_dict("records") if row["measure"] not in HEADLINES.values()]
     words = {"test": "test ", "adapted": "adapted: test "}
     return [
         f"{words[row['test']]}{row['measure']} {row['pooled']:.4f}; {_over_clients(row)}"
@@ -49,13 +50,14 @@ def several_in_words(results: Sequence[Result]) -> str:
     """A line for each seed, and mean ± std over the seeds (sample std, none for a single seed)."""
     lines, adapted = [], [b for result in results if (b := result.adapted)]
     for result in results:
-        a, b = result.accuracy, result.adapted
+        a, b = headline(result), result.adapted
         lines.append(
-            f"seed {result.config.seed}: test accuracy {a['mean']:.4f} over the last {a['evaluations']} "
+            f"seed {result.config.seed}: test {a.words} {a['mean']:.4f} over the last {a['evaluations']} "
             f"evaluation{'s' * (a['evaluations'] > 1)}, worst decile {a['worst_decile']:.4f}"
             + (f"; adapted {b['mean']:.4f}, {b['worst_decile']:.4f}" if b else "")
         )
-    whole = f"test accuracy {_over_seeds([result.accuracy for result in results])}"
+    reached = [headline(result) for result in results]
+    whole = f"test {reached[0].words} {_over_seeds(reached)}"
     then = f"; adapted {_over_seeds(adapted)}" if adapted else ""
     return "\n".join([*lines, f"{whole}{then} over {len(results)} seeds"])
 
@@ -79,14 +81,16 @@ def missing_in_words(results: Sequence[Result], folder: Path, seeds: bool) -> st
 
 def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
     """Plain JSON values; None for what is not finite."""
-    accuracy = {f"test_{name}" if name != "round" else name: v for name, v in result.accuracy.items()}
+    reached = headline(result)
+    test = {f"test_{name}" if name != "round" else name: v for name, v in reached.items()}
     adapted = {f"adapted_{name}": v for name, v in (result.adapted or {}).items() if name != "round"}
     summary = {
         "folder": str(folder),
         "method": name_of(result.config.method),
         "data": name_of(result.config.data),
         "seed": result.config.seed,
-        **accuracy,
+        "measure": reached.measure,
+        **test,
         **adapted,
         **_validated(result),
         **_measured(result),
@@ -102,7 +106,7 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
 
 def _measured(result: Result) -> dict[str, float]:
     """The columns of metrics.csv of further measures, at the last evaluation."""
-    last = result.history.dropna(subset="test_accuracy").iloc[-1]
+    last = evaluated_rounds(result.history).iloc[-1]
     tests, names = result.measures["test"].unique(), measure_names(result.config.evaluation.metrics)
     columns = [f"{test}_{column}" for test in tests for name in names for column in columns_of(name)]
     return {column: float(last[column]) for column in columns}
@@ -110,9 +114,10 @@ def _measured(result: Result) -> dict[str, float]:
 
 def _validated(result: Result) -> dict[str, Any]:
     """The last evaluation on validation shards, and the best round; nothing where there are none."""
-    if "val_accuracy" not in result.history:
+    column = f"val_{headline_of(result.history.columns)}"
+    if column not in result.history:
         return {}
     metric = result.config.checkpoint.best
     best = best_evaluation(result.history.to_dict("records"), metric) if metric else None
-    last = float(result.history["val_accuracy"].dropna().iloc[-1])
-    return {"val_accuracy": last, **({"best_round": best[0]} if best else {})}
+    last = float(evaluated_rounds(result.history)[column].iloc[-1])
+    return {column: last, **({"best_round": best[0]} if best else {})}

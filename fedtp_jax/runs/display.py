@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from fedtp_jax.config.metrics import headline_of
 from fedtp_jax.runs.progress import Progress as RoundProgress
 
 WIDE = 100  # columns of a terminal that has room for a bar
@@ -47,10 +48,10 @@ class Display:
 
     def on_round(self, progress: RoundProgress, of: str = "") -> None:
         """Show a finished round, of the run of this name if there are others."""
-        result, accuracy = progress.result, progress.accuracy
-        adapted = f"adapted {accuracy.adapted.pooled:.4f}  " if accuracy and accuracy.adapted else ""
+        result, test = progress.result, progress.test
+        adapted = f"adapted {test.adapted.pooled:.4f}  " if test and test.adapted else ""
         status = (
-            f"accuracy {'-' if accuracy is None else f'{accuracy.pooled:.4f}'}  {adapted}"
+            f"{headline_of(progress.row)} {'-' if test is None else f'{test.pooled:.4f}'}  {adapted}"
             f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s"
         )
         if self._wide:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedtp_jax.evaluation.metrics import Measured, Sums, accuracies, summarize
+from fedtp_jax.evaluation.metrics import Measured, Sums, headline_of_clients, summarize
 from fedtp_jax.evaluation.parts import Confusion
 from fedtp_jax.learning.method import State
 from fedtp_jax.results.run_tables import ON_TEST_SHARDS, clients_table, rows_of_evaluation
@@ -28,8 +28,8 @@ class Evaluations:
       names: [N] of the clients, or none.
 
     Attributes:
-      window: accuracies of the clients, [N] by each evaluator on test shards, of as many last evaluations as
-        the headline is of.
+      window: the clients' headline, [N] by each evaluator on test shards, of as many last evaluations as its
+        mean is of.
       clients: makes the clients' table of the last evaluation when it is first called; None before any.
       history: rows of clients_history.csv, of every evaluation, if they are asked for.
     """
@@ -56,7 +56,7 @@ class Evaluations:
         named = simulator.evaluators.named
         sums = {name: simulator.evaluate(state, evaluator=one) for name, one in named.items()}
         self._sums, trained = sums, state.rows.trained > 0
-        reached = [accuracies(sums[name]) for name in ON_TEST_SHARDS if name in sums]
+        reached = [headline_of_clients(sums[name]) for name in ON_TEST_SHARDS if name in sums]
         self.window.append(np.concatenate(reached))
         found = {name: summarize(part, simulator.evaluated, trained) for name, part in sums.items()}
         test = dataclasses.replace(found["test"], adapted=found.get("adapted"))

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from fedtp_jax.evaluation.metrics import Accuracy
+from fedtp_jax.evaluation.metrics import Tested
 from fedtp_jax.simulation.round_result import RoundResult
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class Progress:
       seed: of the simulation.
       round, rounds: rounds done, and of how many.
       result: of this round.
-      accuracy: the newest evaluation of this call, None before the first.
+      test: the newest evaluation of this call on the test shards, None before the first.
       validation: the same on the validation shards, None where there are none.
       evaluated: whether that evaluation is of this round.
       seconds: this round's time without evaluation and checkpoint.
@@ -30,8 +30,8 @@ class Progress:
     round: int
     rounds: int
     result: RoundResult
-    accuracy: Accuracy | None
-    validation: Accuracy | None
+    test: Tested | None
+    validation: Tested | None
     evaluated: bool
     seconds: float
     row: Mapping[str, Any]

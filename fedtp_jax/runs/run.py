@@ -13,7 +13,7 @@ import numpy as np
 
 from fedtp_jax.config import SimulationConfig, Stop
 from fedtp_jax.config.load import from_dict
-from fedtp_jax.config.metrics import measure_names
+from fedtp_jax.config.metrics import HEADLINES, measure_names
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
@@ -60,8 +60,7 @@ class Run:
         # not before: messages name a file as it was given
         self.config = from_dict(in_full(plain_values(config)))
         self.partition = self.simulator.partition
-        self._labels, self._classes = data.train.y, data.num_classes
-        self._class_names = data.class_names
+        self._strata, self._class_names = data.strata, data.strata_names
         self.done, self.ended = 0, False  # rounds, and whether the run came to its end with the last of them
         self.rows: list[dict[str, Any]] = []
         self.evaluations = Evaluations(self.simulator, client_names(config.partition, data))
@@ -174,7 +173,8 @@ class Run:
         """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
         adapts, validates = self.config.evaluation.adapt.asked_for, self.partition.validation is not None
         measures = measure_names(self.config.evaluation.metrics)
-        row = history_row(round, result, measured, adapts, validates, measures)
+        headline = HEADLINES[self.config.task.kind]
+        row = history_row(round, result, measured, adapts, validates, measures, headline)
         self.rows.append(row)
         if self.store:
             self.store.append_metrics(row)
@@ -255,7 +255,7 @@ class Run:
         )
         self._write_classes()
         if self.store:
-            counts = self.partition.train.class_counts(self._labels, self._classes)
+            counts = self.partition.train.class_counts(self._strata[0], self._strata[2])
             self.store.write_report(lambda folder: report_run(folder, result, counts, self._class_names))
         self._warn_of_excluded(result)
         store, last = self.store, int(self.rows[-1]["round"])

@@ -167,7 +167,7 @@ def _on_devices(config: SimulationConfig, resumed: Path | None) -> SimulationCon
 def _load(config: SimulationConfig, resumed: bool) -> Dataset:
     """The data that the configuration names; they may have been moved since a run began."""
     try:
-        return load(config.data)
+        return load(config.data, config.task.kind)
     except UserError as error:
         fields = [field.name for field in dataclasses.fields(config.data) if f"data.{field.name}" in PLACES]
         if not resumed or not fields:

@@ -7,7 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from fedtp_jax.config import Own, PartitionFile, SimulationConfig
+from fedtp_jax.config import Own, PartitionFile, SimulationConfig, name_of
+from fedtp_jax.config.task import LOSSES
 from fedtp_jax.core import rng
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import identity
@@ -16,6 +17,7 @@ from fedtp_jax.learning.given import check_given
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.own_method import check_own_method
 from fedtp_jax.learning.own_model import check_own_model
+from fedtp_jax.learning.targets import Targets
 from fedtp_jax.learning.task import Task
 from fedtp_jax.methods import make_method
 from fedtp_jax.models import make_model
@@ -36,7 +38,8 @@ class DataSpec:
     `class_names`: as in Dataset. `name` is that of the data set; `identity` a fingerprint of all of it,
     groups, normalisation and names of classes too; `trace` one of the clients' availability, and of cohorts
     that are named. `streams`: version of the random streams. `init`: a fingerprint of the variables that the
-    run was given to start from, "" where the seed draws them.
+    run was given to start from, "" where the seed draws them. `task`, `target_mean` and `target_std`: as in
+    Dataset.
     """
 
     input_shape: tuple[int, ...]
@@ -57,6 +60,9 @@ class DataSpec:
     ids: int = 0
     padding: int | None = None
     init: str = ""
+    task: str = "classification"
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, data: Dataset, partition: Partition, trace: str = "", init: str = "") -> "DataSpec":
@@ -79,6 +85,9 @@ class DataSpec:
             data.ids,
             data.padding,
             init,
+            data.task,
+            data.target_mean,
+            data.target_std,
         )
 
     def inputs(self, config: SimulationConfig) -> dict[str, str]:
@@ -118,6 +127,8 @@ class DataSpec:
                 f"training.augment: {', '.join(config.training.augment)} alter images, but the data gives "
                 f"{self.reads.kind}; leave it out"
             )
+        kind = config.task.kind
+        loss = config.task.loss or LOSSES[kind][0]
         black = -np.asarray(self.mean) / np.asarray(self.std)
         task = Task(
             make_model(config.model, self.reads, self.num_classes, causal, fused),
@@ -130,12 +141,17 @@ class DataSpec:
             tuple(black.tolist()),
             config.task.label_smoothing,
             jnp.dtype(config.engine.precision),
+            targets=Targets(kind, loss, self.target_mean, self.target_std),
         )
         if check and isinstance(config.model, Own):
             check_own_model(task, config.model.of)
         if init is not None:
             task = task._replace(given=check_given(init, task.leaf_shapes()))
         method = make_method(config.method, task)
+        if method.class_counts:
+            task.check_classes(
+                f"method {name_of(config.method)}", "asks how many examples of each a client has"
+            )
         if check and isinstance(config.method, Own):
             check_own_method(task, method, config.method.of)
         return task, method
@@ -146,14 +162,17 @@ def _identity(data: Dataset) -> str:
     how: tuple[Any, ...] = (data.num_classes, data.mean, data.std, data.class_weights)
     how += data.class_names, data.group_names
     how += (data.ids, data.padding) if data.ids else ()
+    how += (data.task, data.target_mean, data.target_std) if data.task != "classification" else ()
     return identity((data.fingerprint(), groups, how))
 
 
 def in_classes_of(spec: DataSpec, data: Dataset) -> Dataset:
     """`data` with the numbers that its classes have in `spec`, found by their names.
 
-    Raises UserError for a class that `spec` does not have.
+    Numbers are brought to the scale of `spec`. Raises UserError for a class that `spec` does not have.
     """
+    if data.task != "classification":
+        return dataclasses.replace(data, target_mean=spec.target_mean, target_std=spec.target_std)
     if data.is_text or (not data.class_names and not spec.class_names):
         return data
     ours = {name: number for number, name in enumerate(_names(spec))}

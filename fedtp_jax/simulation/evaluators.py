@@ -47,7 +47,8 @@ def make_evaluators(
     arguments of `Evaluator`.
     """
     task = about["task"]
-    measures = measures_of(bench.config.evaluation.metrics, task.num_classes, task.inputs.each_position)
+    about_data = task.targets.kind, task.num_classes, task.inputs.each_position
+    measures = measures_of(bench.config.evaluation.metrics, *about_data)
     about |= {"bench": bench, "clients": clients, "measures": measures}
     test = Evaluator(**about, like=like.test.layout if like else None)
     adapted = validation = None

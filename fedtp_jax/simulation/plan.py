@@ -143,7 +143,7 @@ def plan_run(config: SimulationConfig) -> Plan:
     Raises UserError for what `simulate` would refuse.
     """
     config = checked(config)
-    data = load(config.data)
+    data = load(config.data, config.task.kind)
     _, simulator = set_up(config, data)
     simulator.compile()
     loads = _loads(simulator)

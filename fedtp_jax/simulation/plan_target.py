@@ -141,7 +141,7 @@ def plan_target(config: SimulationConfig, name: str) -> TargetPlan:
     mesh = open_target(name, 1 if asked == "auto" else asked)
     make_bench = functools.partial(DescribedBench, target=target)
     try:
-        _, simulator = set_up(config, load(config.data), None, mesh, make_bench)
+        _, simulator = set_up(config, load(config.data, config.task.kind), None, mesh, make_bench)
     except jax.errors.JaxRuntimeError as error:  # of a program that was to tell how many lanes fit
         raise UserError(
             f"--target {name}: a program does not compile ({in_one_line(error)}); {OTHERWISE}"

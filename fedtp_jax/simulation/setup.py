@@ -62,6 +62,12 @@ def set_up(
 
 def partition_of_run(config: SimulationConfig, data: Dataset) -> Partition:
     """Who holds which examples; UserError where a setting asks for validation shards, and there are none."""
+    if data.task != config.task.kind:
+        hint = f"from_arrays(..., task={config.task.kind!r})" if data.source == "arrays" else "other data"
+        raise UserError(
+            f"task.kind: {config.task.kind}, but the labels of {data.name} are those of {data.task}; set "
+            f"task.kind={data.task}, or give {hint}"
+        )
     partition = make_partition(config.partition, data, config.seed)
     asked = {
         "training.stop.patience": config.training.stop.patience,

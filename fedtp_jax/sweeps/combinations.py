@@ -27,7 +27,9 @@ from fedtp_jax.storage.same_run import check_inputs
 
 FIELDS = ("base", "seeds", "grid", "list", "select")
 # by what settings may be chosen, and what is then told of the test shards
-MEASURED = {name: name.removeprefix("val_") for name in get_args(ValidationMetric)} | {"val_loss": "accuracy"}
+# what is reported of test shards, by what chooses; None: the headline
+MEASURED: dict[str, str | None] = {name: name.removeprefix("val_") for name in get_args(ValidationMetric)}
+MEASURED["val_loss"] = None
 LONGEST = 120  # letters of a folder's name; file systems allow 255
 
 
@@ -251,9 +253,10 @@ def check(file: Path, combinations: Sequence[Combination], select: str | None = 
     for combination in sorted(combinations, key=lambda one: repr(one.config.data)):
         config = dataclasses.replace(combination.config, seed=combination.seeds[0])
         try:
-            if config.data not in data:
-                data = {config.data: load(config.data)}  # one at a time: they may be large
-            held = data[config.data]
+            asked = config.data, config.task.kind
+            if asked not in data:
+                data = {asked: load(*asked)}  # one at a time: they may be large
+            held = data[asked]
             partition = partition_of_run(config, held)
             if select and partition.validation is None:
                 raise UserError(
@@ -261,8 +264,8 @@ def check(file: Path, combinations: Sequence[Combination], select: str | None = 
                     "partition.validation=0.1 too"
                 )
             if select:
-                check_choice("select", select, config.evaluation.metrics)
-            measures_of(config.evaluation.metrics, held.num_classes, held.is_text)
+                check_choice("select", select, config.evaluation.metrics, config.task.kind)
+            measures_of(config.evaluation.metrics, held.task, held.num_classes, held.is_text)
             spec = spec_of_run(config, held, partition)
             spec.build(config, check=True)
             for seed in combination.seeds:

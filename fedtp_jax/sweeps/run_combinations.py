@@ -80,7 +80,7 @@ class Board:
         path = combination.run(seed)
         run = ComparedRun.read(path)
         # who chooses by validation shards shall not see how test shards would choose
-        metric = self.select or "accuracy"
+        metric = self.select or run.headline
         figure = run.validated(metric) if self.select else run.measure(metric)
         timing = csv_rows(RunFolder(path).timing.content())
         seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)

@@ -90,6 +90,7 @@ def write_selection(
 ) -> None:
     """A row for each setting: its figure on validation shards, and on test shards if it was chosen."""
     names = [one.combination.name for one in chosen]
+    tested = MEASURED[metric] or candidates[0].runs[0].headline
     rows = [
         {
             "combination": one.combination.name,
@@ -97,7 +98,7 @@ def write_selection(
             "seeds": len(one.runs),
             metric: one.value,
             "chosen": int(one.combination.name in names),
-            f"test_{MEASURED[metric]}": np.mean([run.measure(MEASURED[metric]) for run in one.runs])
+            f"test_{tested}": np.mean([run.measure(tested) for run in one.runs])
             if one.combination.name in names
             else np.nan,
         }

@@ -94,7 +94,7 @@ def test_results_that_ended_early_are_named_and_those_without_evaluation_left_ou
     made = compare([*THREE[:4], dataclasses.replace(whole, history=whole.history[:3])])
     assert made.sheet.rows == ["fedtp", "vanilla", "fedavg"]
     assert "Ended early: fedavg, seed 3 (3 of 4 rounds)." in made.sheet.notes
-    nothing = dataclasses.replace(whole, history=whole.history[:3].assign(test_accuracy=np.nan))
+    nothing = dataclasses.replace(whole, history=whole.history[:3].assign(clients_tested=np.nan))
     made = compare([*THREE[:4], nothing])
     assert made.sheet.rows == ["fedtp", "vanilla"]
     assert "Left out, not finished: fedavg, seed 3 (3 of 4 rounds)." in made.sheet.notes

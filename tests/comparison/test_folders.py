@@ -56,7 +56,7 @@ def test_from_the_shell(runs, tmp_path, capsys):
     made = compare(results)
     code, out, err = fedtp(capsys, "compare", str(path))
     assert (code, err) == (0, "")
-    assert made.sheet.cells["fedavg", "accuracy"].text in out
+    assert made.sheet.cells["fedavg", "accuracy"].text("accuracy") in out
     for form, text in (
         ("markdown", made.to_markdown()),
         ("terminal", made.sheet.text()),

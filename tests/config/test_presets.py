@@ -236,4 +236,4 @@ def test_it_plans_and_runs_two_rounds(one, monkeypatch):
     assert result.history["test_accuracy"].between(0, 1).all()
     if one.training.held_out:
         reached = result.personalize_held_out(data, settings=Adaptation(epochs=1))
-        assert list(reached.accuracy) == ["zero_shot", "fit", "fine_tune", "local"]
+        assert list(reached.reached) == ["zero_shot", "fit", "fine_tune", "local"]

@@ -85,7 +85,7 @@ def test_the_engine_equals_a_plain_loop(name, layout):
     assert adapted.examples.tolist() == plain.examples.tolist() == list(range(CLIENTS))
     for k in range(1, CLIENTS):
         right, loss = evaluate_adapted(world, k, oracle.weights(k))
-        np.testing.assert_allclose(adapted.correct[k], right, atol=1e-6)
+        np.testing.assert_allclose(adapted.measured[k], right, atol=1e-6)
         np.testing.assert_allclose(adapted.loss[k], loss, rtol=1e-4)
         right, loss = world.evaluate(k, lambda x, k=k: oracle.predict(k, x))
         np.testing.assert_allclose(plain.loss[k], loss, rtol=2e-5)

@@ -11,11 +11,12 @@ from measured_run import CLASSES, LOWER, NAMES, SETTINGS
 from ragged_clients import make_simulator
 
 from fedtp_jax import UserError, config, load_data, simulate
-from fedtp_jax.config.metrics import METRICS, columns_of
+from fedtp_jax.config.metrics import FURTHER, HEADLINES, METRICS, columns_of
 from fedtp_jax.engine.lanes import Batch
-from fedtp_jax.evaluation.measures import MEASURES
-from fedtp_jax.evaluation.metrics import Score
-from fedtp_jax.evaluation.parts import Bins, Confusion, Predictions, Top
+from fedtp_jax.evaluation.measures import BY_TASK, MEASURES, TITLES
+from fedtp_jax.evaluation.metrics import Scoring
+from fedtp_jax.evaluation.parts import Bins, Confusion, Predictions, Sizes, Top
+from fedtp_jax.learning.targets import Targets
 
 
 def softmax(logits):
@@ -155,7 +156,7 @@ def test_a_layout_changes_nothing(kind):
         evaluated.append(simulator.evaluate(simulator.init(), evaluator=evaluator))
     first = evaluated[0]
     assert first.counts.sum() == first.examples.sum() == 21
-    assert np.trace(first.counts) == first.correct.sum()
+    assert np.trace(first.counts) == first.measured.sum()
     for other in evaluated[1:]:
         np.testing.assert_array_equal(other.counts, first.counts)
         for measure in FEW:
@@ -167,11 +168,11 @@ def test_a_layout_changes_nothing(kind):
 
 
 def scored(kind, logits, labels, mask, classes=7):
-    zero = Score.zero({kind.__name__: kind.zero(classes, 8)})
+    scoring = Scoring(Targets(), Sizes(classes, 8), (kind,))
     nothing = np.zeros(len(mask), np.int32)
     batch = Batch(nothing, np.asarray(labels, np.int32), np.asarray(mask, np.float32), nothing[0], nothing)
-    once = zero.add(jax.numpy.asarray(logits, jax.numpy.float32), batch)
-    return once.add(jax.numpy.asarray(logits, jax.numpy.float32), batch).parts[kind.__name__]
+    logits = jax.numpy.asarray(logits, jax.numpy.float32)
+    return scoring.add(scoring.add(scoring.zero(), logits, batch), logits, batch).parts[kind.__name__]
 
 
 def test_predictions_that_are_not_finite_are_right_in_nothing_and_are_no_scores():
@@ -204,7 +205,7 @@ def test_each_character_of_a_window_counts():
     simulator = make_simulator("fedper on text", evaluation=evaluation)
     sums = simulator.evaluate(simulator.init())
     assert sums.counts.sum() == 5 * sums.examples.sum()
-    assert np.trace(sums.counts) == pytest.approx(5 * sums.correct.sum())
+    assert np.trace(sums.counts) == pytest.approx(5 * sums.measured.sum())
     labels = np.repeat(np.arange(4), sums.counts.sum(1).astype(int))
     found = np.concatenate([np.repeat(np.arange(4), row[:4].astype(int)) for row in sums.counts])
     f1 = oracle.f1_score(labels, found, average="macro")
@@ -214,4 +215,5 @@ def test_each_character_of_a_window_counts():
 
 
 def test_each_name_has_a_measure():
-    assert ("accuracy", *MEASURES) == METRICS
+    assert {task: (*measures,) for task, measures in BY_TASK.items()} == FURTHER
+    assert {*TITLES, *HEADLINES.values()} == {*METRICS}

@@ -9,9 +9,11 @@ import numpy as np
 from ragged_clients import make_simulator
 
 from fedtp_jax.engine.lanes import Batch
-from fedtp_jax.evaluation.metrics import Score, summarize
+from fedtp_jax.evaluation.metrics import Score, Scoring, summarize
+from fedtp_jax.learning.targets import Targets
 from fedtp_jax.results.run_tables import clients_table
 
+SCORING = Scoring(Targets())
 RIGHT = np.array([2**24 + 1, 2**31 + 1, 2**32 - 1], np.uint32)
 SIZES = np.array([2**24 + 3, 2**31 + 3, 2**32 + 1])
 
@@ -23,17 +25,17 @@ def batch(y, mask):
 
 
 def test_right_labels_are_counted_one_by_one():
-    one = jax.jit(Score.add)
+    one = jax.jit(SCORING.add)
     logits = jnp.array([[9.0, 0.0], [9.0, 0.0], [9.0, 0.0], [jnp.nan, 0.0]])
     for before in (0, 2**24, 2**31 - 1, 2**32 - 2):
         score = one(Score(jnp.uint32(before), jnp.zeros(())), logits, batch([0, 1, 0, 0], [1, 1, 0, 1]))
-        assert int(score.right) == before + 1
+        assert int(score.measured) == before + 1
 
 
 def test_characters_of_windows_are_counted_one_by_one():
     logits = jnp.array([[[9.0, 0.0]] * 3, [[0.0, 9.0]] * 3])
-    score = Score.zero().add(logits, batch([[0, 0, 1], [1, 1, 1]], [1, 0]))
-    assert int(score.right) == 2
+    score = SCORING.add(SCORING.zero(), logits, batch([[0, 0, 1], [1, 1, 1]], [1, 0]))
+    assert int(score.measured) == 2
 
 
 def test_an_evaluation_of_any_size_is_exact():

@@ -61,7 +61,7 @@ def test_held_out_clients_never_train_and_are_not_evaluated(run):
 
 def test_every_mode_trains_what_it_says(run, reached):
     result, _ = run
-    assert list(reached.accuracy) == ["zero_shot", "fit", "fine_tune", "local"]
+    assert list(reached.reached) == ["zero_shot", "fit", "fine_tune", "local"]
     assert (
         reached.clients["client"].tolist() == np.flatnonzero(result.clients["test_accuracy"].isna()).tolist()
     )
@@ -201,7 +201,7 @@ def test_from_the_shell(run, reached, tmp_path, capsys):
     table = pd.read_csv(out)
     assert table["client"].tolist() == reached.clients["client"].tolist()
     np.testing.assert_allclose(table["fit"], reached.clients["fit"], atol=1e-9)
-    assert f"{reached.accuracy['fit'].pooled:.4f}" in shown
+    assert f"{reached.reached['fit'].pooled:.4f}" in shown
     code, _, err = fedtp(capsys, "novel", str(path), "--clients", "99")
     assert (code, err.count("\n")) == (2, 1)
     assert "clients: client 99" in err

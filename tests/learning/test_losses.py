@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from fedtp_jax.learning.task import cross_entropies
+from fedtp_jax.learning.targets import cross_entropies
 
 
 @pytest.mark.parametrize("shape", [(6,), (2, 3)])

@@ -66,4 +66,4 @@ def test_everything_beside_the_rounds_takes_the_mixture():
         theta, weight = row[THETA + path][0], row[WEIGHT + path][0]
         np.testing.assert_allclose(leaves[path], theta + (server[path] - theta) * weight, atol=1e-6)
     novel = result.personalize_held_out(load(TINY.data), settings=Adaptation(epochs=1))
-    assert set(novel.accuracy) == {"zero_shot", "fit", "fine_tune", "local"}
+    assert set(novel.reached) == {"zero_shot", "fit", "fine_tune", "local"}

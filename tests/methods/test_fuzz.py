@@ -222,5 +222,5 @@ def check(sim, oracle, where):
         assert sums.examples[k] == tested, where
         if tested:
             right, loss = world.evaluate(k, functools.partial(oracle.predict, k))
-            np.testing.assert_allclose(sums.correct[k], right, atol=1e-6, err_msg=where)
+            np.testing.assert_allclose(sums.measured[k], right, atol=1e-6, err_msg=where)
             np.testing.assert_allclose(sums.loss[k], loss, rtol=1e-3, err_msg=where)

@@ -152,11 +152,11 @@ def test_engine_equals_plain_loop(name, layout):
     assert sums.examples.tolist() == list(range(CLIENTS))
     for k in range(1, CLIENTS):
         right, loss = world.evaluate(k, functools.partial(oracle.predict, k))
-        np.testing.assert_allclose(sums.correct[k], right, atol=1e-6)
+        np.testing.assert_allclose(sums.measured[k], right, atol=1e-6)
         np.testing.assert_allclose(sums.loss[k], loss, rtol=2e-5)
     accuracy = summarize(sums)
     assert (accuracy.clients, accuracy.clients_without_test) == (CLIENTS - 1, 1)
-    assert accuracy.pooled == sums.correct.sum() / sums.examples.sum()
+    assert accuracy.pooled == sums.measured.sum() / sums.examples.sum()
 
 
 def test_same_seed_same_bits_and_other_seed_other_result():

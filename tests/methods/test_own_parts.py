@@ -133,7 +133,7 @@ def test_leaves_beside_the_model_train_and_have_keys_of_their_own():
 
     def scaled(task):
         def objective(task, output, leaves, shared, row, batch):
-            return task.cross_entropy(leaves["own/scale"] * output.logits + leaves["own/shift"], batch)
+            return task.loss(leaves["own/scale"] * output.logits + leaves["own/shift"], batch)
 
         draw = {"own/scale": jax.random.normal, "own/shift": jax.random.normal}
         return role_method(task, [("shared", (".",))], objective=objective, extra=draw)

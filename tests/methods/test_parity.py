@@ -52,8 +52,8 @@ def test_parity_run(name, layout):
                 expected = -expected  # distances, of which the smallest wins
             np.testing.assert_allclose(logits, expected, atol=LOGITS, rtol=0)
         sums = run.simulator.evaluate(state)
-        np.testing.assert_allclose(sums.correct, npz["expect/test_correct"][round], atol=1e-5, rtol=0)
-        pooled = sums.correct.sum() / sums.examples.sum()
+        np.testing.assert_allclose(sums.measured, npz["expect/test_correct"][round], atol=1e-5, rtol=0)
+        pooled = sums.measured.sum() / sums.examples.sum()
         np.testing.assert_allclose(pooled, npz["expect/test_avg_acc"][round], atol=1e-6, rtol=0)
 
 
@@ -100,7 +100,7 @@ def test_parity_knn(case):
         evaluator.stored_positions = lambda k: run.shards[k][chosen[k]]
     sums = run.simulator.evaluate(run.init())
     for k in range(run.n):
-        assert sums.correct[k] == npz[f"expect/{case}/correct/{k}"]
+        assert sums.measured[k] == npz[f"expect/{case}/correct/{k}"]
     y = [npz[f"data/{k}/test/y"] for k in range(run.n)]
     outputs = [npz[f"expect/{case}/outputs/{k}"] for k in range(run.n)]
     losses = [-np.log(p[np.arange(len(y_k)), y_k]).sum() for p, y_k in zip(outputs, y, strict=True)]

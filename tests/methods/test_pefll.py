@@ -52,7 +52,7 @@ def test_who_never_trained_runs_what_its_own_examples_give(run):
 
 def test_fine_tuning_starts_there_and_fitting_moves_the_embedding(run):
     reached = run[0].personalize_held_out(load_data("digits"))
-    assert list(reached.accuracy) == ["zero_shot", "fit", "fine_tune", "local"]
+    assert list(reached.reached) == ["zero_shot", "fit", "fine_tune", "local"]
     assert reached.trained_parameters["fit"] == 4
     zero, fit = (tree.flatten(reached.variables(0, mode)) for mode in ("zero_shot", "fit"))
     assert any(not np.array_equal(zero[path], fit[path]) for path in zero)

@@ -60,7 +60,7 @@ def test_many_evaluations_are_drawn_without_markers():
 
 def test_curves_survive_no_evaluation_and_a_diverged_round():
     frame = history(8, 4)
-    frame.loc[:, frame.columns.str.startswith("test_")] = np.nan
+    frame.loc[:, frame.columns.str.startswith(("test_", "clients_tested"))] = np.nan
     frame.loc[3, "train_loss"] = np.inf
     figure = learning_curves(frame)
     left, right = figure.axes

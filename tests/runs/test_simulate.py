@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 
 import numpy as np
@@ -283,23 +282,19 @@ def test_a_sample_of_clients_is_evaluated_as_all_of_them_would_be(whole):
 
 
 def test_two_runs_never_share_a_folder(tmp_path):
-    begun = tmp_path / "run" / "config.yaml"
+    run = tmp_path / "run"
+    refused = r"run: another process is at work on this run \(pid \d+ on .*, since 20"
 
     def meanwhile(progress):
         if progress.round == 1:
-            later = begun.rename(tmp_path / "not yet")  # as just before the other process has written it
-            with pytest.raises(UserError, match="run: another process is at work on this run"):
-                simulate(TINY, out=tmp_path / "run", resume=True)
-            later.rename(begun)
-            with pytest.raises(
-                UserError,
-                match=rf"run: another process is at work on this run \(pid {os.getpid()} on .*, since 20",
-            ):
-                simulate(TINY, out=tmp_path / "run", resume=True)
+            for before, after in (("config.yaml", "not written yet"), ("not written yet", "config.yaml")):
+                (run / before).rename(run / after)
+                with pytest.raises(UserError, match=refused):
+                    simulate(TINY, out=run, resume=True)
             with pytest.raises(UserError, match="run: holds no checkpoint yet; wait for the run's first"):
-                Result.load(tmp_path / "run")
+                Result.load(run)
         if progress.round == 5:  # the first is on disk for certain before the second is written
-            assert Result.load(tmp_path / "run").history["round"].max() in (2, 4)  # a reader may look
+            assert Result.load(run).history["round"].max() in (2, 4)  # a reader may look
 
-    assert len(simulate(TINY, out=tmp_path / "run", on_round=meanwhile).history) == 6
-    assert len(simulate(TINY, out=tmp_path / "run", resume=True).history) == 6  # nobody holds it any more
+    assert len(simulate(TINY, out=run, on_round=meanwhile).history) == 6
+    assert len(simulate(TINY, out=run, resume=True).history) == 6  # nobody holds it any more
