@@ -47,6 +47,7 @@ OTHER = {  # values for which no rule below would do
     "model.patch_size": 2,
     "training.augment": ("flip",),
     "task.class_weights": (2.0, *(1.0,) * 9),
+    "task.loss": "absolute_error",
     "data.input": "x",
     "data.label": "other",
     "data.train": "more",
@@ -206,8 +207,8 @@ def outcome(kind, field):
     if field == "training.schedule":
         field, value = "training.schedule.name", "cosine"
     assert value != found.get(field), field
-    after = from_dict(to_dict(before), {field: value})
     try:
+        after = from_dict(to_dict(before), {field: value})
         return _compare(section, kind, field, before, after)
     except UserError as error:
         return str(error)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, SimulationConfig, Table, name_of
 from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
-from fedtp_jax.config.metrics import check_choice
+from fedtp_jax.config.metrics import FURTHER, HEADLINES, check_choice
 from fedtp_jax.config.overrides import set_fields, whole_optimizers
 from fedtp_jax.config.own import OWN, refuse_unmade
 from fedtp_jax.config.plain import plain_values
@@ -154,6 +154,13 @@ def _check_task(settings: SimulationConfig) -> None:
     if task.loss not in (None, *LOSSES[kind]):
         raise UserError(
             f"task.loss: {task.loss!r} is none of task.kind={kind}; choose {' or '.join(LOSSES[kind])}"
+        )
+    headline, metrics = HEADLINES[kind], settings.evaluation.metrics
+    strange = [m for m in metrics if isinstance(m, str) and m not in (headline, *FURTHER[kind])]
+    if strange:
+        raise UserError(
+            f"evaluation.metrics: {strange[0]} is not measured where task.kind is {kind}; choose some of "
+            f"{', '.join((headline, *FURTHER[kind]))}, or leave it out"
         )
     if kind == "classification":
         return

@@ -19,7 +19,7 @@ def checked_labels(field: str, value: ArrayLike) -> np.ndarray:
     y = _one_kind(field, y)
     if y.dtype.kind == "S":
         y = np.char.decode(y, "utf-8", "backslashreplace")
-    if y.dtype.kind == "b":
+    if y.dtype.kind == "b" and y.ndim == 1:
         y = y.astype(str)
     if y.ndim != 1 or y.dtype.kind not in "iuU":
         raise UserError(
@@ -74,12 +74,10 @@ def _label_hint(field: str, y: np.ndarray) -> str:
     if y.ndim == 2 and y.shape[1] > 1 and whole and np.isin(y, (0, 1)).all():
         if (y.sum(axis=1) == 1).all():
             return f"; these are one-hot: give {field}.argmax(axis=1)"
-        return (
-            "; rows with several ones, or none, are several labels for an example, which no method here takes"
-        )
+        return "; where an example may have several of these labels say task='multilabel'"
     if y.ndim == 1 and whole:
         return f"; give {field}.astype(int)"
-    return ""
+    return "; where they are numbers to predict say task='regression'"
 
 
 def checked_column(field: str, value: ArrayLike | None, length: int) -> np.ndarray | None:

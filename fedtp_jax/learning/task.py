@@ -66,10 +66,7 @@ class Task(NamedTuple):
     def check_classes(self, method: str, why: str) -> None:
         """Raise UserError where an example has no class of its own, which a method asks for."""
         if self.targets.kind != "classification":
-            raise UserError(
-                f"task.kind: {self.targets.kind}, but {method} {why}, and needs one class for each example; "
-                "choose another method"
-            )
+            raise UserError(f"task.kind: {self.targets.kind}, but {method} {why}; choose another method")
 
     def init(self, key: jax.Array) -> dict[str, Any]:
         """The model's variables before any training, nested."""

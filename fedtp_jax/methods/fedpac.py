@@ -56,7 +56,7 @@ def fedpac(settings: config.FedPAC, task: Task) -> Method:
     body is still as it was sent. The authors take six passes with batches of 50, learning rate .01, momentum
     .5 and decay 5e-4; all of their 20 clients take part.
     """
-    task.check_classes("method fedpac", "pulls at features by the centroid of each")
+    task.check_classes("method fedpac", "pulls features to the centroid of their class")
     task, size = _checked(settings, task), task.feature_size("method fedpac")
     rules: list[Rule] = [("fixed", settings.fixed), ("personal", settings.personal), ("shared", (".",))]
     shape = (task.num_classes, size)

@@ -34,7 +34,7 @@ def fedproto(settings: config.FedProto, task: Task) -> Method:
     one that has none yet is never predicted: it counts as 1 farther than the farthest, which keeps the test
     loss finite.
     """
-    task.check_classes("method fedproto", "predicts by a prototype of each")
+    task.check_classes("method fedproto", "predicts by a prototype of each class")
     size = task.feature_size("method fedproto")
     method = role_method(task, [("personal", (".",))])
     nobody = {PROTOTYPES: jnp.zeros((task.num_classes, size)), CLIENTS: jnp.zeros(task.num_classes)}

@@ -150,7 +150,7 @@ class DataSpec:
         method = make_method(config.method, task)
         if method.class_counts:
             task.check_classes(
-                f"method {name_of(config.method)}", "asks how many examples of each a client has"
+                f"method {name_of(config.method)}", "asks how many examples of each class a client has"
             )
         if check and isinstance(config.method, Own):
             check_own_method(task, method, config.method.of)

@@ -15,10 +15,10 @@ from fedtp_jax import Result, UserError, compare, config, from_arrays, load_data
 from fedtp_jax.results.summary import result_as_json, result_in_words
 
 REFUSED = {
-    "fedproto": "a prototype of each",
+    "fedproto": "a prototype of each class",
     "fedpac": "centroid",
-    "fedrod": "examples of each",
-    "fedtp_rod": "of each",
+    "fedrod": "examples of each class",
+    "fedtp_rod": "of each class",
 }
 EVERY = [(name, kind) for name in METHODS for kind in Y]
 
