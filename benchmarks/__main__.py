@@ -14,6 +14,7 @@ from benchmarks.paper.run import main as paper
 from benchmarks.results import write
 
 BENCHMARKS = {
+    "augmentation": "what it costs to alter images in every local step",
     "baseline_torch": "rounds beside a plain PyTorch simulator, with the same batches",
     "cohort": "from 10 to 10,000 clients a round: cost, memory, the host's share",
     "devices": "speed-up over the cores, or the accelerators, of this machine",

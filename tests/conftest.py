@@ -141,7 +141,7 @@ def _what_programs_know(config):
     training = {name: value for name, value in vars(config.training).items() if name not in host}
     measured = config.evaluation.batch_size, config.evaluation.knn, config.evaluation.adapt
     noisy = isinstance(config.partition, FeatureNoise | PartitionFile) and config.partition
-    learnt = config.method, config.task, training, config.server
+    learnt = config.method, config.task, training, config.server, config.upload
     return config.model, learnt, measured, config.engine, config.compat, noisy
 
 

@@ -22,6 +22,7 @@ ROOMS = [
     "simulation",
     "evaluation",
     "methods",
+    "uploads",
     "learning",
     "engine",
     "partitions",

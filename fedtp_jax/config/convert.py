@@ -53,6 +53,8 @@ def build(kind: type, values: Any, where: str) -> Any:
         if field.metadata.get("kinds"):
             default = name_of(default_of(field))
             built[name] = _build_named(field.metadata["kinds"], value, dotted, default)
+        elif field.metadata.get("chain"):
+            built[name] = _build_chain(field.metadata["chain"], value, dotted)
         elif field.metadata.get("metrics"):
             built[name] = _build_metrics(value, dotted)
         elif field.metadata.get("optimizer"):
@@ -89,6 +91,12 @@ def _build_named(kinds: dict[str, type], values: Any, where: str, default: str) 
         raise UserError(f"{where}.name: got {show(name)}{hint or nearest(str(name), kinds)}; {choices}")
     check_names(kinds[name], options, where + ".", kinds)
     return build(kinds[name], options, where + ".")
+
+
+def _build_chain(kinds: dict[str, type], values: Any, where: str) -> tuple[Any, ...]:
+    """Steps one after the other: [{name: clip, norm: 1.0}, {name: noise}], names alone, or a single one."""
+    values = values if isinstance(values, list | tuple) else [values]
+    return tuple(_build_named(kinds, one, f"{where}.{k}", "") for k, one in enumerate(values))
 
 
 def _is_file(name: Any) -> bool:

@@ -13,6 +13,7 @@ from fedtp_jax.config.overrides import set_fields, whole_optimizers
 from fedtp_jax.config.own import OWN, refuse_unmade
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.config.task import LOSSES
+from fedtp_jax.config.upload import ORDER, Uploads
 from fedtp_jax.config.yaml_files import parse_yaml, read_yaml
 from fedtp_jax.core.errors import UserError, user_path
 
@@ -147,6 +148,7 @@ def _check(settings: SimulationConfig) -> None:
                 f"{section}.{field}: {section} {name!r} needs a path, such as {section}.{field}=my.{ending}"
             )
     _check_rules(settings.method)
+    _check_upload(settings.upload)
 
 
 def _check_task(settings: SimulationConfig) -> None:
@@ -172,6 +174,22 @@ def _check_task(settings: SimulationConfig) -> None:
     if asked := [field for field, given in of_classes.items() if given]:
         raise UserError(
             f"{asked[0]}: is for examples of one class each, but task.kind is {kind}; leave it out"
+        )
+
+
+def _check_upload(steps: Uploads) -> None:
+    """Raise UserError for steps in another order than they can be taken."""
+    places = [next(k for k, kinds in enumerate(ORDER) if isinstance(one, kinds)) for one in steps]
+    for one, before, place in zip(steps[1:], places, places[1:], strict=False):
+        if place <= before:
+            raise UserError(
+                f"upload: {name_of(one)} cannot come after {name_of(steps[places.index(before)])}; the order "
+                "is clip, noise, top_k or random_k, quantize or sign, each once"
+            )
+    if places and places[0] == 1:
+        raise UserError(
+            "upload: noise is in norms of a clip, and there is none before it; put {name: clip, norm: 1.0} "
+            "first"
         )
 
 
@@ -230,8 +248,12 @@ def _check_bounds(part: Any, where: str) -> None:
         value, dotted = getattr(part, field.name), where + field.name
         if isinstance(value, Optimizer | Own):
             continue  # optax knows its bounds
-        if dataclasses.is_dataclass(value):
-            _check_bounds(value, dotted + ".")
+        inner = {dotted: value}
+        if field.metadata.get("chain"):
+            inner = {f"{dotted}.{k}": one for k, one in enumerate(value)}
+        if parts := {place: one for place, one in inner.items() if dataclasses.is_dataclass(one)}:
+            for place, one in parts.items():
+                _check_bounds(one, f"{place}.")
             continue
         bounds = {"lt": 2**31, **field.metadata} if type(value) is int else field.metadata
         for key, (holds, words) in _BOUNDS.items():

@@ -12,6 +12,7 @@ import yaml
 
 from fedtp_jax.config import Optimizer, Own, SimulationConfig, name_of
 from fedtp_jax.config.convert import NAMED, show
+from fedtp_jax.config.upload import UPLOADS
 from fedtp_jax.core.errors import UserError
 
 
@@ -99,7 +100,7 @@ def plain_values(value: Any) -> Any:
         return {"name": value.name, **{name: _number(v) for name, v in value.arguments.items()}}
     if dataclasses.is_dataclass(value):
         fields = {field.name: plain_values(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        named = any(type(value) in kinds.values() for kinds in NAMED.values())
+        named = any(type(value) in kinds.values() for kinds in (*NAMED.values(), UPLOADS))
         return {"name": name_of(value), **fields} if named else fields
     if isinstance(value, Mapping):
         return {name: plain_values(v) for name, v in value.items()}

@@ -11,6 +11,7 @@ from fedtp_jax.config.model import MODELS, Vit
 from fedtp_jax.config.partition import PARTITIONS, Dirichlet
 from fedtp_jax.config.task import Task
 from fedtp_jax.config.training import SCHEDULES, Server, Training
+from fedtp_jax.config.upload import UPLOADS, Uploads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +142,14 @@ class SimulationConfig:
     task: Task = section(Task, "what is learnt")
     training: Training = section(Training, "the rounds")
     server: Server = section(Server, "the server")
+    upload: Uploads = dataclasses.field(
+        default=(),
+        metadata={
+            "help": "steps that each client's change takes on its way to the server, in this order: clip, "
+            "noise, top_k or random_k, quantize or sign",
+            "chain": UPLOADS,
+        },
+    )
     evaluation: Evaluation = section(Evaluation, "the evaluations")
     engine: Engine = section(Engine, "the machine")
     checkpoint: Checkpoint = section(Checkpoint, "checkpoints")
@@ -156,7 +165,7 @@ def name_of(part: object) -> str:
     """The name by which `part` (data, partition, model, method, schedule) is chosen, such as 'dirichlet'."""
     if isinstance(part, Own):
         return part.name
-    for kinds in (DATASETS, PARTITIONS, MODELS, METHODS, SCHEDULES):
+    for kinds in (DATASETS, PARTITIONS, MODELS, METHODS, SCHEDULES, UPLOADS):
         for name, kind in kinds.items():
             if type(part) is kind:
                 return name

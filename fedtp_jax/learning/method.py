@@ -116,6 +116,7 @@ class Method(NamedTuple):
       prelude: steps of the work that come before a client's local ones.
       only_training: beginnings of the paths of shared leaves and rows that the local training alone reads.
       mix: after `aggregate`, for methods whose server combines clients' own rows.
+      sent_bytes: (sizes of the parameters that a client uploads) -> bytes; None: 4 of each.
     """
 
     roles: Mapping[str, Role]
@@ -134,6 +135,7 @@ class Method(NamedTuple):
     prelude: Prelude = Prelude()
     mix: Mix | None = None
     rules: tuple[tuple[Role, tuple[str, ...]], ...] = ()
+    sent_bytes: Callable[[list[int]], int] | None = None
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.

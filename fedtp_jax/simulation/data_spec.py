@@ -23,6 +23,7 @@ from fedtp_jax.methods import make_method
 from fedtp_jax.models import make_model
 from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.uploads.chain import with_uploads
 
 TEXT = "text"
 
@@ -154,7 +155,7 @@ class DataSpec:
             )
         if check and isinstance(config.method, Own):
             check_own_method(task, method, config.method.of)
-        return task, method
+        return task, with_uploads(method, config.upload, task, name_of(config.method))
 
 
 def _identity(data: Dataset) -> str:

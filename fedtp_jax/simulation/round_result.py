@@ -11,7 +11,7 @@ from fedtp_jax.core.client_names import called
 from fedtp_jax.engine.lanes import Row
 from fedtp_jax.engine.workbench import make_facts
 from fedtp_jax.learning.method import DESCRIPTOR, EMBEDDING, Method
-from fedtp_jax.learning.task import Task
+from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.simulation.participation import Participants
 
 
@@ -125,6 +125,11 @@ def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
     down = method.travelling(shared), tree.select(rows, method.roles, "generated"), method.mixed(rows, "down")
     up = upload.shared, kept.cotangent, method.mixed(kept.personal, "up")
     described = tree.num_bytes(describing(method, one)) if method.description else 0
+    if method.sent_bytes:
+        sent = {**upload.shared, **kept.cotangent}
+        statistics = {path: leaf for path, leaf in sent.items() if path.startswith(STATISTICS)}
+        sizes = [leaf.size for path, leaf in sent.items() if path not in statistics]
+        return tree.num_bytes(down), tree.num_bytes(statistics) + method.sent_bytes(sizes)
     return tree.num_bytes(down) + described, tree.num_bytes(up) + described
 
 

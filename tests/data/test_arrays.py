@@ -149,10 +149,11 @@ def test_floats_that_look_like_pixels_are_said():
     [
         (Y[:, None], r"; give y\[:, 0\]$"),
         (np.eye(4, dtype=int)[Y], r"these are one-hot: give y.argmax\(axis=1\)$"),
-        (np.ones((40, 5), int), "several labels for an example"),
+        (np.ones((40, 5), int), "several of these labels say task='multilabel'$"),
         (Y.astype(float), r"; give y.astype\(int\)$"),
-        (Y + 0.5, "integers, texts or booleans$"),
-        (np.random.default_rng(0).random((40, 5)), "integers, texts or booleans$"),
+        (np.ones((40, 5), bool), "several of these labels say task='multilabel'$"),
+        (Y + 0.5, "numbers to predict say task='regression'$"),
+        (np.random.default_rng(0).random((40, 5)), "numbers to predict say task='regression'$"),
     ],
 )
 def test_a_hint_is_given_where_it_fits(y, hint):

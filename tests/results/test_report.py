@@ -120,7 +120,7 @@ def test_report_escapes_whatever_it_is_given(tmp_path):
 
 def test_report_of_a_run_without_evaluation_and_of_one_client(tmp_path):
     frame = history(3, 3)
-    frame.loc[:, frame.columns.str.startswith("test_")] = np.nan
+    frame.loc[:, frame.columns.str.startswith(("test_", "clients_tested"))] = np.nan
     page, _ = report(tmp_path, history=frame, clients=clients([0], [0]), counts=np.array([[4, 0, 1]]))
     assert "No evaluation yet." in page.text["p"] and "No client was tested." in page.text["p"]
     assert "ul" not in page.tags

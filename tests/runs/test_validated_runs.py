@@ -138,8 +138,8 @@ def early(tmp_path_factory):
 
 def test_the_best_is_the_first_of_equals_and_what_is_no_number_is_worst():
     def best(*values, metric="val_accuracy"):
-        rows = [{"round": n, "test_accuracy": 0.5, metric: value} for n, value in enumerate(values, 1)]
-        rows.insert(1, {"round": 9, "test_accuracy": None, metric: None})
+        rows = [{"round": n, "clients_tested": 5, metric: value} for n, value in enumerate(values, 1)]
+        rows.insert(1, {"round": 9, "clients_tested": None, metric: None})
         return best_evaluation(rows, metric)
 
     assert best(0.1, 0.3, 0.3, 0.2) == (2, 2)

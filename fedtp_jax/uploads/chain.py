@@ -1,0 +1,146 @@
+"""Steps one after the other, for whatever a method's clients upload."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fedtp_jax import config
+from fedtp_jax.core import tree
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.tree import Leaves
+from fedtp_jax.engine.lanes import ClientWork, Row
+from fedtp_jax.learning.method import Kept, Method, State, Upload
+from fedtp_jax.learning.task import STATISTICS, Task
+from fedtp_jax.uploads.clip import clip
+from fedtp_jax.uploads.noise import noise
+from fedtp_jax.uploads.quantize import quantize
+from fedtp_jax.uploads.sign import sign
+from fedtp_jax.uploads.sparsify import random_k, top_k
+from fedtp_jax.uploads.transform import Message, Transform
+
+OWN = "upload/"  # begins the paths of rows in which clients keep what they did not send
+KEY = 0x0B5  # tells the steps' draws from those of the local training, which are of the same key
+
+_MAKERS: dict[type, Callable[[Any], Transform]] = {
+    config.Clip: clip,
+    config.Quantize: quantize,
+    config.TopK: top_k,
+    config.RandomK: random_k,
+    config.Sign: sign,
+}
+
+
+def make_chain(settings: config.Uploads) -> list[Transform]:
+    """The steps that the settings name, in their order."""
+    chain, norm = [], 0.0
+    for one in settings:
+        if isinstance(one, config.Clip):
+            norm = one.norm
+        chain.append(noise(one, norm) if isinstance(one, config.Noise) else _MAKERS[type(one)](one))
+    return chain
+
+
+def with_uploads(method: Method, settings: config.Uploads, task: Task, name: str) -> Method:
+    """`method` whose clients send what the steps make of their change: returned - sent, of all parameters.
+
+    Shared and generated leaves' changes are one vector. Running statistics travel as they are. Without steps
+    it is the method itself. Raises UserError where clients send anything else than leaves of the model.
+    """
+    if not settings:
+        return method
+    chain, like = make_chain(settings), _changing(method, task, name)
+    keeps = [k for k, step in enumerate(chain) if step.error_feedback]
+
+    def init(key: jax.Array, ids: jax.Array) -> State:
+        state = method.init(key, ids)
+        own = {
+            path_of(k, path): jnp.zeros((len(ids), *leaf.shape)) for k in keeps for path, leaf in like.items()
+        }
+        return state._replace(rows={**state.rows, **own})
+
+    def start(shared: Leaves, row: Row, key: jax.Array) -> Any:
+        return jax.random.key_data(jax.random.fold_in(key, KEY)), method.work.start(
+            shared, _without(row), key
+        )
+
+    def step(shared: Leaves, row: Row, carry: Any, *given: Any) -> Any:
+        return carry[0], method.work.step(shared, _without(row), carry[1], *given)
+
+    def finish(shared: Leaves, row: Row, carry: Any) -> tuple[Upload, Kept]:
+        upload, kept = method.work.finish(shared, _without(row), carry[1])
+        weight = jnp.where(upload.weight > 0, upload.weight, 1.0)
+        change = {
+            path: upload.shared[path] / weight - shared[path]
+            if path in upload.shared
+            else -kept.cotangent[path] / weight
+            for path in like
+        }
+        sent, residuals = _sent(chain, change, row, jax.random.wrap_key_data(carry[0]))
+        # added to what was to be sent, so that a step which does nothing leaves the bits as they were
+        more = {path: upload.weight * (sent[path] - change[path]) for path in like}
+        stays = {path: jnp.where(kept.excluded > 0, row.leaves[path], new) for path, new in residuals.items()}
+        return (
+            upload._replace(shared={p: w + more[p] if p in more else w for p, w in upload.shared.items()}),
+            kept._replace(
+                cotangent={path: c - more[path] for path, c in kept.cotangent.items()},
+                personal={**kept.personal, **stays},
+            ),
+        )
+
+    return method._replace(
+        init=init,
+        work=ClientWork(start, step, finish),
+        only_training=(*method.only_training, OWN),
+        sent_bytes=lambda sizes: num_bytes(chain, sizes),
+    )
+
+
+def num_bytes(chain: Sequence[Transform], sizes: list[int]) -> int:
+    """Of an upload of leaves of these sizes."""
+    message = Message(sum(sizes))
+    for step in chain:
+        message = step.cost(message, sizes)
+    return message.num_bytes
+
+
+def path_of(step: int, path: str) -> str:
+    """The row in which clients keep what this step has left of a leaf."""
+    return f"{OWN}{step}/{path}"
+
+
+def _sent(chain: Sequence[Transform], change: Leaves, row: Row, key: jax.Array) -> tuple[Leaves, Leaves]:
+    """(what is sent of a change, {row: what was not})."""
+    residuals: Leaves = {}
+    for k, step in enumerate(chain):
+        if step.error_feedback:
+            change = {path: leaf + row.leaves[path_of(k, path)] for path, leaf in change.items()}
+        sent = step.apply(change, jax.random.fold_in(key, k))
+        if step.error_feedback:
+            residuals |= {path_of(k, path): leaf - sent[path] for path, leaf in change.items()}
+        change = sent
+    return change, residuals
+
+
+def _without(row: Row) -> Row:
+    """The row as the method knows it."""
+    return row._replace(leaves={p: leaf for p, leaf in row.leaves.items() if not p.startswith(OWN)})
+
+
+def _changing(method: Method, task: Task, name: str) -> Leaves:
+    """Shapes of the leaves whose changes clients send; UserError where they send others, or nothing."""
+    state = jax.eval_shape(method.init, jax.random.key(0), jax.ShapeDtypeStruct((1,), jnp.int32))
+    shared, model = method.travelling(state.shared), task.leaf_shapes()
+    more = sorted({*shared} - {*model})
+    if method.mix or method.description or more:
+        what = more[0] if more else "more than changes of shared and generated leaves"
+        raise UserError(
+            f"upload: the clients of method {name} send {what}, of which no step is known; leave upload out, "
+            "or choose another method"
+        )
+    generated = tree.select(model, method.roles, "generated")
+    found = {path: leaf for path, leaf in {**shared, **generated}.items() if not path.startswith(STATISTICS)}
+    if not found:
+        raise UserError(f"upload: the clients of method {name} send nothing; leave upload out")
+    return found
