@@ -97,6 +97,11 @@ def sections():
     """The settings, a table for each section and, where it is chosen by name, for each name."""
     for field in dataclasses.fields(config.SimulationConfig):
         kinds, help = field.metadata.get("kinds"), field.metadata["help"]
+        if steps := field.metadata.get("chain"):
+            yield f"### {field.name}\n\n{help.capitalize()}; by default none.\n"
+            for name, kind in steps.items():
+                yield f"**{name}**: {first_line(kind)}\n\n{HEAD}\n" + "\n".join(fields(kind, "")) + "\n"
+            continue
         if field.default_factory is dataclasses.MISSING:
             yield f"### {field.name}\n\n{HEAD}\n{row(field.name, field.default, help)}\n"
             continue

@@ -48,6 +48,7 @@ OTHER = {  # values for which no rule below would do
     "training.augment": ("flip",),
     "task.class_weights": (2.0, *(1.0,) * 9),
     "task.loss": "absolute_error",
+    "upload": [{"name": "clip", "norm": 1e-3}],
     "data.input": "x",
     "data.label": "other",
     "data.train": "more",

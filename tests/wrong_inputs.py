@@ -23,13 +23,14 @@ import wrong_partitions
 import wrong_runs
 import wrong_settings
 import wrong_tasks
+import wrong_uploads
 
 from fedtp_jax import UserError
 
 TABLE = Path(__file__).with_suffix(".md")
 PARTS = (
     *(wrong_settings, wrong_own, wrong_data, wrong_files, wrong_partitions, wrong_runs, wrong_going_on),
-    *(wrong_measures, wrong_tasks),
+    *(wrong_measures, wrong_tasks, wrong_uploads),
 )
 KINDS = {kind: cases for part in PARTS for kind, cases in part.KINDS.items()}
 CASES = {f"{kind}: {given}": case for kind, cases in KINDS.items() for given, case in cases.items()}

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fedtp_jax.config import SimulationConfig
+from fedtp_jax.config import UPLOADS, SimulationConfig
 from fedtp_jax.config.places import PLACES
 from fedtp_jax.config.plain import flat
 from fedtp_jax.core.identity import UNKNOWN
@@ -54,7 +54,7 @@ class DifferingFields:
 
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """{dotted field: value} of all that counts; what a file holds does, not where it lies."""
-        found = flat(config)
+        found = flat({**config, "upload": steps_in_words(config.get("upload", []))})
         told = {name.removesuffix(IDENTITY) for name in found if name.endswith(IDENTITY)}
         left_out = self._ignored.union(place for place in PLACES if place.rpartition(".")[0] in told)
         inside = tuple(f"{name}." for name in left_out)
@@ -105,6 +105,17 @@ class DifferingFields:
                 why = "their contents, code or values differ" if known else "bytecode of different Pythons"
                 notes.append(f"Kept apart though called alike, {why}: {names}.")
         return notes
+
+
+def steps_in_words(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Of an upload: "clip(norm=0.5) + top_k", with what is not its default; "none" of none."""
+
+    def words(step: Mapping[str, Any]) -> str:
+        default = UPLOADS[step["name"]]()
+        own = [f"{k}={show(v)}" for k, v in step.items() if k != "name" and v != getattr(default, k, None)]
+        return str(step["name"]) + (f"({', '.join(own)})" if own else "")
+
+    return " + ".join(map(words, steps)) or "none"
 
 
 def show(value: Any) -> str:

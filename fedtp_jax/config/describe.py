@@ -28,6 +28,11 @@ def describe_fields() -> str:
             for name, kind in kinds.items():
                 lines.append(f"  {name}: {first_line(kind)}")
                 lines += [f"    {line}" for line in _field_lines(kind, f"{field.name}.")]
+        elif steps := field.metadata.get("chain"):
+            lines.append(f"\n{field.name}: {field.metadata['help']}; {field.name}=[{{name: ...}}, ...]")
+            for name, kind in steps.items():
+                lines.append(f"  {name}: {first_line(kind)}")
+                lines += [f"    {line}" for line in _field_lines(kind, "")]
         elif field.default_factory is not dataclasses.MISSING:
             lines.append(f"\n{field.name}: {first_line(field.default_factory)}")
             lines += [f"    {line}" for line in _field_lines(field.default_factory, f"{field.name}.")]
