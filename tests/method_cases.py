@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
 from fedtp_jax import config
 from fedtp_jax.data.dataset import Dataset, Examples, Windows
+from fedtp_jax.engine.lanes import Batch, Row
 from fedtp_jax.engine.mesh import make_mesh
+from fedtp_jax.engine.workbench import make_facts
 from fedtp_jax.partitions.partition import Partition, Shards
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.rounds import Simulator
@@ -70,3 +73,15 @@ def simulator(method, model, data=None, noise=None, share_with=None, **settings)
     settings = config.SimulationConfig(model=model, method=method, **settings)
     task, built = DataSpec.of(data, partition).build(settings)
     return Simulator(settings, task, built, data, partition, make_mesh(1), share_with)
+
+
+def one_step(sim, shared, leaves):
+    """What a client sends after a step on its first batch."""
+    facts = jax.tree.map(lambda leaf: leaf[0], make_facts(np.zeros(1), [], weight=np.full(1, 0.5), rate=1.0))
+    row, key = Row(leaves, facts), jax.random.key(2)
+    positions = np.arange(4)[None]
+    x, y = sim.bench.examples.pick(positions)
+    batch = Batch(x[0], y[0], np.ones(4, np.float32), np.int32(0), positions[0])
+    work = sim.method.work
+    carry = work.step(shared, row, work.start(shared, row, key), batch, key)
+    return work.finish(shared, row, carry)

@@ -102,6 +102,8 @@ def plan_table(plan: Plan) -> Table:
         f"{in_bytes(plan.num_clients * plan.row_bytes)} when all {plan.num_clients:,} have",
     )
     table.add_row("sent in a round", f"{in_bytes(plan.bytes_down)} down, {in_bytes(plan.bytes_up)} up")
+    if plan.privacy:
+        table.add_row("privacy", plan.privacy)
     table.add_row("programs", f"{plan.programs}, compiled in {duration(plan.compile_seconds)} here")
     table.add_row(
         "estimated time",

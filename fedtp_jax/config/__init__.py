@@ -78,6 +78,7 @@ from fedtp_jax.config.partition import (
     Superclass,
 )
 from fedtp_jax.config.patterns import ADAPTER, HEAD, NORMS, QKV
+from fedtp_jax.config.privacy import Privacy
 from fedtp_jax.config.simulation import (
     Adapt,
     Checkpoint,
@@ -188,6 +189,7 @@ __all__ = [
     "Pathological",
     "PeFLL",
     "PerFedAvg",
+    "Privacy",
     "Quantity",
     "Quantize",
     "RandomK",

@@ -149,6 +149,7 @@ def _check(settings: SimulationConfig) -> None:
             )
     _check_rules(settings.method)
     _check_upload(settings.upload)
+    _check_privacy(settings)
 
 
 def _check_task(settings: SimulationConfig) -> None:
@@ -174,6 +175,38 @@ def _check_task(settings: SimulationConfig) -> None:
     if asked := [field for field, given in of_classes.items() if given]:
         raise UserError(
             f"{asked[0]}: is for examples of one class each, but task.kind is {kind}; leave it out"
+        )
+
+
+def _check_privacy(settings: SimulationConfig) -> None:
+    """Raise UserError for what a guarantee does not cover."""
+    privacy, part = settings.privacy, settings.training.participation
+    if not privacy.asked_for:
+        return
+    if privacy.epsilon is not None and privacy.noise_multiplier is not None:
+        raise UserError(
+            f"privacy.noise_multiplier: {privacy.noise_multiplier}, but privacy.epsilon is given too, for "
+            "which the noise is found; leave one out"
+        )
+    if part.sampling != "poisson" or part.cohorts is not None:
+        raise UserError(
+            "privacy: is accounted for Poisson cohorts, to which every client comes by a coin of its own; "
+            "set training.participation.sampling=poisson"
+        )
+    if part.minimum > 1:
+        raise UserError(
+            f"training.participation.minimum: {part.minimum}, but a void round would tell how many clients "
+            "came, which privacy keeps; leave it out"
+        )
+    if settings.server.weighting != "uniform":
+        raise UserError(
+            "privacy: clients' weights by their examples would tell how many they hold; set "
+            "server.weighting=uniform"
+        )
+    if settings.upload:
+        raise UserError(
+            "upload: beside privacy, which clips what clients send and adds its noise to their sum; leave "
+            "one of them out"
         )
 
 

@@ -74,7 +74,7 @@ def _sections(kind: type, where: str, kinds: Kinds) -> Iterator[tuple[type, str,
     """(dataclass, its dotted name and a dot, the kinds it is one of) of a section and all in it."""
     yield kind, where, kinds
     for field in dataclasses.fields(kind):
-        chosen = field.metadata.get("kinds")
+        chosen = field.metadata.get("kinds") or field.metadata.get("chain")
         inner = type(default_of(field))
         for one in chosen.values() if chosen else [inner] * dataclasses.is_dataclass(inner):
             if one is not Optimizer:

@@ -9,6 +9,7 @@ from fedtp_jax.config.generated import FedTP
 from fedtp_jax.config.method import METHODS
 from fedtp_jax.config.model import MODELS, Vit
 from fedtp_jax.config.partition import PARTITIONS, Dirichlet
+from fedtp_jax.config.privacy import Privacy
 from fedtp_jax.config.task import Task
 from fedtp_jax.config.training import SCHEDULES, Server, Training
 from fedtp_jax.config.upload import UPLOADS, Uploads
@@ -150,6 +151,7 @@ class SimulationConfig:
             "chain": UPLOADS,
         },
     )
+    privacy: Privacy = section(Privacy, "differential privacy")
     evaluation: Evaluation = section(Evaluation, "the evaluations")
     engine: Engine = section(Engine, "the machine")
     checkpoint: Checkpoint = section(Checkpoint, "checkpoints")

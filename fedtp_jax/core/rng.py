@@ -31,6 +31,7 @@ class Purpose(enum.IntEnum):
     ADAPTATION = 12  # batches of the clients that adapt before a test
     VALIDATION = 13  # which of its train examples a client is validated on
     DESCRIPTION = 14  # which of its train examples describe a client in a round, and their noise
+    PRIVACY = 15  # the noise on a round's sum
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

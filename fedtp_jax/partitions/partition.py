@@ -55,6 +55,12 @@ class Shards(Sequence[np.ndarray]):
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[k] for k in range(len(self)))
 
+    def counts_of(self, clients: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+        """[K, num_classes] examples of each class that the `clients` [K] hold; of 0 classes nothing."""
+        if not num_classes:
+            return np.zeros((len(clients), 0))
+        return np.stack([np.bincount(labels[self[int(k)]], minlength=num_classes) for k in clients])
+
     def class_counts(self, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """[N, num_classes] examples of each class that each client holds."""
         client = np.repeat(np.arange(len(self)), self.sizes)

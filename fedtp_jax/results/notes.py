@@ -60,6 +60,13 @@ def untrained_note(history: "pd.DataFrame") -> str:
     return f"{who}: test {WORDS[measure]} {untrained:.4f}{those}"
 
 
+def privacy_note(config: SimulationConfig, history: "pd.DataFrame") -> str:
+    """What a private run has spent at the last evaluation, "" of one that is not private."""
+    if "epsilon" not in history or not len(spent := history["epsilon"].dropna()):
+        return ""
+    return f"differential privacy of clients: epsilon {spent.iloc[-1]:.3f} at delta {config.privacy.delta:g}"
+
+
 def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]:
     """What validation shards have chosen: the end of the run, and the round whose state is kept."""
     rows, stop, notes = history.to_dict("records"), config.training.stop, []

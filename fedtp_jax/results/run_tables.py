@@ -11,7 +11,7 @@ from fedtp_jax.config.metrics import columns_of, headline_of
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.evaluation.metrics import Measured, Sums, Tested
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.results.notes import choice_notes, participation_notes, untrained_note
+from fedtp_jax.results.notes import choice_notes, participation_notes, privacy_note, untrained_note
 from fedtp_jax.results.pictures import embedding_figure
 from fedtp_jax.results.reached import headline
 from fedtp_jax.results.result import Result
@@ -197,6 +197,8 @@ def report_run(
             ("Adapted, client mean ± std", f"{b.shown('client_mean')} ± {b.shown('client_std')}"),
             ("Adapted, worst decile of clients", b.shown("worst_decile")),
         ]
+    if spent := privacy_note(config, result.history):
+        pairs.append(("Spent", spent))
     if len(timing):
         pairs += [
             ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),

@@ -10,7 +10,7 @@ import numpy as np
 from fedtp_jax.config import name_of
 from fedtp_jax.config.metrics import HEADLINES, columns_of, headline_of, measure_names
 from fedtp_jax.evaluation.choice import best_evaluation
-from fedtp_jax.results.notes import choice_notes, untrained_note
+from fedtp_jax.results.notes import choice_notes, privacy_note, untrained_note
 from fedtp_jax.results.reached import evaluated_rounds, headline
 from fedtp_jax.results.result import Result
 
@@ -21,7 +21,8 @@ def result_in_words(result: Result) -> str:
     lines = [f"test {a.words} {a['last']:.4f} after round {a['round']}{_several(a)}", _over_clients(a)]
     if b:
         lines += [f"adapted: test {a.words} {b['last']:.4f}{_several(b)}", f"adapted {_over_clients(b)}"]
-    notes = [untrained_note(result.history), *choice_notes(result.config, result.history)]
+    about = result.config, result.history
+    notes = [privacy_note(*about), untrained_note(result.history), *choice_notes(*about)]
     return "\n".join([*lines, *_further_measures(result), *filter(None, notes)])
 
 

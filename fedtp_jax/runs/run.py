@@ -175,6 +175,8 @@ class Run:
         measures = measure_names(self.config.evaluation.metrics)
         headline = HEADLINES[self.config.task.kind]
         row = history_row(round, result, measured, adapts, validates, measures, headline)
+        if self.simulator.private.noise:
+            row["epsilon"] = self.simulator.private.epsilon(round) if measured else None
         self.rows.append(row)
         if self.store:
             self.store.append_metrics(row)

@@ -24,6 +24,7 @@ from fedtp_jax.models import make_model
 from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.uploads.chain import with_uploads
+from fedtp_jax.uploads.private import with_bounded_changes
 
 TEXT = "text"
 
@@ -155,7 +156,12 @@ class DataSpec:
             )
         if check and isinstance(config.method, Own):
             check_own_method(task, method, config.method.of)
-        return task, with_uploads(method, config.upload, task, name_of(config.method))
+        name = name_of(config.method)
+        if config.privacy.asked_for:
+            method = with_bounded_changes(
+                method, config.privacy.clip, config.training.cohort_size, task, name
+            )
+        return task, with_uploads(method, config.upload, task, name)
 
 
 def _identity(data: Dataset) -> str:

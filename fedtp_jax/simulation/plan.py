@@ -96,6 +96,7 @@ class Plan:
       bytes_down, bytes_up: sent by the server to a round's whole cohort, and back.
       programs, compile_seconds: how many were compiled, and how long that took here.
       leaves: all of them, with their roles.
+      privacy: what the run spends, in words; "" of one that is not private.
       adaptation: the work of an evaluation's second test, before which clients adapt; None without.
     """
 
@@ -115,6 +116,7 @@ class Plan:
     programs: int
     compile_seconds: float
     leaves: tuple[LeafRole, ...]
+    privacy: str = ""
     adaptation: Load | None = None
 
     @property
@@ -166,6 +168,7 @@ def plan_run(config: SimulationConfig) -> Plan:
         programs=programs.count,
         compile_seconds=programs.seconds,
         leaves=tuple(leaf_roles(simulator.task, simulator.method)),
+        privacy=simulator.private.in_words,
     )
 
 

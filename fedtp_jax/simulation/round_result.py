@@ -114,14 +114,15 @@ def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
     Personal leaves stay with it, but for those that the server combines; fixed ones came once, before the
     first round. `one`: shapes of a state with the rows of one client.
     """
-    shared, rows = jax.eval_shape(method.send, one)
+    sent, rows = jax.eval_shape(method.send, one)
+    shared = {path: sent[path] for path in one.shared if path in sent}
     row = Row(rows, make_facts(np.zeros(1), [], classes=task.num_classes))
 
     def a_round(shared: Any, row: Any) -> Any:
         row = jax.tree.map(lambda leaf: leaf[0], row)
         return method.work.finish(shared, row, method.work.start(shared, row, jax.random.key(0)))
 
-    upload, kept = jax.eval_shape(a_round, shared, row)
+    upload, kept = jax.eval_shape(a_round, sent, row)
     down = method.travelling(shared), tree.select(rows, method.roles, "generated"), method.mixed(rows, "down")
     up = upload.shared, kept.cotangent, method.mixed(kept.personal, "up")
     described = tree.num_bytes(describing(method, one)) if method.description else 0

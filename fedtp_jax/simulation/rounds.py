@@ -32,6 +32,7 @@ from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.simulation.mixing import Mixing
 from fedtp_jax.simulation.numbers import traced_with
 from fedtp_jax.simulation.participation import Participation
+from fedtp_jax.simulation.private_rounds import PrivateRounds
 from fedtp_jax.simulation.round_result import (
     RoundResult,
     check_excluded,
@@ -82,6 +83,7 @@ class Simulator:
         self.variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
         self._names = client_names(config.partition, data)
         self.participation = Participation(config, partition, self._names)
+        self.private = PrivateRounds(config, len(self.participation.candidates), self.programs)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients, self._names)
@@ -207,16 +209,9 @@ class Simulator:
             weight=self.participation.weights(clients, cohort),
             rate=rate,
             noise=self.bench.noise(clients),
-            class_counts=self._class_counts(clients),
+            class_counts=self.partition.train.counts_of(clients, self._labels, self._classes),
         )
         return self.bench.prepare(clients, batches, facts, self.layout)
-
-    def _class_counts(self, cohort: np.ndarray) -> np.ndarray:
-        """[K, C] train examples of each class; C = 0 where the method does not ask."""
-        if not self._classes:
-            return np.zeros((len(cohort), 0))
-        shards = self.partition.train
-        return np.stack([np.bincount(self._labels[shards[k]], minlength=self._classes) for k in cohort])
 
     # ---------------------------------------------------------------------------------- a training round
 
@@ -251,13 +246,14 @@ class Simulator:
             done.append(prepared[3:])
         asked = self.participation.participants(round)
         if not done:
-            return state, void_round(asked, self.traffic)
-        total = sum(wave[0] for wave in done)
+            if self.private.noise:  # nobody is to see that nobody came
+                server = self._aggregated(server, self.private.added(totals, round))
+            return server._replace(rows=rows), void_round(asked, self.traffic)
         stop, sent = self.config.training.on_nonfinite, (server.shared, server.generator)
-        check_excluded(round, sorted(excluded), total, stop, self._names, sent)
+        check_excluded(round, sorted(excluded), sum(wave[0] for wave in done), stop, self._names, sent)
         ids = np.concatenate(returned)
         totals = self.embeddings.step(state, round, ids, gradients, totals)
-        server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
+        server = self._aggregated(server, self.private.added(totals, round))
         self.mixing.step(server, rows, ids)
         result = result_of_round(asked, done, excluded, loss, examples, self.traffic)
         return server._replace(rows=rows), result
@@ -272,6 +268,10 @@ class Simulator:
         received = self.method.receive(state, kept)
         totals = tree.add(totals, (upload, received.generator))
         return totals, (received.rows, received.embeddings, kept.loss, kept.excluded)
+
+    def _aggregated(self, server: State, totals: Any) -> State:
+        after: State = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
+        return after
 
     def _aggregate(self, server: State, upload: Upload, gradient: Leaves) -> State:
         return self.method.aggregate(server, upload, gradient)

@@ -50,7 +50,7 @@ def with_uploads(method: Method, settings: config.Uploads, task: Task, name: str
     """
     if not settings:
         return method
-    chain, like = make_chain(settings), _changing(method, task, name)
+    chain, like = make_chain(settings), changing(method, task, name, "upload")
     keeps = [k for k, step in enumerate(chain) if step.error_feedback]
 
     def init(key: jax.Array, ids: jax.Array) -> State:
@@ -59,6 +59,10 @@ def with_uploads(method: Method, settings: config.Uploads, task: Task, name: str
             path_of(k, path): jnp.zeros((len(ids), *leaf.shape)) for k in keeps for path, leaf in like.items()
         }
         return state._replace(rows={**state.rows, **own})
+
+    def send(state: State) -> tuple[Leaves, Leaves]:
+        shared, rows = method.send(state)
+        return shared, {**rows, **{p: row for p, row in state.rows.items() if p.startswith(OWN)}}
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> Any:
         return jax.random.key_data(jax.random.fold_in(key, KEY)), method.work.start(
@@ -91,6 +95,7 @@ def with_uploads(method: Method, settings: config.Uploads, task: Task, name: str
 
     return method._replace(
         init=init,
+        send=send,
         work=ClientWork(start, step, finish),
         only_training=(*method.only_training, OWN),
         sent_bytes=lambda sizes: num_bytes(chain, sizes),
@@ -128,19 +133,22 @@ def _without(row: Row) -> Row:
     return row._replace(leaves={p: leaf for p, leaf in row.leaves.items() if not p.startswith(OWN)})
 
 
-def _changing(method: Method, task: Task, name: str) -> Leaves:
-    """Shapes of the leaves whose changes clients send; UserError where they send others, or nothing."""
+def changing(method: Method, task: Task, name: str, field: str) -> Leaves:
+    """Shapes of the leaves whose changes clients send.
+
+    Raises UserError, for the sake of the setting `field`, where they send anything else, or nothing.
+    """
     state = jax.eval_shape(method.init, jax.random.key(0), jax.ShapeDtypeStruct((1,), jnp.int32))
     shared, model = method.travelling(state.shared), task.leaf_shapes()
     more = sorted({*shared} - {*model})
     if method.mix or method.description or more:
         what = more[0] if more else "more than changes of shared and generated leaves"
         raise UserError(
-            f"upload: the clients of method {name} send {what}, of which no step is known; leave upload out, "
-            "or choose another method"
+            f"{field}: the clients of method {name} send {what}, which no norm or step is known for; leave "
+            f"{field} out, or choose another method"
         )
     generated = tree.select(model, method.roles, "generated")
     found = {path: leaf for path, leaf in {**shared, **generated}.items() if not path.startswith(STATISTICS)}
     if not found:
-        raise UserError(f"upload: the clients of method {name} send nothing; leave upload out")
+        raise UserError(f"{field}: the clients of method {name} send nothing; leave {field} out")
     return found

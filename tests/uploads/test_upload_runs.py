@@ -7,13 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from marks import every_day
-from method_cases import CLIENTS, METHODS, simulator
+from method_cases import CLIENTS, METHODS, one_step, simulator
 from other_tasks import DATA, TRAINING, of_clients, run
 
 from fedtp_jax import UserError, config, simulate
 from fedtp_jax.config.load import from_dict
-from fedtp_jax.engine.lanes import Batch, Row
-from fedtp_jax.engine.workbench import make_facts
 from fedtp_jax.uploads.transform import norm_of
 
 ROUNDS, RATE = TRAINING["rounds"], TRAINING["learning_rate"]
@@ -74,18 +72,6 @@ def test_a_generated_and_a_shared_change_are_one_vector():
         changes |= {p: -c / upload.weight for p, c in kept.cotangent.items()}
         sent[norm] = float(norm_of(changes))
     assert sent[1e-3] == pytest.approx(1e-3, rel=2e-2) and sent[1e9] > 1e-2
-
-
-def one_step(sim, shared, leaves):
-    """What a client sends after a step on its first batch."""
-    facts = jax.tree.map(lambda leaf: leaf[0], make_facts(np.zeros(1), [], weight=np.full(1, 0.5), rate=1.0))
-    row, key = Row(leaves, facts), jax.random.key(2)
-    positions = np.arange(4)[None]
-    x, y = sim.bench.examples.pick(positions)
-    batch = Batch(x[0], y[0], np.ones(4, np.float32), np.int32(0), positions[0])
-    work = sim.method.work
-    carry = work.step(shared, row, work.start(shared, row, key), batch, key)
-    return work.finish(shared, row, carry)
 
 
 def after_rounds(name, model="vit", rounds=3, **settings):
