@@ -36,10 +36,12 @@ NEVER = {  # how a run is laid out and kept, what the headline is a mean of, whe
     "evaluation.clients_history",
     *("data.directory", "data.file", "partition.file", "training.participation.trace"),
 }
-# numbers that are not finite (tests/simulation/test_participation.py), and what asks for a network
+# numbers that are not finite (tests/simulation/test_participation.py), what asks for a network, and what takes
+# half a minute (tests/simulation/test_privacy_spent.py)
 ELSEWHERE = {
     "training.on_nonfinite": "ends a run that loses a client",
     "data.hub": "is another data set, from the network",
+    "privacy.epsilon": "is what the noise is found for",
 }
 OTHER = {  # values for which no rule below would do
     "partition.seed": 5,
@@ -49,6 +51,7 @@ OTHER = {  # values for which no rule below would do
     "task.class_weights": (2.0, *(1.0,) * 9),
     "task.loss": "absolute_error",
     "upload": [{"name": "clip", "norm": 1e-3}],
+    "privacy.noise_multiplier": 0.3,
     "data.input": "x",
     "data.label": "other",
     "data.train": "more",
@@ -93,6 +96,9 @@ BESIDE = {  # what else a field takes to have something to do
     "training.participation.cohorts": {"training.cohort_size": config.Training().cohort_size},
     "training.stop": {"partition.validation": 0.3},
     "training.stop.patience": {"training.learning_rate": 1e-9, "training.rounds": 4, "evaluation.every": 1},
+    "privacy": {"training.participation.sampling": "poisson", "server.weighting": "uniform"},
+    "privacy.delta": {"privacy.noise_multiplier": 0.5},
+    "privacy.clip": {"privacy.noise_multiplier": 0.5},
     "evaluation.knn.neighbors": {"evaluation.knn.weight": 0.5},
     "evaluation.knn.capacity": {"evaluation.knn.weight": 0.5},
     "evaluation.adapt.learning_rate": {"evaluation.adapt.epochs": 1},

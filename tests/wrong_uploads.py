@@ -1,4 +1,4 @@
-"""Wrong steps of an upload, and methods that take none."""
+"""Wrong steps of an upload, privacy that would be none, and methods that take neither."""
 
 from wrong_settings import given
 
@@ -20,4 +20,18 @@ UPLOADS = {
     "`upload=clip method=fedproto`": given("upload=clip method=fedproto"),
 }
 
-KINDS = {"Uploads": UPLOADS}
+POISSON = "training.participation.sampling=poisson server.weighting=uniform privacy.noise_multiplier=1"
+PRIVACY = {
+    "`privacy.epsilon=0`": given("privacy.epsilon=0"),
+    "`privacy.epsilon=8`, cohorts of fixed size": given("privacy.epsilon=8 server.weighting=uniform"),
+    "`privacy.epsilon=8`, weights by examples": given(
+        "privacy.epsilon=8 training.participation.sampling=poisson"
+    ),
+    "`privacy.epsilon=8` and a noise multiplier": given(f"privacy.epsilon=8 {POISSON}"),
+    "`privacy.delta=1`": given(f"privacy.delta=1 {POISSON}"),
+    "privacy and a minimum of clients": given(f"training.participation.minimum=2 {POISSON}"),
+    "privacy and `upload=clip`": given(f"upload=clip {POISSON}"),
+    "privacy of `scaffold`": given(f"method=scaffold training.optimizer=sgd {POISSON}"),
+}
+
+KINDS = {"Uploads": UPLOADS, "Privacy": PRIVACY}

@@ -66,7 +66,7 @@ def _search(target: float, delta: float, share: float, rounds: int) -> float:
         )
     except Exception as error:  # of the package, where no noise will do
         raise UserError(
-            f"privacy.epsilon: {target}, for which no noise is found ({error}); choose a larger one"
+            f"privacy.epsilon: {target}, for which no noise is found ({error}); give privacy.noise_multiplier"
         ) from error
     return float(found)
 

@@ -122,6 +122,8 @@ def _training(settings: SimulationConfig) -> dict[str, str]:
 def _weighting(settings: SimulationConfig, sizes: np.ndarray) -> dict[str, str]:
     """`sizes` of the clients that may train."""
     field = "server.weighting"
+    if settings.privacy.asked_for:  # which asks for it
+        return {}
     if isinstance(settings.method, FedAMP | FedProto | Local):
         return {field: "the method has no mean to which clients come by their weights"}
     if len(sizes) and (sizes == sizes[0]).all():

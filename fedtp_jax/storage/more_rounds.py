@@ -33,6 +33,11 @@ def last_common_round(
             f"training.rounds: {rounds}, but {run.path} has done {steps[0]} already; ask for more, or start "
             "a new run"
         )
+    if config.privacy.epsilon is not None:
+        raise UserError(
+            f"training.rounds: {rounds}, but {run.path} was asked for {before}, and its noise was found for "
+            f"privacy.epsilon of so many; start a new run, or give privacy.noise_multiplier to such runs"
+        )
     there = dataclasses.replace(config.training, rounds=before)
     done = range(steps[0])
     if any(learning_rate_factor(there, r) != learning_rate_factor(config.training, r) for r in done):

@@ -12,7 +12,7 @@ from other_tasks import run
 from private_rounds import private, sums
 from scipy.stats import beta
 
-from fedtp_jax import config
+from fedtp_jax import UserError, config
 from fedtp_jax.results.summary import result_in_words
 from fedtp_jax.simulation import accounting
 
@@ -67,6 +67,20 @@ def test_a_run_says_what_it_has_spent_and_resumes(tmp_path):
     told = f"differential privacy of clients: epsilon {spent[4]:.3f} at delta 0.001"
     assert told in result_in_words(again) and told in (out / "report.html").read_text()
     assert "epsilon" not in run("regression").history
+
+
+def test_more_rounds_of_a_given_epsilon_are_another_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(accounting, "_found", lambda *about: 1.0)
+    given = {
+        "privacy": {"epsilon": 5.0, "delta": 1e-3},
+        "server": SETTINGS["server"],
+        "out": tmp_path / "run",
+    }
+    run("regression", **given, training=SETTINGS["training"])
+    with pytest.raises(
+        UserError, match=r"training\.rounds: 6, but .* its noise was found for privacy\.epsilon"
+    ):
+        run("regression", **given, resume=True, training={**SETTINGS["training"], "rounds": 6})
 
 
 # ------------------------------------------------------------------------------------------------- audit
