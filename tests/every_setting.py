@@ -36,7 +36,7 @@ NEVER = {  # how a run is laid out and kept, what the headline is a mean of, whe
     "evaluation.clients_history",
     *("data.directory", "data.file", "partition.file", "training.participation.trace"),
 }
-# numbers that are not finite (tests/simulation/test_participation.py), what asks for a network, and what takes
+# numbers that are not finite (tests/simulation/test_participation.py), what asks for a network, what takes
 # half a minute (tests/simulation/test_privacy_spent.py)
 ELSEWHERE = {
     "training.on_nonfinite": "ends a run that loses a client",

@@ -79,6 +79,7 @@ def novel(
 ) -> int:
     """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
     from fedtp_jax.cli.tables import novel_table
+    from fedtp_jax.cli.units import count_of
     from fedtp_jax.config.load import from_dict
     from fedtp_jax.config.plain import to_dict
     from fedtp_jax.data.sources import load
@@ -96,7 +97,8 @@ def novel(
     reached = result.personalize_held_out(data, clients or None, modes or None, settings)
     show(novel_table(reached))
     whose = f"; the mean client is that of {reached.mean_of} that trained" if reached.words is MODES else ""
-    tell(f"{len(reached.clients)} clients that never trained, {epochs} epochs{whose}")
+    who, how_long = count_of(len(reached.clients), "client"), count_of(epochs, "epoch")
+    tell(f"{who} that never trained, {how_long}{whose}")
     if out is not None:
         try:
             write_csv(out, reached.clients)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedtp_jax.cli.units import count_of, duration, in_bytes
+from fedtp_jax.config.metrics import told
 from fedtp_jax.core.client_names import called
 from fedtp_jax.learning.leaf_roles import LeafRole, leaves_in_short
 from fedtp_jax.results.novel_table import Personalized
@@ -69,10 +70,12 @@ def novel_table(reached: Personalized) -> Table:
     for name in ("mode", "trained per client", *headline, *first.measures):
         table.add_column(name, justify="left" if name == "mode" else "right", no_wrap=True)
     for mode, a in reached.reached.items():
-        spread = f"{a.client_mean:.4f} ± {a.client_std:.4f}"
+        pooled, mean, std, worst = (
+            told(a.headline, v) for v in (a.pooled, a.client_mean, a.client_std, a.worst_decile)
+        )
         trained = f"{reached.trained_parameters[mode]:,}"
-        further = (f"{statistics.pooled:.4f}" for statistics in a.measures.values())
-        table.add_row(mode, trained, f"{a.pooled:.4f}", spread, f"{a.worst_decile:.4f}", *further)
+        further = (told(name, statistics.pooled) for name, statistics in a.measures.items())
+        table.add_row(mode, trained, pooled, f"{mean} ± {std}", worst, *further)
     table.caption = "\n".join(f"{mode}: {reached.words[mode]}" for mode in reached.reached)
     table.caption_justify = "left"
     return table

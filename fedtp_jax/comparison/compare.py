@@ -113,7 +113,8 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str | None = None) -> Compa
     if metric is not None and metric not in METRICS:
         raise UserError(
             f"metric: got {metric!r}{nearest(str(metric), METRICS)}; choose one of accuracy, client_mean, "
-            "worst_decile, the same of a measure in evaluation.metrics (f1_macro, f1_macro_client_mean, "
+            "worst_decile (in regression mae, mae_client_mean, mae_worst_decile), the same of a measure in "
+            "evaluation.metrics (f1_macro, f1_macro_client_mean, "
             "f1_macro_worst_decile), or one of these after adapted_"
         )
     named = runs if isinstance(runs, Mapping) else {None: runs}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fedtp_jax.comparison.compared_run import ComparedRun, measure_of
 from fedtp_jax.comparison.sheet import Cell
+from fedtp_jax.core.rounding import without_noise
 from fedtp_jax.evaluation.measures import LOWER_IS_BETTER
 
 LEVEL = 0.05
@@ -58,17 +59,19 @@ def paired_differences(
     if not seeds:
         return "no seed in common with the best"
     of_partition: dict[str, list[pd.Series]] = {}
+    values: list[np.ndarray] = []
     for seed in (seed for seed in seeds if a[seed].fingerprint == b[seed].fingerprint):
         # runs of version 0.1.0 have the last evaluation alone: both sides are of the same evaluations
         several = a[seed].has_means(metric) and b[seed].has_means(metric)
         basis = metric if several else LAST.get(metric, f"{metric}_client_mean")
-        difference = a[seed].client_accuracies(basis) - b[seed].client_accuracies(basis)
-        of_partition.setdefault(a[seed].fingerprint, []).append(difference)
+        ours, theirs = (run[seed].client_accuracies(basis) for run in (a, b))
+        of_partition.setdefault(a[seed].fingerprint, []).append(ours - theirs)
+        values += [ours.to_numpy(float), theirs.to_numpy(float)]
     if not of_partition:
         return "other partition than the best's, so no client in common"
     means = [pd.concat(found, axis=1).mean(axis=1) for found in of_partition.values()]
     # rounded: what averaging adds to equal differences must not part them
-    pairs = pd.concat(means).dropna().to_numpy(float).round(12)
+    pairs = without_noise(pd.concat(means).dropna().to_numpy(float), *values)
     return pairs if len(pairs) else "no client that was tested in both"
 
 

@@ -163,7 +163,7 @@ def _check_task(settings: SimulationConfig) -> None:
     if strange:
         raise UserError(
             f"evaluation.metrics: {strange[0]} is not measured where task.kind is {kind}; choose some of "
-            f"{', '.join((headline, *FURTHER[kind]))}, or leave it out"
+            f"{', '.join((headline, *FURTHER[kind]))}, or set task.kind"
         )
     if kind == "classification":
         return

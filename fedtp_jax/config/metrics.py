@@ -53,6 +53,11 @@ def shown(measure: str, value: float) -> str:
     return f"{value:.4g}" if measure in NOT_SHARES else f"{100 * value:.2f}"
 
 
+def told(measure: str, value: float, digits: int = 4) -> str:
+    """A value in words: a share with so many decimals, of others four digits that count."""
+    return f"{value:.4g}" if measure in NOT_SHARES else f"{value:.{digits}f}"
+
+
 def check_choice(field: str, metric: str, metrics: Metrics, task: str) -> None:
     """Raise UserError where one of validation shards is to be chosen by that is not measured."""
     measure, headline = measure_of(metric.removeprefix("val_")), HEADLINES[task]

@@ -137,7 +137,8 @@ def from_source(field: str, source: str, x: ArrayLike, y: ArrayLike | None, **op
     try:
         made = from_arrays(x, y, **options)
     except UserError as error:
-        raise UserError(f"{field}: {source}: {error}") from error
+        words = str(error).replace("say task='", "set task.kind='")
+        raise UserError(f"{field}: {source}: {words}") from error
     return dataclasses.replace(made, source=source)
 
 
@@ -229,9 +230,7 @@ def _given(
             f"{train.x.shape[1:]} {train.x.dtype}; bring both to one shape and dtype"
         )
     if part.y.shape[1:] != train.y.shape[1:]:
-        raise UserError(
-            f"y_test: {part.y.shape[1]} numbers for each example, but y has {train.y.shape[1]}; give as many"
-        )
+        raise UserError(f"y_test: {part.y.shape[1]} columns, but y has {train.y.shape[1]}; give as many")
     if part.y.dtype.kind != train.y.dtype.kind:
         what = {"U": "texts", "i": "integers"}
         raise UserError(

@@ -53,9 +53,13 @@ def _one_kind(field: str, y: np.ndarray) -> np.ndarray:
 
 def _whole_objects(y: np.ndarray) -> np.ndarray:
     """An array of Python's whole numbers as one of NumPy's."""
-    if y.dtype == object and all(type(entry) is int and abs(entry) < 2**63 for entry in y.ravel().tolist()):
+    if y.dtype == object and all(_is_whole(entry) for entry in y.ravel().tolist()):
         return y.astype(np.int64)
     return y
+
+
+def _is_whole(entry: object) -> bool:
+    return isinstance(entry, np.integer) or (type(entry) is int and abs(entry) < 2**63)
 
 
 def _label_hint(field: str, y: np.ndarray) -> str:

@@ -72,7 +72,10 @@ def load_data(data: Any, task: str = "classification") -> Dataset:
     if isinstance(data, Dataset):
         raise UserError(f"data: got {show(data)}, which is one already; give a name such as 'digits'")
     check_task(task)
-    return load(replaced(None, {"data": data}).data, task)
+    made = load(replaced(None, {"data": data}).data, task)
+    if made.task != task:
+        raise UserError(f"task: {task}, but the labels of {made.name} are those of {made.task}; leave it out")
+    return made
 
 
 def find_originals(name: str, directory: Path | None) -> Originals | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedtp_jax.config import Table
+from fedtp_jax.config.convert import show
 from fedtp_jax.core.errors import UserError, in_one_line, nearest, user_path
 from fedtp_jax.data.arrays import by_split, from_source
 from fedtp_jax.data.dataset import Dataset
@@ -133,14 +134,34 @@ def _labels(names: Sequence[str], frame: "pd.DataFrame", task: str) -> np.ndarra
     """[M] or, of several columns, [M, C]."""
     if not names or len(set(names)) < len(names):
         raise UserError(f"data.label: {list(names)}; name one column, or several, each once")
-    if len(names) == 1 and task != "multilabel":
-        return frame[names[0]].to_numpy()
-    if task == "classification":
+    if task == "classification" and len(names) > 1:
         raise UserError(
             f"data.label: {len(names)} columns, but a row has one class; name one column, or set "
             "task.kind to multilabel or regression"
         )
-    return frame[list(names)].to_numpy()
+    if task == "classification":
+        return frame[names[0]].to_numpy()
+    return np.column_stack([_as_numbers(frame[name], name, task) for name in names])
+
+
+def _as_numbers(column: "pd.Series", name: str, task: str) -> np.ndarray:
+    """[M] float64; UserError for a column that holds others, or of several labels any but 0 and 1."""
+    import pandas as pd
+
+    kind = pd.api.types
+    if not kind.is_numeric_dtype(column.dtype) or kind.is_complex_dtype(column.dtype):
+        raise UserError(
+            f"data.label: {name!r} holds {show(column.iloc[0])}, but task.kind is {task}, whose labels are "
+            "numbers; make numbers of them, or name other columns"
+        )
+    values = column.to_numpy(np.float64)
+    if task == "multilabel" and not (fits := np.isin(values, (0, 1))).all():
+        row = int((~fits).argmax())
+        raise UserError(
+            f"data.label: {name!r} holds {values[row]:g} in row {row + 1}, but task.kind is multilabel: "
+            "expected 1 where a row has the label, else 0"
+        )
+    return values
 
 
 def _clients(config: Table, frame: "pd.DataFrame") -> np.ndarray | None:

@@ -16,7 +16,8 @@ from fedtp_jax.data.dataset import Examples
 from fedtp_jax.data.scaling import statistics
 
 MOST_CLASSES = 1_000_000
-LARGEST = 1e30  # of a number that float32 can square
+SMALLEST, LARGEST = 1e-30, 1e30  # of numbers whose size, and that of their errors, float32 can hold
+EXACT = 2**53  # whole numbers up to it are exact in float64
 
 
 def check_task(task: object) -> None:
@@ -29,14 +30,38 @@ def checked_targets(field: str, value: ArrayLike, task: str) -> np.ndarray:
     """[M] labels, [M, C] float64 numbers, or [M, C] uint8 of which labels hold; UserError for others."""
     if task == "classification":
         return checked_labels(field, value)
-    y = plain_array(field, value)
+    y = _unpacked(plain_array(field, value, objects=True))
     return _numbers(field, y) if task == "regression" else _several(field, y)
+
+
+def _unpacked(y: np.ndarray) -> np.ndarray:
+    """Python's numbers as NumPy's, None and pandas' missing values as NaN; anything else as it is."""
+    if y.dtype != object:
+        return y
+    entries = [np.nan if one is None or str(one) == "<NA>" else one for one in y.ravel().tolist()]
+    if all(isinstance(one, int | float | np.integer | np.floating | np.bool_) for one in entries):
+        return np.array(entries, np.float64).reshape(y.shape)
+    return y
+
+
+def _what(y: np.ndarray) -> str:
+    """What it holds, in words."""
+    if y.dtype.kind not in "OUS":
+        return f"shape {y.shape} {y.dtype}"
+    strange = [one for one in y.ravel().tolist() if not isinstance(one, int | float)]
+    return f"holds {show(strange[0])}, a {type(strange[0]).__name__}"
 
 
 def _numbers(field: str, y: np.ndarray) -> np.ndarray:
     if y.dtype.kind not in "iuf" or y.ndim > 2:
         raise UserError(
-            f"{field}: shape {y.shape} {y.dtype}; expected a number for each example, [M], or several, [M, C]"
+            f"{field}: {_what(y)}; expected a number for each example, [M], or several, [M, C] (task is "
+            "regression)"
+        )
+    if y.dtype.kind in "iu" and max(int(y.max()), -int(y.min())) > EXACT:
+        raise UserError(
+            f"{field}: whole numbers above 2**53 are not exact in float64, in which they are held; subtract "
+            "an offset first"
         )
     y = y.astype(np.float64).reshape(len(y), -1)
     bad = ~(np.abs(y) < LARGEST).all(axis=1)
@@ -49,10 +74,13 @@ def _numbers(field: str, y: np.ndarray) -> np.ndarray:
 
 
 def _several(field: str, y: np.ndarray) -> np.ndarray:
-    if y.ndim != 2 or y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
-        raise UserError(
-            f"{field}: shape {y.shape} {y.dtype}; expected [M, C], 1 where an example has a label, else 0"
-        )
+    expected = "expected [M, C], 1 where an example has a label, else 0 (task is multilabel)"
+    if y.ndim != 2 or y.dtype.kind not in "biuf":
+        raise UserError(f"{field}: {_what(y)}; {expected}")
+    wrong = ~np.isin(y, (0, 1))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise UserError(f"{field}: holds {y[row, column]:g} in row {row}, column {column}; {expected}")
     return y.astype(np.uint8)
 
 
@@ -63,7 +91,13 @@ def target_scale(train: Examples) -> tuple[tuple[float, ...], tuple[float, ...]]
         place = int(equal.argmax())
         which = f" at {place}" if train.y.shape[1] > 1 else ""
         warnings.warn(f"y: every number{which} is {train.y[0, place]:g}: nothing to learn", stacklevel=4)
-    return statistics(train.y)
+    mean, std = statistics(train.y)
+    if min(std) < SMALLEST:
+        raise UserError(
+            f"y: the numbers' standard deviation is {min(std):g}, and float32 holds no such errors; give "
+            "them in another unit"
+        )
+    return mean, std
 
 
 def numbered_classes(

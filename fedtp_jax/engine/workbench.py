@@ -94,9 +94,9 @@ class Workbench:
         assert not isinstance(a, Windows) and not isinstance(b, Windows), "both splits are of one kind"
         shape = a.x.shape[1:]
         x = np.concatenate([a.x, b.x]).reshape(-1, math.prod(shape))
-        y = np.concatenate([data.learnt(a.y), data.learnt(b.y)])
+        self.targets = np.concatenate([a.y, b.y])  # as the data have them
         scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
-        flat, labels, mean, std = self.replicate((x, y, *scale))
+        flat, labels, mean, std = self.replicate((x, data.learnt(self.targets), *scale))
         return DeviceExamples(flat, labels, mean, std, shape)
 
     # ----------------------------------------------------------------------------------------- planning

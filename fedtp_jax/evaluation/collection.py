@@ -1,6 +1,6 @@
 """What the waves of an evaluation bring of its measures' parts, made values on the host."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,10 +43,18 @@ class Collection:
       measures: {name: measure}.
       clients: N.
       targets: what labels say.
+      labels_of: gives those of a client [M, ...] as the data have them, in the order of its examples.
     """
 
-    def __init__(self, measures: Mapping[str, Measure], clients: int, targets: Targets) -> None:
-        self._measures, self._num_clients, self._targets = measures, clients, targets
+    def __init__(
+        self,
+        measures: Mapping[str, Measure],
+        clients: int,
+        targets: Targets,
+        labels_of: Callable[[int], np.ndarray],
+    ) -> None:
+        self._measures, self._num_clients = measures, clients
+        self._targets, self._labels_of = targets, labels_of
         self._clients = {name: np.full(clients, np.nan) for name in measures}
         self._sums: dict[str, Any] = {}
         self._predicted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -58,7 +66,10 @@ class Collection:
         for kind, part in parts.items():
             if isinstance(part, Predictions):
                 for client, count, labels, logits in zip(ids.tolist(), *part, strict=True):
-                    self._predicted[client] = labels[:count].copy(), logits[:count].copy()
+                    kept = labels[:count].copy()
+                    if self._targets.kind == "regression":  # what float32 has rounded
+                        kept = self._labels_of(client)
+                    self._predicted[client] = kept, logits[:count].copy()
             else:
                 sums = type(part)(*(leaf.sum(0, dtype=_wide(leaf)) for leaf in part))
                 before = self._sums.get(kind)
@@ -92,11 +103,10 @@ class Collection:
 
     def _of_predictions(self, measure: Measure, labels: np.ndarray, logits: np.ndarray) -> float:
         """NaN of no example, and of what is not finite: no function is asked about these."""
-        if not len(labels) or not np.isfinite(scores := scores_of(self._targets, logits)).all():
+        if not len(labels) or not np.isfinite(logits).all():
             return np.nan
-        if self._targets.kind == "regression":
-            labels = scores_of(self._targets, labels)
-        return float(measure.of(labels, scores))
+        whole = labels.copy() if self._targets.kind == "regression" else labels.astype(np.int32)
+        return float(measure.of(whole, scores_of(self._targets, logits)))  # a function may alter what is its
 
 
 def _joined(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -199,7 +199,7 @@ class Evaluator:
 
         result, sizes = np.zeros((3, bench.num_clients)), self._sizes
         targets = self.task.targets
-        collection = Collection(self.measures, bench.num_clients, targets)
+        collection = Collection(self.measures, bench.num_clients, targets, self._labels_of)
         for prepared, score in bench.over_waves(wave, self._waves() if waves is None else waves, rows_of):
             sits = prepared.ids < bench.num_clients
             ids = prepared.ids[sits]
@@ -228,12 +228,21 @@ class Evaluator:
         return np.asarray(steps)
 
     def _batches(self, client: int) -> Batches:
-        bench, batch = self.bench, self.layout.batch
-        positions = bench.test_positions if self.split == "test" else bench.validation_positions
-        tested = split_batches(positions(client), batch)
+        batch = self.layout.batch
+        tested = split_batches(self._positions(client), batch)
         if not self.settings.knn.weight:
             return tested
         return join_batches([split_batches(self.stored_positions(client), batch), tested])
+
+    def _positions(self, client: int) -> np.ndarray:
+        """Of the examples on which the client is evaluated, in their order."""
+        bench = self.bench
+        return (bench.test_positions if self.split == "test" else bench.validation_positions)(client)
+
+    def _labels_of(self, client: int) -> np.ndarray:
+        """[M, ...] as the data have them."""
+        labels: np.ndarray = self.bench.targets[self._positions(client)]
+        return labels
 
     def _waves(self) -> Iterator[Prepared]:
         """The waves, which are the same in every evaluation: kept on the devices if they are small."""

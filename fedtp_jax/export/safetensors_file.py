@@ -44,6 +44,8 @@ def export_client(result: Result, client: int, path: str | Path) -> None:
         "divide_by_255": spec.dtype == "uint8",
         "config": config,
     }
+    if spec.target_std:  # what the model gives, times std, plus mean, is a number as the data have it
+        about |= {"target_mean": list(spec.target_mean), "target_std": list(spec.target_std)}
     content = save(tensors, {name: json.dumps(value) for name, value in about.items()})
     try:
         with path.open("xb") as file:

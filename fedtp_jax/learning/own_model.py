@@ -88,7 +88,8 @@ def _check_outputs(task: Task, called: str, output: Any) -> None:
     """Raise UserError unless it is one row of logits per example; of a text, per position."""
     text = task.inputs.each_position
     each = f"[B, {task.inputs.shape[0]}, {task.num_classes}]" if text else f"[B, {task.num_classes}]"
-    expected = f"expected logits {each}, one for each {'character' if text else 'class'}"
+    one = {"regression": "number", "multilabel": "label"}.get(task.targets.kind, "class")
+    expected = f"expected logits {each}, one for each {'character' if text else one}"
     if not isinstance(output, jax.ShapeDtypeStruct):
         raise UserError(
             f"model: {called} returns a {type(output).__name__}, {expected}; return the logits alone "
@@ -104,9 +105,9 @@ def _check_outputs(task: Task, called: str, output: Any) -> None:
         where = "position of every example" if text else "example"
         raise UserError(f"{gives}, {expected}; return one row for each {where}, on no further axes")
     if output.shape[-1] != task.num_classes:
-        of = "characters in its vocabulary" if text else "classes"
+        of = "characters in its vocabulary" if text else f"{one}es" if one == "class" else f"{one}s"
         more = ""
-        if output.shape[-1] > task.num_classes and not text:
+        if output.shape[-1] > task.num_classes and not text and one == "class":
             more = f", or, if the data lacks labels, from_arrays(..., num_classes={output.shape[-1]})"
         raise UserError(
             f"model: {called} has {output.shape[-1]} outputs, but the data has {task.num_classes} {of}; give "

@@ -53,7 +53,9 @@ def _held(field: str, partitioner: Any, data: Dataset, split: str) -> list[np.nd
             "partition: needs flwr-datasets; install it with pip install 'fedtp_jax[flwr]'"
         ) from None
     examples = data.train if split == "train" else data.test
-    columns: dict[str, Any] = {"position": np.arange(len(examples)), "label": examples.y.astype(np.int64)}
+    columns: dict[str, Any] = {"position": np.arange(len(examples))}
+    if data.task == "classification":
+        columns["label"] = examples.y.astype(np.int64)
     if examples.group is not None:
         names = np.array(data.group_names) if data.group_names else np.arange(int(examples.group.max()) + 1)
         columns["group"] = names[examples.group]
@@ -64,17 +66,18 @@ def _held(field: str, partitioner: Any, data: Dataset, split: str) -> list[np.nd
     except Exception as error:  # each partitioner has its own
         raise UserError(
             f"{field}: {type(partitioner).__name__} does not part the {split} examples of {data.name} "
-            f"({in_one_line(error)}); give one of flwr_datasets.partitioner that was not used before, by the "
-            f"columns {', '.join([*columns][1:])}"
+            f"({in_one_line(error)}); give one of flwr_datasets.partitioner that was not used before, by "
+            f"{'the columns ' + ', '.join([*columns][1:]) if len(columns) > 1 else 'no column'}"
         ) from error
 
 
 def _in_proportion(train: Shards, data: Dataset) -> Shards:
     """Test examples, class by class as their train examples are held."""
-    rng, counts = generator(0, Purpose.PARTITION), train.class_counts(data.train.y, data.num_classes)
+    of_train, of_test, count = data.strata
+    rng, counts = generator(0, Purpose.PARTITION), train.class_counts(of_train, count)
     owner = np.full(len(data.test), -1)
     for label in np.flatnonzero(counts.any(0)):
-        members = rng.permutation(np.flatnonzero(data.test.y == label))
+        members = rng.permutation(np.flatnonzero(of_test == label))
         owner[members] = in_proportion(rng, counts[:, label], len(members))
     kept = np.flatnonzero(owner >= 0)
     shards = Shards.from_owners(owner[kept], len(train))

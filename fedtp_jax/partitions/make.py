@@ -44,7 +44,8 @@ def make_partition(config: Any, data: Dataset, seed: int) -> Partition:
     if data.task != "classification" and not isinstance(config, WITHOUT_CLASSES):
         raise UserError(
             f"partition.name: {cfg.name_of(config)!r} goes by classes, of which {data.name} has none "
-            f"(task.kind is {data.task}); choose one of natural (by groups), iid, quantity, file"
+            f"(task.kind is {data.task}); choose one of natural (by groups), iid, quantity, feature_noise, "
+            "file"
         )
     try:
         partition = MAKERS[type(config)](config, data, seed)

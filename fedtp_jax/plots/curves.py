@@ -126,6 +126,9 @@ def compared_curves(
             if name in panels[title]:
                 look = {"color": colours[k % 7], "linestyle": ("-", "--", ":", "-.")[k // 7 % 4]}
                 drawn[name] = _draw_band(panel, panels[title][name], look, share)
+        rounds = pd.concat([curve["round"] for curve in panels[title].values()])
+        if rounds.nunique() == 1:  # the axis of a single one would have none but its tick
+            panel.set_xlim(rounds.iloc[0] - 0.5, rounds.iloc[0] + 0.5)
         panel.locator_params("x", nbins=6, integer=True)
         panel.xaxis.set_major_formatter(THOUSANDS)
     for panel in axes.flat[len(panels) :]:

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from fedtp_jax.core.client_names import IN_PICTURES, called
+from fedtp_jax.core.rounding import without_noise
 from fedtp_jax.plots.style import AXIS, BLUE, GRID, INK, LEGEND, QUIET, THOUSANDS, VERMILION, Picture, style
 
 CHANGE = {"accuracy": "change in accuracy (points)", "mae": "less mean absolute error"}
@@ -36,7 +37,7 @@ def gains(
     own, other = (100 * own, 100 * other) if share else (own, other)
     ids = np.flatnonzero(np.isfinite(own) & np.isfinite(other))
     # rounded: what a mean over evaluations adds to equal accuracies is no loss
-    change = ((own - other if share else other - own)[ids]).round(9)
+    change = without_noise((own - other if share else other - own)[ids], own[ids], other[ids])
     order = np.argsort(change, kind="stable")
     ids, change = ids[order], change[order]
     lose, win = int((change < 0).sum()), int((change > 0).sum())

@@ -19,7 +19,7 @@ LETTERS = 14  # of a legend, to an inch
 # by what every evaluation of a run measures
 WORDS = {"accuracy": "accuracy", "mae": "mean absolute error"}
 AXIS = {"accuracy": "accuracy (%)", "mae": "mean absolute error"}
-LOSS = {"accuracy": "cross-entropy (nats per example)", "mae": "loss, of numbers with std 1"}
+LOSS = {"accuracy": "cross-entropy (nats)", "mae": "loss, of numbers with std 1"}
 
 
 class Picture(Figure):

@@ -71,7 +71,7 @@ class NewClients(Pictures):
         ):
             raise UserError(
                 f"data: {theirs.dtype} examples of shape {list(theirs.input_shape)} and {theirs.num_classes} "
-                f"classes, but the result was trained on {own.dtype}, {list(own.input_shape)} and "
+                f"classes or outputs, but the result was trained on {own.dtype}, {list(own.input_shape)} and "
                 f"{own.num_classes}; bring them to one form"
             )
         if data.train.group is None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.config.metrics import headline_of
+from fedtp_jax.config.metrics import headline_of, measure_of, told
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.results.reached import WORDS, evaluated_rounds
 
@@ -55,9 +55,9 @@ def untrained_note(history: "pd.DataFrame") -> str:
         return ""
     row = last.iloc[0]
     trained, untrained = row[f"test_{measure}_trained"], row[f"test_{measure}_untrained"]
-    those = "" if pd.isna(trained) else f", those that have {trained:.4f}"
+    those = "" if pd.isna(trained) else f", those that have {told(measure, trained)}"
     who = f"{int(row['clients_untrained'])} of {int(row['clients_tested'])} clients have never trained"
-    return f"{who}: test {WORDS[measure]} {untrained:.4f}{those}"
+    return f"{who}: test {WORDS[measure]} {told(measure, untrained)}{those}"
 
 
 def privacy_note(config: SimulationConfig, history: "pd.DataFrame") -> str:
@@ -79,9 +79,10 @@ def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]
     metric = config.checkpoint.best
     if metric and (best := best_evaluation(rows, metric)):
         row = history[history["round"] == best[0]].iloc[0]
-        told = f"best {metric} {row[metric]:.4f} after round {best[0]}"
+        chosen = told(measure_of(metric.removeprefix("val_")), row[metric])
         measure = headline_of(history.columns)
-        notes.append(f"{told}: test {WORDS[measure]} {row[f'test_{measure}']:.4f}")
+        reached = told(measure, row[f"test_{measure}"])
+        notes.append(f"best {metric} {chosen} after round {best[0]}: test {WORDS[measure]} {reached}")
     return notes
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedtp_jax.config.metrics import told
 from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
@@ -62,7 +63,10 @@ class Personalized:
 
     @under_our_settings
     def variables(self, client: int, mode: str = "fit") -> dict[str, Any]:
-        """The Flax variables of the novel client in row `client` of `clients`, as `mode` leaves it."""
+        """The Flax variables of the novel client in row `client` of `clients`, as `mode` leaves it.
+
+        In regression the model gives numbers on the scale of the loss with them.
+        """
         if mode not in self._adapted:
             raise UserError(f"mode: got {mode!r}, expected one of {', '.join(self._adapted)}")
         if not isinstance(client, int | np.integer) or not 0 <= client < len(self.clients):
@@ -72,7 +76,7 @@ class Personalized:
         return tree.unflatten(self._adapted[mode].leaves(int(client)))
 
     def __repr__(self) -> str:
-        reached = ", ".join(f"{mode} {a.pooled:.3f}" for mode, a in self.reached.items())
+        reached = ", ".join(f"{mode} {told(a.headline, a.pooled, 3)}" for mode, a in self.reached.items())
         return f"Personalized({len(self.clients)} novel clients: {reached})"
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fedtp_jax.config.metrics import columns_of, headline_of, shown
+from fedtp_jax.config.metrics import columns_of, headline_of, shown, told
 from fedtp_jax.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ class Reached(dict[str, float]):
     def words(self) -> str:
         """What is measured."""
         return WORDS[self.measure]
+
+    def told(self, name: str, digits: int = 4) -> str:
+        """A value in words."""
+        return told(self.measure, self[name], digits)
 
     def shown(self, name: str) -> str:
         """A value for a table, with its unit."""

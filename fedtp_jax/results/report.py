@@ -21,6 +21,7 @@ from fedtp_jax.plots.style import to_png
 from fedtp_jax.results.reached import evaluated_rounds
 from fedtp_jax.storage.files import write_atomically
 
+OF_ACCURACY = "accuracy_mean", "accuracy_trained", "accuracy_untrained"
 EVALUATIONS, WORST = 5, 10  # rows of the two tables
 FRACTIONS = {"share_done"} | {  # shown in percent
     f"{test}_{name}"
@@ -38,7 +39,7 @@ CURVES = (
 CLIENTS = "Every client counts once. The worst tenth (rounded up) is drawn in orange."
 EMBEDDINGS = (
     "What the hypernetwork makes each client's own leaves from, seen along its two main directions. Clients "
-    "that hold the same classes lie together where the embeddings have learned what clients share."
+    "whose data are alike lie together where the embeddings have learned what clients share."
 )
 PARTITION = "Training examples that each client holds, of each class where there are some."
 
@@ -158,7 +159,9 @@ def _cell(column: str, value: float | str) -> str:
         return "&ndash;"
     if column in FRACTIONS:
         return f"{100 * value:.2f}"
-    whole = column.endswith("_correct") or (float(value).is_integer() and not column.endswith("loss"))
+    if any(f"_{name}" in column for name in NOT_SHARES):
+        return f"{value:.4g}"
+    whole = float(value).is_integer() and not column.endswith("loss")
     return f"{value:,.0f}" if whole else f"{value:.4f}"
 
 

@@ -204,18 +204,18 @@ class Result(NewClients):
         return pd.DataFrame([dataclasses.asdict(leaf) for leaf in leaf_roles(*self._built)])
 
     @under_our_settings
-    def predict(self, client: int, x: np.ndarray) -> jax.Array:
+    def predict(self, client: int, x: np.ndarray) -> jax.Array | np.ndarray:
         """Logits [B, classes] by `client`'s own leaves for inputs [B, ...] as the data set holds them.
 
         For text x [B, T] are codes of characters and logits are [B, T, classes]. In regression numbers [B, C]
-        as the data set has them, with several labels logits [B, C]. Nearest neighbours, which need the
-        client's examples, take no part.
+        as the data set has them (NumPy, float64). Nearest neighbours, which need the client's examples, take
+        no part.
         """
         output = self._built[1].predict(self._leaves(client), model_inputs(self.data_spec, x)).logits
         if self.config.task.kind != "regression":
             return output
         mean, std = self.data_spec.target_mean, self.data_spec.target_std
-        return output * jax.numpy.array(std) + jax.numpy.array(mean)
+        return np.asarray(output, np.float64) * std + mean
 
     @under_our_settings
     def intermediates(self, client: int, x: np.ndarray) -> dict[str, Any]:
@@ -263,15 +263,17 @@ class Result(NewClients):
         return _restored, (self.config, *tables, self.partition, self.data_spec, *told)
 
     def __repr__(self) -> str:
-        a, b = headline(self), self.adapted
-        several = f" mean of the last {a['evaluations']} evaluations {a['mean']:.3f} ± {a['std']:.3f},"
+        a, b = headline(self), self.config.evaluation.adapt.asked_for and headline(self, "adapted")
+        several = (
+            f" mean of the last {a['evaluations']} evaluations {a.told('mean', 3)} ± {a.told('std', 3)},"
+        )
         lost = excluded_uploads(self.history)
-        adapted = f", adapted {b['last']:.3f}" if b else ""
+        adapted = f", adapted {b.told('last', 3)}" if b else ""
         return (
             f"Result({name_of(self.config.method)}, {a['round']} rounds, "
             f"{self.data_spec.num_clients} clients: "
-            f"test {a.words} {a['last']:.3f},{several * (a['evaluations'] > 1)} "
-            f"worst decile {a['worst_decile']:.3f}{adapted}{lost and f'; {lost} not finite, left out'})"
+            f"test {a.words} {a.told('last', 3)},{several * (a['evaluations'] > 1)} "
+            f"worst decile {a.told('worst_decile', 3)}{adapted}{lost and f'; {lost} not finite, left out'})"
         )
 
 

@@ -161,10 +161,11 @@ def _measured(test: str, sums: Sums) -> dict[str, np.ndarray]:
     """Columns [N] of what was measured by one test."""
     measured, loss, examples = (np.asarray(part) for part in sums[:3])
     tested = np.where(examples > 0, examples, np.nan)
-    # a window of text is right in part
-    correct = measured.astype(np.int64) if (measured % 1 == 0).all() else measured
+    of_accuracy = {}
+    if sums.headline == "accuracy":  # a window of text is right in part, and one of several labels
+        of_accuracy[f"{test}_correct"] = measured.astype(np.int64) if (measured % 1 == 0).all() else measured
     return {
-        **({f"{test}_correct": correct} if sums.headline == "accuracy" else {}),
+        **of_accuracy,
         f"{test}_{sums.headline}": measured / tested,
         f"{test}_loss": loss / tested,
     }

@@ -8,19 +8,25 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.config import name_of
-from fedtp_jax.config.metrics import HEADLINES, columns_of, headline_of, measure_names
+from fedtp_jax.config.metrics import HEADLINES, columns_of, headline_of, measure_names, told
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.results.notes import choice_notes, privacy_note, untrained_note
-from fedtp_jax.results.reached import evaluated_rounds, headline
+from fedtp_jax.results.reached import Reached, evaluated_rounds, headline
 from fedtp_jax.results.result import Result
 
 
 def result_in_words(result: Result) -> str:
     """Two lines: the headline by example, over clients; two of the adapted; further measures, and notes."""
-    a, b = headline(result), result.adapted
-    lines = [f"test {a.words} {a['last']:.4f} after round {a['round']}{_several(a)}", _over_clients(a)]
+    a, b = headline(result), _adapted(result)
+    lines = [
+        f"test {a.words} {a.told('last')} after round {a['round']}{_several(a)}",
+        _over_clients(a, a.measure),
+    ]
     if b:
-        lines += [f"adapted: test {a.words} {b['last']:.4f}{_several(b)}", f"adapted {_over_clients(b)}"]
+        lines += [
+            f"adapted: test {a.words} {b.told('last')}{_several(b)}",
+            f"adapted {_over_clients(b, b.measure)}",
+        ]
     about = result.config, result.history
     notes = [privacy_note(*about), untrained_note(result.history), *choice_notes(*about)]
     return "\n".join([*lines, *_further_measures(result), *filter(None, notes)])
@@ -31,31 +37,35 @@ def _further_measures(result: Result) -> list[str]:
     rows = [row for row in result.measures.to_dict("records") if row["measure"] not in HEADLINES.values()]
     words = {"test": "test ", "adapted": "adapted: test "}
     return [
-        f"{words[row['test']]}{row['measure']} {row['pooled']:.4f}; {_over_clients(row)}"
+        f"{words[row['test']]}{name} {told(name, row['pooled'])}; {_over_clients(row, name)}"
         for row in rows
-        if row["test"] in words
+        if row["test"] in words and (name := row["measure"])
     ]
 
 
-def _several(a: Mapping[str, float]) -> str:
-    words = f"; {a['mean']:.4f} ± {a['std']:.4f} over the last {a['evaluations']} evaluations"
+def _several(a: Reached) -> str:
+    words = f"; {a.told('mean')} ± {a.told('std')} over the last {a['evaluations']} evaluations"
     return words if a["evaluations"] > 1 else ""
 
 
-def _over_clients(a: Mapping[Any, Any]) -> str:
-    spread = f"mean {a['client_mean']:.4f} ± {a['client_std']:.4f}"
-    return f"clients: {spread}, worst decile {a['worst_decile']:.4f}"
+def _over_clients(a: Mapping[Any, Any], measure: str) -> str:
+    spread = f"mean {told(measure, a['client_mean'])} ± {told(measure, a['client_std'])}"
+    return f"clients: {spread}, worst decile {told(measure, a['worst_decile'])}"
+
+
+def _adapted(result: Result) -> Reached | None:
+    return headline(result, "adapted") if result.config.evaluation.adapt.asked_for else None
 
 
 def several_in_words(results: Sequence[Result]) -> str:
     """A line for each seed, and mean ± std over the seeds (sample std, none for a single seed)."""
-    lines, adapted = [], [b for result in results if (b := result.adapted)]
+    lines, adapted = [], [b for result in results if (b := _adapted(result))]
     for result in results:
-        a, b = headline(result), result.adapted
+        a, b = headline(result), _adapted(result)
         lines.append(
-            f"seed {result.config.seed}: test {a.words} {a['mean']:.4f} over the last {a['evaluations']} "
-            f"evaluation{'s' * (a['evaluations'] > 1)}, worst decile {a['worst_decile']:.4f}"
-            + (f"; adapted {b['mean']:.4f}, {b['worst_decile']:.4f}" if b else "")
+            f"seed {result.config.seed}: test {a.words} {a.told('mean')} over the last {a['evaluations']} "
+            f"evaluation{'s' * (a['evaluations'] > 1)}, worst decile {a.told('worst_decile')}"
+            + (f"; adapted {b.told('mean')}, {b.told('worst_decile')}" if b else "")
         )
     reached = [headline(result) for result in results]
     whole = f"test {reached[0].words} {_over_seeds(reached)}"
@@ -63,9 +73,10 @@ def several_in_words(results: Sequence[Result]) -> str:
     return "\n".join([*lines, f"{whole}{then} over {len(results)} seeds"])
 
 
-def _over_seeds(reached: Sequence[Mapping[str, float]]) -> str:
-    means = np.array([a["mean"] for a in reached])
-    return f"{means.mean():.4f}" + (f" ± {means.std(ddof=1):.4f}" if len(means) > 1 else "")
+def _over_seeds(reached: Sequence[Reached]) -> str:
+    measure, means = reached[0].measure, np.array([a["mean"] for a in reached])
+    spread = f" ± {told(measure, means.std(ddof=1))}" if len(means) > 1 else ""
+    return told(measure, means.mean()) + spread
 
 
 def missing_in_words(results: Sequence[Result], folder: Path, seeds: bool) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from fedtp_jax.config.metrics import headline_of
+from fedtp_jax.config.metrics import headline_of, told
 from fedtp_jax.runs.progress import Progress as RoundProgress
 
 WIDE = 100  # columns of a terminal that has room for a bar
@@ -49,9 +49,10 @@ class Display:
     def on_round(self, progress: RoundProgress, of: str = "") -> None:
         """Show a finished round, of the run of this name if there are others."""
         result, test = progress.result, progress.test
-        adapted = f"adapted {test.adapted.pooled:.4f}  " if test and test.adapted else ""
+        headline = headline_of(progress.row)
+        adapted = f"adapted {told(headline, test.adapted.pooled)}  " if test and test.adapted else ""
         status = (
-            f"{headline_of(progress.row)} {'-' if test is None else f'{test.pooled:.4f}'}  {adapted}"
+            f"{headline} {'-' if test is None else told(headline, test.pooled)}  {adapted}"
             f"loss {result.train_loss:.3f}  {result.clients / progress.seconds:.1f} clients/s"
         )
         if self._wide:

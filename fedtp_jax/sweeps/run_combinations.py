@@ -14,6 +14,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from fedtp_jax.comparison.compared_run import ComparedRun
+from fedtp_jax.config.metrics import measure_of, told
 from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.summary import missing_in_words
@@ -83,9 +84,10 @@ class Board:
         metric = self.select or run.headline
         figure = run.validated(metric) if self.select else run.measure(metric)
         timing = csv_rows(RunFolder(path).timing.content())
+        words = told(measure_of(metric.removeprefix("val_")), figure)
         seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
         left = f"{len(self.left)} of {self._all} left"
-        self.say(f"{combination.name}, seed {seed}: {metric} {figure:.4f}, {seconds:.1f} s; {left}")
+        self.say(f"{combination.name}, seed {seed}: {metric} {words}, {seconds:.1f} s; {left}")
 
     def fail(self, combination: Combination, message: str) -> None:
         """A combination has failed; the others go on."""

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
-from other_tasks import DATA, TRAINING, X, Y, of_clients, run
+from other_tasks import DATA, SITES, TRAINING, X, Y, of_clients, run
 from sklearn.metrics import f1_score, mean_absolute_error, r2_score, roc_auc_score, root_mean_squared_error
 
+from fedtp_jax import from_arrays
 from fedtp_jax.config.task import LOSSES
 from fedtp_jax.engine.lanes import Batch
+from fedtp_jax.evaluation.collection import Collection
+from fedtp_jax.evaluation.measures import OF_LABELS
 from fedtp_jax.evaluation.metrics import Scoring, Sums, summarize
+from fedtp_jax.evaluation.parts import Predictions
 from fedtp_jax.learning.targets import Targets
 
 CASES = [(kind, loss) for kind in Y for loss in LOSSES[kind]]
@@ -121,3 +125,41 @@ def test_a_function_of_ones_own_is_given_numbers_as_the_data_have_them():
     x, y = of_clients(DATA["regression"].test)[2]
     gap = np.abs(np.asarray(result.predict(2, x), np.float64) - y)
     assert result.clients["test_median_error"][2] == pytest.approx(np.median(gap), rel=1e-4)
+
+
+@pytest.mark.parametrize("offset", [0, 1e9])
+def test_numbers_are_the_data_s_own_however_far_from_zero(offset):
+    """Whole numbers stay whole for functions of one's own, and what is predicted keeps its digits."""
+    whole = np.round(Y["regression"][:, 0]).astype(int) + int(offset)
+    seen = []
+
+    def right(numbers, predicted):
+        seen.append(numbers.copy())
+        return float(np.mean(np.round(predicted) == numbers))
+
+    data = from_arrays(X, whole, task="regression", groups=SITES, standardize="none")
+    result = run("regression", data=data, evaluation={"every": 4, "metrics": [right]})
+    of_data = seen[2:]  # after what is made up to try the function
+    assert all((numbers % 1 == 0).all() for numbers in of_data) and len(of_data) > 4
+    x, y = of_clients(data.test)[1]
+    gap = np.abs(result.predict(1, x) - y)
+    assert result.clients["test_mae"][1] == pytest.approx(gap.mean(), rel=1e-4)
+
+
+def test_a_function_that_alters_what_it_is_given_spoils_nothing_else():
+    def spoils(labels, scores):
+        labels[:], scores[:] = 0, 0
+        return 1.0
+
+    plain = run("multilabel", evaluation={"every": 4, "metrics": ["auroc", "exact_match"]})
+    spoilt = run("multilabel", evaluation={"every": 4, "metrics": [spoils, "auroc", "exact_match"]})
+    for name in ("test_auroc", "test_exact_match"):
+        assert spoilt.history[name].iloc[-1] == plain.history[name].iloc[-1]
+
+
+def test_what_is_not_finite_has_no_measure_of_several_labels():
+    made = Collection(OF_LABELS, 1, Targets("multilabel", "binary_cross_entropy"), None)
+    logits = np.array([[[np.inf, 1.0], [1.0, -1.0]]], np.float32)
+    kept = Predictions(np.array([2]), np.ones((1, 2, 2), np.float32), logits)
+    made.add(np.array([0]), {"Predictions": kept})
+    assert all(np.isnan(values.pooled) for values in made.values().values())
