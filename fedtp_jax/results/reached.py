@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fedtp_jax.config.metrics import columns_of, headline_of, shown, told
 from fedtp_jax.core.errors import UserError
 
@@ -47,6 +49,8 @@ def reached(history: "pd.DataFrame", test: str, last: int) -> Reached:
         raise UserError("result: no round was evaluated yet; let the run get further (evaluation.every)")
     pooled, *over_clients = [f"{test}_{column}" for column in columns_of(headline_of(history.columns))]
     window, newest = evaluated[pooled].tail(last), evaluated.iloc[-1]
+    with np.errstate(invalid="ignore"):  # errors without bound have no std
+        std = float(window.std(ddof=0))
     statistics = dict(zip(("client_mean", "client_std", "worst_decile"), over_clients, strict=True))
     return Reached(
         headline_of(history.columns),
@@ -54,7 +58,7 @@ def reached(history: "pd.DataFrame", test: str, last: int) -> Reached:
             "round": int(newest["round"]),
             "last": float(newest[pooled]),
             "mean": float(window.mean()),
-            "std": float(window.std(ddof=0)),
+            "std": std,
             "evaluations": len(window),
             **{name: float(newest[column]) for name, column in statistics.items()},
             "loss": float(newest[f"{test}_loss"]),
