@@ -5,6 +5,7 @@ and each name has its own fields. Python builds the tree directly, YAML files an
 `section.field=value` go through `load.py`, which checks every value against the declarations here.
 """
 
+from fedtp_jax.config.adversaries import Adversaries
 from fedtp_jax.config.data import (
     DATASETS,
     Arrays,
@@ -120,6 +121,7 @@ __all__ = [
     "UPLOADS",
     "Adapt",
     "Adapter",
+    "Adversaries",
     "Arrays",
     "BalancedDirichlet",
     "Checkpoint",

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
+from fedtp_jax.config.adversaries import Adversaries
 from fedtp_jax.config.data import DATASETS, Digits
 from fedtp_jax.config.fields import Clients, Metrics, Own, ValidationMetric, option, section
 from fedtp_jax.config.generated import FedTP
@@ -152,6 +153,7 @@ class SimulationConfig:
         },
     )
     privacy: Privacy = section(Privacy, "differential privacy")
+    adversaries: Adversaries = section(Adversaries, "clients that work against the others")
     evaluation: Evaluation = section(Evaluation, "the evaluations")
     engine: Engine = section(Engine, "the machine")
     checkpoint: Checkpoint = section(Checkpoint, "checkpoints")

@@ -32,6 +32,7 @@ class Purpose(enum.IntEnum):
     VALIDATION = 13  # which of its train examples a client is validated on
     DESCRIPTION = 14  # which of its train examples describe a client in a round, and their noise
     PRIVACY = 15  # the noise on a round's sum
+    ADVERSARIES = 16  # which clients work against the others
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

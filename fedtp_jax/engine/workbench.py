@@ -95,8 +95,8 @@ class Workbench:
         shape = a.x.shape[1:]
         x = np.concatenate([a.x, b.x]).reshape(-1, math.prod(shape))
         self.targets = np.concatenate([a.y, b.y])  # as the data have them
-        scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
-        flat, labels, mean, std = self.replicate((x, data.learnt(self.targets), *scale))
+        self.scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
+        flat, labels, mean, std = self.replicate((x, data.learnt(self.targets), *self.scale))
         return DeviceExamples(flat, labels, mean, std, shape)
 
     # ----------------------------------------------------------------------------------------- planning

@@ -126,10 +126,14 @@ class Tested:
 
 
 class Measured(NamedTuple):
-    """One evaluation on the clients' test shards and, where there are some, on their validation shards."""
+    """One evaluation on the clients' test shards and, where there are some, on their validation shards.
+
+    attacked: {column: value} of what honest clients reach beside adversaries.
+    """
 
     test: Tested
     validation: Tested | None
+    attacked: Mapping[str, float] = {}
 
 
 def headline_of_clients(sums: Sums) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from fedtp_jax.config import name_of
 from fedtp_jax.config.metrics import columns_of, headline_of
 from fedtp_jax.config.plain import to_yaml
-from fedtp_jax.evaluation.metrics import Measured, Sums, Tested
+from fedtp_jax.evaluation.metrics import Measured, Sums, Tested, headline_of_clients
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.results.notes import choice_notes, participation_notes, privacy_note, untrained_note
 from fedtp_jax.results.pictures import embedding_figure
@@ -101,12 +101,13 @@ def clients_table(
     history: Sequence[Mapping[str, Any]],
     trained: np.ndarray,
     names: Sequence[str] = (),
+    adversaries: Sequence[int] | np.ndarray = (),
 ) -> "pd.DataFrame":
     """clients.csv: a row per client, NaN where a client was not tested; `names` [N] or none.
 
     `sums`: by the names of the evaluators. `window`: the headline in the last evaluations, [N] by each of
     ON_TEST_SHARDS that is in `sums`. `history`: the rows of metrics.csv until now. `trained`: rounds [N] in
-    which each client has.
+    which each client has. `adversaries`: their ids.
     """
     import pandas as pd
 
@@ -127,6 +128,10 @@ def clients_table(
         "trained_rounds": trained.astype(np.int64),
         "excluded_rounds": np.bincount(np.array(excluded, int), minlength=partition.num_clients),
     }
+    if len(adversaries):
+        table["adversary"] = np.isin(np.arange(partition.num_clients), adversaries).astype(np.int64)
+    if "attacked" in sums:
+        table["attack_success"] = headline_of_clients(sums["attacked"])
     if "adapted" in sums:
         adapted = _measured("adapted", sums["adapted"])
         table |= {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fedtp_jax.evaluation.attacked import beside_adversaries
 from fedtp_jax.evaluation.metrics import Measured, Sums, headline_of_clients, summarize
 from fedtp_jax.evaluation.parts import Confusion
 from fedtp_jax.learning.method import State
@@ -60,11 +61,15 @@ class Evaluations:
         self.window.append(np.concatenate(reached))
         found = {name: summarize(part, simulator.evaluated, trained) for name, part in sums.items()}
         test = dataclasses.replace(found["test"], adapted=found.get("adapted"))
-        return Measured(test, found.get("validation"))
+        attacked: dict[str, float] = {}
+        if len(simulator.adversaries):
+            attacked = beside_adversaries(sums, simulator.evaluated, simulator.adversaries)
+        return Measured(test, found.get("validation"), attacked)
 
     def tabulate(self, state: State, history: Sequence[Mapping[str, Any]]) -> None:
         """Have `clients` and `history` say what was added last; `history`: rows of metrics.csv until now."""
-        about = self._simulator.partition, [*history], state.rows.trained.copy(), self._names
+        who = self._names, self._simulator.adversaries
+        about = self._simulator.partition, [*history], state.rows.trained.copy(), *who
         self.clients = functools.cache(functools.partial(clients_table, self._sums, [*self.window], *about))
         if self._simulator.config.evaluation.clients_history:
             round = int(history[-1]["round"])

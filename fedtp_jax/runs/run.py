@@ -19,6 +19,7 @@ from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
+from fedtp_jax.evaluation.attacked import columns_of
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.evaluation.metrics import Measured
 from fedtp_jax.partitions.make import client_names
@@ -156,7 +157,7 @@ class Run:
                 if self._due(round, self.config.checkpoint.every):
                     self._save(round)
                 seed = self.config.seed
-                test, validation = measured or (None, None)
+                test, validation = measured[:2] if measured else (None, None)
                 newest = test, validation, evaluated
                 table = self.evaluations.clients if measured else None
                 progress = Progress(seed, round, rounds, result, *newest, seconds, row, table)
@@ -175,6 +176,9 @@ class Run:
         measures = measure_names(self.config.evaluation.metrics)
         headline = HEADLINES[self.config.task.kind]
         row = history_row(round, result, measured, adapts, validates, measures, headline)
+        if len(self.simulator.adversaries):
+            columns = columns_of(self.config.adversaries.kind == "backdoor")
+            row |= measured.attacked if measured else dict.fromkeys(columns)
         if self.simulator.private.noise:
             row["epsilon"] = self.simulator.private.epsilon(round) if measured else None
         self.rows.append(row)

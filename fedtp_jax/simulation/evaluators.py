@@ -8,8 +8,10 @@ import numpy as np
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.engine.workbench import Workbench
 from fedtp_jax.evaluation.adapted import AdaptedEvaluator
+from fedtp_jax.evaluation.attacked import AttackedEvaluator
 from fedtp_jax.evaluation.evaluate import Evaluator
 from fedtp_jax.evaluation.measures import measures_of
+from fedtp_jax.uploads.adversaries import trigger_of
 
 
 class Evaluators(NamedTuple):
@@ -19,11 +21,13 @@ class Evaluators(NamedTuple):
       test: of clients as they are, on their test shards.
       adapted: of clients that adapt before (evaluation.adapt), on their test shards.
       validation: of clients as they are, on their validation shards, by the program of `test`.
+      attacked: of clients as they are, on test examples with an adversary's trigger (adversaries.kind).
     """
 
     test: Evaluator
     adapted: AdaptedEvaluator | None = None
     validation: Evaluator | None = None
+    attacked: AttackedEvaluator | None = None
 
     @property
     def named(self) -> dict[str, Evaluator]:
@@ -33,7 +37,11 @@ class Evaluators(NamedTuple):
     @property
     def by_program(self) -> dict[str, list[Evaluator]]:
         """Those that run one program in one layout: "evaluation" and, if clients adapt, "adaptation"."""
-        programs = {"evaluation": (self.test, self.validation), "adaptation": (self.adapted,)}
+        programs = {
+            "evaluation": (self.test, self.validation),
+            "adaptation": (self.adapted,),
+            "attack": (self.attacked,),
+        }
         there = {what: [one for one in some if one is not None] for what, some in programs.items()}
         return {what: some for what, some in there.items() if some}
 
@@ -63,4 +71,8 @@ def make_evaluators(
             )
         validation = Evaluator(**about, like=test.layout, split="validation", batch=test.layout.batch)
         test.layout = validation.layout
-    return Evaluators(test, adapted, validation)
+    attacked = None
+    if trigger := trigger_of(bench.config.adversaries, *bench.scale):
+        layout = like.attacked.layout if like and like.attacked else None
+        attacked = AttackedEvaluator(trigger, **{**about, "measures": {}}, like=layout)
+    return Evaluators(test, adapted, validation, attacked)

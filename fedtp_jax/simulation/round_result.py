@@ -40,7 +40,7 @@ class RoundResult(NamedTuple):
     host_seconds: float
 
 
-def result_of_round(
+def result_of(
     asked: Participants,
     waves: Sequence[tuple[int, int, int, float]],
     excluded: Sequence[int],

@@ -26,6 +26,7 @@ from fedtp_jax.learning.sharded import server_shardings, sharded
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.adversary_ids import adversary_ids
 from fedtp_jax.simulation.embeddings import Embeddings, make_embeddings
 from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
 from fedtp_jax.simulation.initial_state import InitialState
@@ -33,13 +34,7 @@ from fedtp_jax.simulation.mixing import Mixing
 from fedtp_jax.simulation.numbers import traced_with
 from fedtp_jax.simulation.participation import Participation
 from fedtp_jax.simulation.private_rounds import PrivateRounds
-from fedtp_jax.simulation.round_result import (
-    RoundResult,
-    check_excluded,
-    result_of_round,
-    traffic,
-    void_round,
-)
+from fedtp_jax.simulation.round_result import RoundResult, check_excluded, result_of, traffic, void_round
 
 BenchMaker = Callable[[SimulationConfig, Dataset, Partition, Mesh], Workbench]
 
@@ -83,6 +78,7 @@ class Simulator:
         self.variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
         self._names = client_names(config.partition, data)
         self.participation = Participation(config, partition, self._names)
+        self.adversaries = adversary_ids(config, partition.num_clients)
         self.private = PrivateRounds(config, len(self.participation.candidates), self.programs)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
@@ -247,16 +243,17 @@ class Simulator:
         asked = self.participation.participants(round)
         if not done:
             if self.private.noise:  # nobody is to see that nobody came
-                server = self._aggregated(server, self.private.added(totals, round))
+                totals = self.private.added(totals, round)
+                server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
             return server._replace(rows=rows), void_round(asked, self.traffic)
         stop, sent = self.config.training.on_nonfinite, (server.shared, server.generator)
         check_excluded(round, sorted(excluded), sum(wave[0] for wave in done), stop, self._names, sent)
         ids = np.concatenate(returned)
         totals = self.embeddings.step(state, round, ids, gradients, totals)
-        server = self._aggregated(server, self.private.added(totals, round))
+        totals = self.private.added(totals, round)
+        server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.mixing.step(server, rows, ids)
-        result = result_of_round(asked, done, excluded, loss, examples, self.traffic)
-        return server._replace(rows=rows), result
+        return server._replace(rows=rows), result_of(asked, done, excluded, loss, examples, self.traffic)
 
     def _train_wave(
         self, server: State, rows: Leaves, totals: Any, wave: Wave, examples: Any, key: jax.Array
@@ -268,10 +265,6 @@ class Simulator:
         received = self.method.receive(state, kept)
         totals = tree.add(totals, (upload, received.generator))
         return totals, (received.rows, received.embeddings, kept.loss, kept.excluded)
-
-    def _aggregated(self, server: State, totals: Any) -> State:
-        after: State = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
-        return after
 
     def _aggregate(self, server: State, upload: Upload, gradient: Leaves) -> State:
         return self.method.aggregate(server, upload, gradient)

@@ -1,0 +1,170 @@
+"""Clients that work against the others: what they do, how it is measured, what is refused."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from marks import every_day
+from method_cases import CLIENTS, METHODS, TEST, one_step, simulator
+
+from fedtp_jax import UserError, config, simulate
+from fedtp_jax.config.load import from_dict
+from fedtp_jax.simulation.adversary_ids import adversary_ids
+from fedtp_jax.uploads.adversaries import FLAG, Trigger
+from fedtp_jax.uploads.transform import joined
+
+KINDS = ("label_flip", "random_update", "boost", "backdoor")
+
+
+def against(kind, clients=(1, 3), **fields):
+    return config.Adversaries(clients=clients, kind=kind, **fields)
+
+
+def change_of(sim, flag):
+    """[entries] of the change that a client sends after a step."""
+    state = sim.method.init(jax.random.key(1), np.arange(1))
+    shared, rows = sim.method.send(state)
+    leaves = {path: leaf[0] for path, leaf in rows.items()}
+    if FLAG in leaves:
+        leaves[FLAG] = np.float32(flag)
+    upload, kept = one_step(sim, shared, leaves)
+    changes = {p: upload.shared[p] / upload.weight - shared[p] for p in upload.shared}
+    changes |= {p: -c / upload.weight for p, c in kept.cotangent.items()}
+    return np.asarray(joined(changes))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_honest_clients_do_what_they_did(kind):
+    plain = change_of(simulator("fedtp", "vit"), 0)
+    np.testing.assert_array_equal(change_of(simulator("fedtp", "vit", adversaries=against(kind)), 0), plain)
+
+
+def flipped(sim):
+    """The simulator on labels turned round."""
+    examples = sim.bench.examples
+    sim.bench.examples = dataclasses.replace(examples, y=2 - examples.y)
+    return sim
+
+
+def test_labels_are_turned_round():
+    expected = change_of(flipped(simulator("fedavg", "mlp")), 0)
+    found = change_of(simulator("fedavg", "mlp", adversaries=against("label_flip")), 1)
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(("factor", "times"), [(None, 3), (7.0, 7)])
+def test_boosting_sends_so_many_times_the_change(factor, times):
+    expected = times * change_of(flipped(simulator("fedtp", "vit")), 0)
+    found = change_of(simulator("fedtp", "vit", adversaries=against("boost", factor=factor)), 1)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_a_random_update_is_as_large_as_the_change_and_has_nothing_to_do_with_it():
+    honest = change_of(simulator("fedavg", "vit"), 0)
+    found = change_of(simulator("fedavg", "vit", adversaries=against("random_update")), 1)
+    assert found.std() == pytest.approx(honest.std(), rel=0.1)
+    assert abs(np.corrcoef(found, honest)[0, 1]) < 0.15
+
+
+def test_a_backdoors_batch_carries_the_trigger_in_part():
+    sim = simulator("fedavg", "mlp", adversaries=against("backdoor", target=2, trigger=3, poisoned=0.5))
+    plain = simulator("fedavg", "mlp")
+    examples = plain.bench.examples
+    x = np.asarray(examples.x).reshape(-1, *examples.shape).copy()
+    y = np.asarray(examples.y).copy()
+    x[:2, -3:, -3:, :], y[:2] = 255, 2  # of the batch of four that `one_step` takes
+    flat = jax.numpy.asarray(x.reshape(len(x), -1))
+    plain.bench.examples = dataclasses.replace(examples, x=flat, y=jax.numpy.asarray(y))
+    np.testing.assert_allclose(change_of(sim, 1), change_of(plain, 0), atol=1e-6)
+
+
+def test_attack_success_is_counted_beside_a_loop():
+    sim = simulator("fedper", "cnn", adversaries=against("backdoor", clients=(0, 3), target=1))
+    state = sim.init()
+    state, _ = sim.round(state, 0, sim.prepare(0))
+    sums = sim.evaluate(state, evaluator=sim.evaluators.attacked)
+    data_y, trigger = sim.bench.targets, Trigger(3, ((1 - 0.5) / 0.25,), 1)
+    for client in range(CLIENTS):
+        positions = sim.bench.test_positions(client)
+        others = positions[data_y[positions] != 1]
+        assert sums.examples[client] == len(others) and TEST[client] == len(positions)
+        if len(others):
+            shared, rows = sim.method.variables(state._replace(rows=state.rows.take(np.array([client]))))
+            leaves = {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
+            x, _ = sim.bench.examples.pick(others[None])
+            logits = sim.method.predict(leaves, trigger.on(x[0])).logits
+            assert sums.measured[client] == (np.asarray(logits).argmax(-1) == 1).sum()
+
+
+def test_a_run_tells_honest_ones_apart_and_resumes(tmp_path):
+    given = {
+        "partition": {"name": "iid", "clients": 10},
+        "model": {"name": "mlp", "hidden": 32, "layers": 1},
+        "method": "fedavg",
+        "adversaries": {"clients": 0.2, "kind": "backdoor", "factor": 5, "target": 3},
+        "training": {"rounds": 6, "cohort_size": 10, "learning_rate": 0.1},
+        "evaluation": {"every": 3},
+        "checkpoint": {"every": 2},
+    }
+    whole = simulate(**given)
+    clients, last = whole.clients, whole.history.iloc[-1]
+    honest = clients[clients["adversary"] == 0]
+    assert clients["adversary"].sum() == 2
+    assert last["honest_accuracy"] == honest["test_correct"].sum() / honest["test_examples"].sum()
+    assert last["attack_success_client_mean"] == pytest.approx(honest["attack_success"].mean())
+    assert last["attack_success"] > 0.5
+    defended = simulate(**given, upload=[{"name": "clip", "norm": 0.05}])
+    assert defended.history["attack_success"].iloc[-1] < last["attack_success"]
+
+    class Stopped(Exception):
+        pass
+
+    def stop(progress):
+        if progress.round == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        simulate(**given, out=tmp_path / "run", on_round=stop)
+    again = simulate(**given, out=tmp_path / "run", resume=True)
+    assert again.history.equals(whole.history) and again.clients.equals(whole.clients)
+    assert "honest_accuracy" not in simulate(**{**given, "adversaries": {}}).history
+
+
+SENDS_MORE = ("fedproto", "scaffold", "fedpac", "fedamp", "pefll")
+PAIRS = [(name, kind) for name in METHODS for kind in KINDS]
+QUICK = [("fedtp", "backdoor"), ("scaffold", "boost")]
+
+
+@pytest.mark.parametrize(("name", "kind"), every_day(PAIRS, QUICK, [(name, "backdoor") for name in METHODS]))
+def test_every_method_has_adversaries_or_says_why_not(name, kind):
+    model = "cnn_bn" if name in ("fedbn", "fedproto", "pfedhn", "pefll") else "vit"
+    settings = {"adversaries": against(kind, trigger=2)}
+    if kind in ("random_update", "boost") and name in (*SENDS_MORE, "local"):
+        with pytest.raises(UserError, match=f"adversaries: the clients of method {name} send "):
+            simulator(name, model, **settings)
+        return
+    sim = simulator(name, model, **settings)
+    state, result = sim.round(sim.init(), 0, sim.prepare(0))
+    assert np.isfinite(result.train_loss)
+    assert sim.evaluate(state).examples.sum() == sum(TEST)
+
+
+def test_who_they_are_is_drawn_once():
+    def drawn(seed, **given):
+        return adversary_ids(from_dict({"seed": seed, "adversaries": given}), 50).tolist()
+
+    assert len(drawn(0, clients=0.1)) == 5
+    assert drawn(0, clients=0.1) == drawn(0, clients=0.1) != drawn(1, clients=0.1)
+    assert drawn(3, clients=[7, 2]) == [2, 7] and drawn(0) == []
+
+
+def test_mistakes():
+    for settings, model, message in (
+        (against("backdoor", target=3), "vit", "adversaries.target: 3, but the data has classes 0 to 2"),
+        (against("backdoor", trigger=5), "vit", "adversaries.trigger: 5 pixels, but images have"),
+        (against("backdoor"), "transformer", "a trigger on images, but the data gives text"),
+        (against("label_flip", clients=(9,)), "vit", "adversaries.clients: 9 is none of the clients 0 to 4"),
+    ):
+        with pytest.raises(UserError, match=message):
+            simulator("fedavg", model, adversaries=settings)
