@@ -90,6 +90,7 @@ OTHER = {  # values for which no rule below would do
     "method.shared": ("head/kernel",),
     "method.fixed": ("head/kernel",),
 }
+BACKDOOR = {"adversaries.clients": 0.5, "adversaries.kind": "backdoor"}
 BESIDE = {  # what else a field takes to have something to do
     "training.participation": {"training.participation": {"dropout": 0.4, "stragglers": 0.5}},
     "training.participation.straggler_share": {"training.participation": {"stragglers": 1.0}},
@@ -97,8 +98,10 @@ BESIDE = {  # what else a field takes to have something to do
     "training.stop": {"partition.validation": 0.3},
     "training.stop.patience": {"training.learning_rate": 1e-9, "training.rounds": 4, "evaluation.every": 1},
     "privacy": {"training.participation.sampling": "poisson", "server.weighting": "uniform"},
-    "privacy.delta": {"privacy.noise_multiplier": 0.5},
-    "privacy.clip": {"privacy.noise_multiplier": 0.5},
+    **dict.fromkeys(("privacy.delta", "privacy.clip"), {"privacy.noise_multiplier": 0.5}),
+    "adversaries.kind": {"adversaries.clients": 0.5},
+    "adversaries.factor": {"adversaries.clients": 0.5, "adversaries.kind": "boost"},
+    **{f"adversaries.{name}": BACKDOOR for name in ("target", "trigger", "poisoned")},
     "evaluation.knn.neighbors": {"evaluation.knn.weight": 0.5},
     "evaluation.knn.capacity": {"evaluation.knn.weight": 0.5},
     "evaluation.adapt.learning_rate": {"evaluation.adapt.epochs": 1},

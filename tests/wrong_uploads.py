@@ -1,4 +1,4 @@
-"""Wrong steps of an upload, privacy that would be none, and methods that take neither."""
+"""Wrong steps of an upload, privacy that would be none, impossible adversaries, and methods without these."""
 
 from wrong_settings import given
 
@@ -34,4 +34,20 @@ PRIVACY = {
     "privacy of `scaffold`": given(f"method=scaffold training.optimizer=sgd {POISSON}"),
 }
 
-KINDS = {"Uploads": UPLOADS, "Privacy": PRIVACY}
+ADVERSARIES = {
+    "`adversaries.clients=2`": given("adversaries.clients=2.0"),
+    "`adversaries.clients=[20]` of 20": given("'adversaries.clients=[20]'"),
+    "`adversaries.clients=[north]`": given("'adversaries.clients=[north]'"),
+    "`adversaries.kind=evil`": given("adversaries.kind=evil adversaries.clients=0.1"),
+    "a backdoor for class 10 of digits": given(
+        "adversaries.kind=backdoor adversaries.clients=0.1 adversaries.target=10"
+    ),
+    "a trigger of 9 pixels on images of 8": given(
+        "adversaries.kind=backdoor adversaries.clients=0.1 adversaries.trigger=9"
+    ),
+    "`adversaries.kind=boost` of `fedproto`": given(
+        "adversaries.kind=boost adversaries.clients=0.1 method=fedproto"
+    ),
+}
+
+KINDS = {"Uploads": UPLOADS, "Privacy": PRIVACY, "Adversaries": ADVERSARIES}
