@@ -98,7 +98,7 @@ BESIDE = {  # what else a field takes to have something to do
     "training.stop": {"partition.validation": 0.3},
     "training.stop.patience": {"training.learning_rate": 1e-9, "training.rounds": 4, "evaluation.every": 1},
     "privacy": {"training.participation.sampling": "poisson", "server.weighting": "uniform"},
-    **dict.fromkeys(("privacy.delta", "privacy.clip"), {"privacy.noise_multiplier": 0.5}),
+    **{f"privacy.{name}": {"privacy.noise_multiplier": 0.5} for name in ("delta", "clip")},
     "adversaries.kind": {"adversaries.clients": 0.5},
     "adversaries.factor": {"adversaries.clients": 0.5, "adversaries.kind": "boost"},
     **{f"adversaries.{name}": BACKDOOR for name in ("target", "trigger", "poisoned")},
