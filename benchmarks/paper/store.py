@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fedtp_jax import Result, SimulationConfig
-from fedtp_jax.comparison.compared_run import HISTORY, ComparedRun
+from fedtp_jax.comparison.compared_run import ComparedRun
 from fedtp_jax.comparison.differing_fields import MACHINE
 from fedtp_jax.config.load import replaced
 from fedtp_jax.config.plain import flat, to_dict
@@ -26,6 +26,7 @@ from fedtp_jax.plots.style import to_png
 from fedtp_jax.storage.csv_log import write_csv
 from fedtp_jax.storage.files import write_atomically
 
+HISTORY = ("round", "test_accuracy", "test_client_mean", "test_worst_decile", "clients_tested", "excluded")
 TABLES = {
     "runs": ["run", "seed", "partition", "rounds", "seconds", "machine", "settings"],
     "evaluations": ["run", "seed", *HISTORY],

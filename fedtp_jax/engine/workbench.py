@@ -87,6 +87,7 @@ class Workbench:
 
     def _put_examples(self, data: Dataset) -> DeviceExamples | DeviceWindows:
         a, b = data.train, data.test
+        self.scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
         if isinstance(a, Windows) and isinstance(b, Windows):
             start = np.concatenate([a.start, b.start + len(a.text)]).astype(np.int32)
             windows = np.concatenate([a.text, b.text]), start, np.arange(a.length + 1, dtype=np.int32)
@@ -95,7 +96,6 @@ class Workbench:
         shape = a.x.shape[1:]
         x = np.concatenate([a.x, b.x]).reshape(-1, math.prod(shape))
         self.targets = np.concatenate([a.y, b.y])  # as the data have them
-        self.scale = np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32)
         flat, labels, mean, std = self.replicate((x, data.learnt(self.targets), *self.scale))
         return DeviceExamples(flat, labels, mean, std, shape)
 

@@ -223,7 +223,7 @@ def runs():
 @pytest.mark.parametrize("one", [*runs()])
 def test_it_plans_and_runs_two_rounds(one, monkeypatch):
     data = stand_in(one.data)
-    monkeypatch.setattr(plan, "load", lambda asked: data)
+    monkeypatch.setattr(plan, "load", lambda asked, task="classification": data)
     monkeypatch.setattr(plan, "LONG", 0.001)
     monkeypatch.setattr(plan, "set_up", run.set_up)  # which lets the run have the plan's programs
     planned = plan.plan_run(one)
