@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> None:
         rows += rows_of(model, candidates, chosen)
         curves += curves_of(model, chosen)
         left[model] = len(combinations) - len(candidates)
-    write_page(results, rows, curves, left)
+        write_page(results, rows, curves, left)  # a board that is stopped then has what is finished
     if failed:
         sys.exit("failed: " + "; ".join(failed))
 
