@@ -28,7 +28,7 @@ of 32.
 
 
 def measure(out: Path) -> Outcome:
-    """About a minute on 2 cores."""
+    """About half a minute on 2 cores."""
     images = random_images(12_000)
     seconds = take_turns({name: _round(kinds, images) for name, kinds in KINDS.items()}, REPEATS)
     table = pd.DataFrame(

@@ -6,6 +6,7 @@ from fedtp_jax.config.fields import Metrics, Own
 from fedtp_jax.core.errors import UserError
 
 HEADLINES = {"classification": "accuracy", "multilabel": "accuracy", "regression": "mae"}  # in any evaluation
+WORDS = {"accuracy": "accuracy", "mae": "mean absolute error"}
 FURTHER = {  # measures beside it
     "classification": ("balanced_accuracy", "f1_macro", "auroc", "top5", "ece"),
     "multilabel": ("f1_macro", "auroc", "exact_match"),

@@ -6,14 +6,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from fedtp_jax.config.metrics import columns_of
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
-from fedtp_jax.evaluation.evaluate import Evaluator, Predict
+from fedtp_jax.evaluation.evaluate import Evaluator, Predict, evaluation_work
 from fedtp_jax.evaluation.metrics import Score, Sums, summarize
 
 
-def columns_of(backdoor: bool) -> list[str]:
+def attack_columns(headline: str, backdoor: bool) -> list[str]:
     """Those of metrics.csv that an evaluation beside adversaries has."""
-    names = ["honest_accuracy", "honest_client_mean", "honest_worst_decile"]
+    names = [f"honest_{name}" for name in columns_of(headline) if not name.endswith("client_std")]
     return names + ["attack_success", "attack_success_client_mean"] * backdoor
 
 
@@ -25,15 +26,16 @@ def beside_adversaries(
     attack_success: of their test examples of other classes that carry the trigger, the share that is taken
     for the target.
     """
+    columns = attack_columns(sums["test"].headline, "attacked" in sums)
     honest = np.setdiff1d(evaluated, adversaries)
     if not (sums["test"].examples[honest] > 0).any():
-        return dict.fromkeys(columns_of("attacked" in sums), float("nan"))
+        return dict.fromkeys(columns, float("nan"))
     test = summarize(sums["test"], honest)
     values = [test.pooled, test.client_mean, test.worst_decile]
     if "attacked" in sums:
         attacked = summarize(sums["attacked"], honest)
         values += [attacked.pooled, attacked.client_mean]
-    return dict(zip(columns_of("attacked" in sums), values, strict=True))
+    return dict(zip(columns, values, strict=True))
 
 
 class AttackedEvaluator(Evaluator):
@@ -51,18 +53,12 @@ class AttackedEvaluator(Evaluator):
     def _make_work(self, predict: Predict) -> ClientWork:
         self.program, scoring, trigger = "evaluate attacked", self._scoring, self._trigger
 
-        def start(shared: Any, row: Row, key: Any) -> Score:
-            return scoring.zero()
-
         def step(shared: Any, row: Row, carry: Score, batch: Batch, key: Any) -> Score:
             logits = predict({**shared, **row.leaves}, trigger.on(batch.x)).logits
             others = jnp.where(batch.y != trigger.target, batch.mask, 0.0)
             return scoring.add(carry, logits, batch._replace(y=0 * batch.y + trigger.target, mask=others))
 
-        def finish(shared: Any, row: Row, carry: Score) -> tuple[None, Score]:
-            return None, carry
-
-        return ClientWork(start, step, finish)
+        return evaluation_work(predict, scoring)._replace(step=step)
 
     def __call__(self, *arguments: Any, **options: Any) -> Sums:
         """Sums over each client's test examples of other classes than the target."""

@@ -60,12 +60,12 @@ class LocalTraining(NamedTuple):
 def plain_objective(
     task: Task, output: Output, leaves: Leaves, shared: Leaves, row: Row, batch: Batch
 ) -> jax.Array:
-    """Cross-entropy."""
+    """The task's loss."""
     return task.loss(output.logits, batch)
 
 
 def held_near_shared(penalty: float) -> Objective:
-    """Cross-entropy + penalty / 2 * |w - shared|^2, of which the gradient counts and the value does not.
+    """The task's loss + penalty / 2 * |w - shared|^2, of which the gradient counts and the value does not.
 
     So the training loss stays that of the model.
     """

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedtp_jax.config.metrics import columns_of, headline_of
+from fedtp_jax.config.metrics import WORDS, columns_of, headline_of
 from fedtp_jax.plots.style import (
     AXIS,
     BLUE,
@@ -25,7 +25,6 @@ from fedtp_jax.plots.style import (
     SKY,
     THOUSANDS,
     VERMILION,
-    WORDS,
     Picture,
     style,
 )

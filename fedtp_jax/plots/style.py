@@ -17,7 +17,6 @@ CURVE: dict[str, Any] = {"linewidth": 1.8, "markersize": 4}
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9}
 LETTERS = 14  # of a legend, to an inch
 # by what every evaluation of a run measures
-WORDS = {"accuracy": "accuracy", "mae": "mean absolute error"}
 AXIS = {"accuracy": "accuracy (%)", "mae": "mean absolute error"}
 LOSS = {"accuracy": "cross-entropy (nats)", "mae": "loss, of numbers with std 1"}
 

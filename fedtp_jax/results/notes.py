@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.config.metrics import headline_of, measure_of, told
+from fedtp_jax.config.metrics import WORDS, headline_of, measure_of, told
 from fedtp_jax.evaluation.choice import best_evaluation
-from fedtp_jax.results.reached import WORDS, evaluated_rounds
+from fedtp_jax.results.reached import evaluated_rounds
 
 if TYPE_CHECKING:
     import pandas as pd

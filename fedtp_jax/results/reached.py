@@ -4,13 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedtp_jax.config.metrics import columns_of, headline_of, shown, told
+from fedtp_jax.config.metrics import WORDS, columns_of, headline_of, shown, told
 from fedtp_jax.core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-WORDS = {"accuracy": "accuracy", "mae": "mean absolute error"}
 
 
 class Reached(dict[str, float]):

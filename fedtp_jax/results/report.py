@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fedtp_jax.config.metrics import METRICS, NOT_SHARES, columns_of
+from fedtp_jax.evaluation.attacked import attack_columns
 from fedtp_jax.plots.clients import client_accuracies, worst_first
 from fedtp_jax.plots.curves import learning_curves
 from fedtp_jax.plots.partition import partition_bubbles
@@ -23,7 +24,7 @@ from fedtp_jax.storage.files import write_atomically
 
 OF_ACCURACY = "accuracy_mean", "accuracy_trained", "accuracy_untrained"
 EVALUATIONS, WORST = 5, 10  # rows of the two tables
-FRACTIONS = {"share_done"} | {  # shown in percent
+FRACTIONS = {"share_done", *attack_columns("accuracy", backdoor=True)} | {  # shown in percent
     f"{test}_{name}"
     for test in ("test", "adapted", "val")
     for name in (

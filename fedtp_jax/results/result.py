@@ -55,7 +55,8 @@ class Result(NewClients):
         test_ columns to test_loss. Accuracies are fractions. In regression mae stands for accuracy, and
         mae_client_mean for client_mean. Each measure beside accuracy that
         evaluation.metrics names has columns of its own after the loss: test_f1_macro,
-        test_f1_macro_client_mean, test_f1_macro_client_std, test_f1_macro_worst_decile.
+        test_f1_macro_client_mean, test_f1_macro_client_std, test_f1_macro_worst_decile. Of a private run
+        epsilon, beside adversaries honest_accuracy and so on.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
         last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),

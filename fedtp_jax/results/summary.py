@@ -34,13 +34,12 @@ def result_in_words(result: Result) -> str:
 
 def _further_measures(result: Result) -> list[str]:
     """A line for each of evaluation.metrics beside the headline, on test shards."""
-    rows = [row for row in result.measures.to_dict("records") if row["measure"] not in HEADLINES.values()]
-    words = {"test": "test ", "adapted": "adapted: test "}
-    return [
-        f"{words[row['test']]}{name} {told(name, row['pooled'])}; {_over_clients(row, name)}"
-        for row in rows
-        if row["test"] in words and (name := row["measure"])
-    ]
+    words, lines = {"test": "test ", "adapted": "adapted: test "}, []
+    for row in result.measures.to_dict("records"):
+        name, test = row["measure"], row["test"]
+        if test in words and name not in HEADLINES.values():
+            lines.append(f"{words[test]}{name} {told(name, row['pooled'])}; {_over_clients(row, name)}")
+    return lines
 
 
 def _several(a: Reached) -> str:

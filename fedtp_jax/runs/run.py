@@ -19,7 +19,7 @@ from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
-from fedtp_jax.evaluation.attacked import columns_of
+from fedtp_jax.evaluation.attacked import attack_columns
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.evaluation.metrics import Measured
 from fedtp_jax.partitions.make import client_names
@@ -177,7 +177,7 @@ class Run:
         headline = HEADLINES[self.config.task.kind]
         row = history_row(round, result, measured, adapts, validates, measures, headline)
         if len(self.simulator.adversaries):
-            columns = columns_of(self.config.adversaries.kind == "backdoor")
+            columns = attack_columns(headline, self.config.adversaries.kind == "backdoor")
             row |= measured.attacked if measured else dict.fromkeys(columns)
         if self.simulator.private.noise:
             row["epsilon"] = self.simulator.private.epsilon(round) if measured else None

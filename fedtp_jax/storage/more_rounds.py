@@ -36,7 +36,7 @@ def last_common_round(
     if config.privacy.epsilon is not None:
         raise UserError(
             f"training.rounds: {rounds}, but {run.path} was asked for {before}, and its noise was found for "
-            f"privacy.epsilon of so many; start a new run, or give privacy.noise_multiplier to such runs"
+            "privacy.epsilon of so many; start a new run, or give privacy.noise_multiplier to such runs"
         )
     there = dataclasses.replace(config.training, rounds=before)
     done = range(steps[0])

@@ -26,8 +26,7 @@ from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, note_order
 from fedtp_jax.storage.same_run import check_inputs
 
 FIELDS = ("base", "seeds", "grid", "list", "select")
-# by what settings may be chosen, and what is then told of the test shards
-# what is reported of test shards, by what chooses; None: the headline
+# by what settings may be chosen, and what is then told of the test shards; None: the headline
 MEASURED: dict[str, str | None] = {name: name.removeprefix("val_") for name in get_args(ValidationMetric)}
 MEASURED["val_loss"] = None
 LONGEST = 120  # letters of a folder's name; file systems allow 255

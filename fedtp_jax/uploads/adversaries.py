@@ -20,6 +20,7 @@ from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.learning.method import Kept, Method, State, Upload
 from fedtp_jax.learning.task import Task
 from fedtp_jax.uploads.chain import changing
+from fedtp_jax.uploads.change import change_of, with_more
 from fedtp_jax.uploads.transform import joined, parted
 
 OWN = "adversary/"  # begins the path of the row that says who is one
@@ -87,20 +88,11 @@ def with_adversaries(
         kept = kept._replace(personal={**kept.personal, FLAG: row.leaves[FLAG]})
         if not scales:
             return upload, kept
-        weight = jnp.where(upload.weight > 0, upload.weight, 1.0)
-        change = {
-            path: upload.shared[path] / weight - shared[path]
-            if path in upload.shared
-            else -kept.cotangent[path] / weight
-            for path in like
-        }
+        change = change_of(shared, upload, kept, like)
         bad = _sent(change, settings.kind, factor, jax.random.wrap_key_data(carry[0]))
         flag = row.leaves[FLAG] > 0
         more = {p: jnp.where(flag, upload.weight * (bad[p] - change[p]), 0.0) for p in like}
-        return (
-            upload._replace(shared={p: w + more[p] if p in more else w for p, w in upload.shared.items()}),
-            kept._replace(cotangent={p: c - more[p] for p, c in kept.cotangent.items()}),
-        )
+        return with_more(upload, kept, more)
 
     return method._replace(
         init=init,

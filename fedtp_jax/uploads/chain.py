@@ -13,6 +13,7 @@ from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import ClientWork, Row
 from fedtp_jax.learning.method import Kept, Method, State, Upload
 from fedtp_jax.learning.task import STATISTICS, Task
+from fedtp_jax.uploads.change import change_of, with_more
 from fedtp_jax.uploads.clip import clip
 from fedtp_jax.uploads.noise import noise
 from fedtp_jax.uploads.quantize import quantize
@@ -74,24 +75,11 @@ def with_uploads(method: Method, settings: config.Uploads, task: Task, name: str
 
     def finish(shared: Leaves, row: Row, carry: Any) -> tuple[Upload, Kept]:
         upload, kept = method.work.finish(shared, _without(row), carry[1])
-        weight = jnp.where(upload.weight > 0, upload.weight, 1.0)
-        change = {
-            path: upload.shared[path] / weight - shared[path]
-            if path in upload.shared
-            else -kept.cotangent[path] / weight
-            for path in like
-        }
+        change = change_of(shared, upload, kept, like)
         sent, residuals = _sent(chain, change, row, jax.random.wrap_key_data(carry[0]))
-        # added to what was to be sent, so that a step which does nothing leaves the bits as they were
         more = {path: upload.weight * (sent[path] - change[path]) for path in like}
         stays = {path: jnp.where(kept.excluded > 0, row.leaves[path], new) for path, new in residuals.items()}
-        return (
-            upload._replace(shared={p: w + more[p] if p in more else w for p, w in upload.shared.items()}),
-            kept._replace(
-                cotangent={path: c - more[path] for path, c in kept.cotangent.items()},
-                personal={**kept.personal, **stays},
-            ),
-        )
+        return with_more(upload, kept._replace(personal={**kept.personal, **stays}), more)
 
     return method._replace(
         init=init,

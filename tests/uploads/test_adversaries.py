@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from marks import every_day
 from method_cases import CLIENTS, METHODS, TEST, one_step, simulator
+from other_tasks import run
 
 from fedtp_jax import UserError, config, simulate
 from fedtp_jax.config.load import from_dict
@@ -168,3 +169,11 @@ def test_mistakes():
     ):
         with pytest.raises(UserError, match=message):
             simulator("fedavg", model, adversaries=settings)
+
+
+def test_of_numbers_honest_ones_have_errors():
+    result = run("regression", adversaries={"clients": [1], "kind": "random_update"})
+    honest = result.clients[result.clients["adversary"] == 0]
+    errors = (honest["test_mae"] * honest["test_examples"]).sum() / honest["test_examples"].sum()
+    assert result.history["honest_mae"].iloc[-1] == pytest.approx(errors)
+    assert result.history["honest_mae_worst_decile"].iloc[-1] == honest["test_mae"].max()
