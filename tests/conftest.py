@@ -142,7 +142,7 @@ def _what_programs_know(config):
     measured = config.evaluation.batch_size, config.evaluation.knn, config.evaluation.adapt
     noisy = isinstance(config.partition, FeatureNoise | PartitionFile) and config.partition
     learnt = config.method, config.task, training, config.server, config.upload
-    learnt += config.privacy, config.adversaries, config.seed if config.adversaries.asked_for else 0
+    learnt += config.privacy, config.adversaries
     return config.model, learnt, measured, config.engine, config.compat, noisy
 
 

@@ -23,10 +23,7 @@ from fedtp_jax.methods import make_method
 from fedtp_jax.models import make_model
 from fedtp_jax.models.inputs import Inputs
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.simulation.adversary_ids import adversary_ids
-from fedtp_jax.uploads.adversaries import trigger_of, with_adversaries
-from fedtp_jax.uploads.chain import with_uploads
-from fedtp_jax.uploads.private import with_bounded_changes
+from fedtp_jax.simulation.whole_method import whole_method
 
 TEXT = "text"
 
@@ -158,18 +155,7 @@ class DataSpec:
             )
         if check and isinstance(config.method, Own):
             check_own_method(task, method, config.method.of)
-        name = name_of(config.method)
-        if config.adversaries.asked_for:
-            ids, trigger = (
-                adversary_ids(config, self.num_clients),
-                trigger_of(config.adversaries, self.mean, self.std),
-            )
-            method = with_adversaries(method, config.adversaries, ids, trigger, task, name)
-        if config.privacy.asked_for:
-            method = with_bounded_changes(
-                method, config.privacy.clip, config.training.cohort_size, task, name
-            )
-        return task, with_uploads(method, config.upload, task, name)
+        return task, whole_method(method, config, task, self.mean, self.std)
 
 
 def _identity(data: Dataset) -> str:

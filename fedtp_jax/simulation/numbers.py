@@ -9,6 +9,7 @@ from fedtp_jax.config import Own, SimulationConfig
 from fedtp_jax.config.plain import flat, to_dict
 from fedtp_jax.learning.sharded import sharded
 from fedtp_jax.methods import make_method
+from fedtp_jax.simulation.whole_method import whole_method
 
 RATES = ("training.learning_rate", "training.weight_decay", "server.learning_rate")
 # what no program is made of
@@ -58,7 +59,9 @@ def traced_with(simulator: Any, numbers: Mapping[str, Any]) -> Iterator[None]:
         config = _put(config, field.split("."), value)
     if numbers:
         task = simulator.task._replace(training=config.training, server=config.server)
-        simulator.method = sharded(make_method(config.method, task), simulator.bench.mesh)
+        method = make_method(config.method, task)
+        method = whole_method(method, config, task, *simulator.bench.scale)
+        simulator.method = sharded(method, simulator.bench.mesh)
     try:
         yield
     finally:

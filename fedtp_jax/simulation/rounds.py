@@ -26,7 +26,6 @@ from fedtp_jax.learning.sharded import server_shardings, sharded
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.simulation.adversary_ids import adversary_ids
 from fedtp_jax.simulation.embeddings import Embeddings, make_embeddings
 from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
 from fedtp_jax.simulation.initial_state import InitialState
@@ -35,6 +34,7 @@ from fedtp_jax.simulation.numbers import traced_with
 from fedtp_jax.simulation.participation import Participation
 from fedtp_jax.simulation.private_rounds import PrivateRounds
 from fedtp_jax.simulation.round_result import RoundResult, check_excluded, result_of, traffic, void_round
+from fedtp_jax.uploads.adversaries import adversaries_of
 
 BenchMaker = Callable[[SimulationConfig, Dataset, Partition, Mesh], Workbench]
 
@@ -78,7 +78,7 @@ class Simulator:
         self.variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
         self._names = client_names(config.partition, data)
         self.participation = Participation(config, partition, self._names)
-        self.adversaries = adversary_ids(config, partition.num_clients)
+        self.adversaries = adversaries_of(config, partition.num_clients)
         self.private = PrivateRounds(config, len(self.participation.candidates), self.programs)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)

@@ -15,6 +15,7 @@ import numpy as np
 
 from fedtp_jax import config
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.rng import Purpose
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.learning.method import Kept, Method, State, Upload
@@ -40,6 +41,28 @@ class Trigger(NamedTuple):
         return x.at[:, -self.side :, -self.side :, :].set(jnp.asarray(self.white, x.dtype))
 
 
+def adversaries_of(simulation: config.SimulationConfig, clients: int) -> np.ndarray:
+    """Ids, ascending, of the adversaries among so many clients: those named, or a share drawn once.
+
+    Raises UserError for a client that there is not.
+    """
+    settings = simulation.adversaries
+    if not settings.asked_for:
+        return np.zeros(0, np.int64)
+    named = settings.clients if isinstance(settings.clients, tuple) else ()
+    if strange := [k for k in named if not 0 <= k < clients]:
+        raise UserError(f"adversaries.clients: {strange[0]} is none of the clients 0 to {clients - 1}")
+    return np.unique(np.asarray(_adversaries(settings, jax.random.key(simulation.seed), clients), np.int64))
+
+
+def _adversaries(settings: config.Adversaries, key: jax.Array, clients: int) -> jax.Array:
+    """Their ids [A], by the key of the seed: of several seeds that share programs each has its own."""
+    if isinstance(settings.clients, tuple):
+        return jnp.asarray(settings.clients, jnp.int32)
+    order = jax.random.permutation(jax.random.fold_in(key, Purpose.ADVERSARIES), clients)
+    return order[: round(settings.clients * clients)]
+
+
 def trigger_of(settings: config.Adversaries, mean: Any, std: Any) -> Trigger | None:
     """That of a backdoor, white on images of this mean and std; None of other attacks."""
     if not settings.asked_for or settings.kind != "backdoor":
@@ -51,12 +74,11 @@ def trigger_of(settings: config.Adversaries, mean: Any, std: Any) -> Trigger | N
 def with_adversaries(
     method: Method,
     settings: config.Adversaries,
-    ids: np.ndarray,
     trigger: Trigger | None,
     task: Task,
     name: str,
 ) -> Method:
-    """`method` some of whose clients, `ids` [A], work against the others; it is what it was to all others.
+    """`method` some of whose clients work against the others; it is what it was to all others.
 
     What they do comes before any step of the upload. Raises UserError where the attack has no meaning.
     """
@@ -67,7 +89,7 @@ def with_adversaries(
 
     def init(key: jax.Array, clients: jax.Array) -> State:
         state = method.init(key, clients)
-        flag = jnp.isin(clients, jnp.asarray(ids)).astype(jnp.float32)
+        flag = jnp.isin(clients, _adversaries(settings, key, task.num_clients)).astype(jnp.float32)
         return state._replace(rows={**state.rows, FLAG: flag})
 
     def send(state: State) -> tuple[Leaves, Leaves]:

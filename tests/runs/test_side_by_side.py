@@ -132,6 +132,21 @@ def test_a_sweep_over_numbers_is_one_program(tmp_path, capsys, monkeypatch):
     assert len(set(losses)) == 4
 
 
+@pytest.mark.alone
+def test_rates_side_by_side_keep_what_uploads_meet(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    upload = "upload: [{name: clip, norm: 0.01}]\n"
+    (tmp_path / "base.yaml").write_text(BASE.replace("devices: 1", "devices: 1, simulations: 2") + upload)
+    code, _, err = sweep(capsys, grid={"training.learning_rate": [0.05, 0.1]})
+    assert code == 0, err
+    for path in sorted(Path("runs/grid").glob("*/seed-4")):
+        beside = Result.load(path)
+        settings = dataclasses.replace(
+            beside.config, engine=dataclasses.replace(beside.config.engine, simulations=1)
+        )
+        about_the_same(simulate(settings), beside)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* holds no checkpoint")
 def test_one_that_fails_does_not_end_the_others(tmp_path, capsys, monkeypatch):

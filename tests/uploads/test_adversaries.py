@@ -11,8 +11,7 @@ from other_tasks import run
 
 from fedtp_jax import UserError, config, simulate
 from fedtp_jax.config.load import from_dict
-from fedtp_jax.simulation.adversary_ids import adversary_ids
-from fedtp_jax.uploads.adversaries import FLAG, Trigger
+from fedtp_jax.uploads.adversaries import FLAG, Trigger, adversaries_of
 from fedtp_jax.uploads.transform import joined
 
 KINDS = ("label_flip", "random_update", "boost", "backdoor")
@@ -132,6 +131,25 @@ def test_a_run_tells_honest_ones_apart_and_resumes(tmp_path):
     assert "honest_accuracy" not in simulate(**{**given, "adversaries": {}}).history
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize("simulations", [1, 2])
+def test_of_seeds_that_share_programs_each_has_its_own(simulations):
+    given = {
+        "partition": {"name": "iid", "clients": 8},
+        "model": {"name": "mlp", "hidden": 4, "layers": 1},
+        "method": "fedavg",
+        "training": {"rounds": 2, "cohort_size": 4, "learning_rate": 0.1},
+        "evaluation": {"every": 2},
+        "adversaries": {"clients": 0.5, "kind": "boost"},
+        "engine": {"devices": 1, "simulations": simulations},
+    }
+    alone = [simulate(**given, seed=seed) for seed in (0, 1)]
+    assert not alone[0].clients["adversary"].equals(alone[1].clients["adversary"])
+    for one, other in zip(alone, simulate(**given, seeds=[0, 1]), strict=True):
+        np.testing.assert_allclose(one.history["train_loss"], other.history["train_loss"], rtol=1e-4)
+        assert one.clients["adversary"].equals(other.clients["adversary"])
+
+
 SENDS_MORE = ("fedproto", "scaffold", "fedpac", "fedamp", "pefll")
 PAIRS = [(name, kind) for name in METHODS for kind in KINDS]
 QUICK = [("fedtp", "backdoor"), ("scaffold", "boost")]
@@ -153,7 +171,7 @@ def test_every_method_has_adversaries_or_says_why_not(name, kind):
 
 def test_who_they_are_is_drawn_once():
     def drawn(seed, **given):
-        return adversary_ids(from_dict({"seed": seed, "adversaries": given}), 50).tolist()
+        return adversaries_of(from_dict({"seed": seed, "adversaries": given}), 50).tolist()
 
     assert len(drawn(0, clients=0.1)) == 5
     assert drawn(0, clients=0.1) == drawn(0, clients=0.1) != drawn(1, clients=0.1)

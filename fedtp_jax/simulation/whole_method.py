@@ -1,0 +1,21 @@
+"""A method with all that its clients' uploads meet: adversaries, bounds of privacy, steps of the upload."""
+
+from typing import Any
+
+from fedtp_jax.config import SimulationConfig, name_of
+from fedtp_jax.learning.method import Method
+from fedtp_jax.learning.task import Task
+from fedtp_jax.uploads.adversaries import trigger_of, with_adversaries
+from fedtp_jax.uploads.chain import with_uploads
+from fedtp_jax.uploads.private import with_bounded_changes
+
+
+def whole_method(method: Method, config: SimulationConfig, task: Task, mean: Any, std: Any) -> Method:
+    """`method` as the rounds of `config` run it; `mean`, `std` of the inputs' normalisation."""
+    name = name_of(config.method)
+    if config.adversaries.asked_for:
+        trigger = trigger_of(config.adversaries, mean, std)
+        method = with_adversaries(method, config.adversaries, trigger, task, name)
+    if config.privacy.asked_for:
+        method = with_bounded_changes(method, config.privacy.clip, config.training.cohort_size, task, name)
+    return with_uploads(method, config.upload, task, name)
