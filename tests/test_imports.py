@@ -22,6 +22,7 @@ ROOMS = [
     "simulation",
     "evaluation",
     "methods",
+    "aggregation",
     "uploads",
     "learning",
     "engine",

@@ -6,6 +6,7 @@ and each name has its own fields. Python builds the tree directly, YAML files an
 """
 
 from fedtp_jax.config.adversaries import Adversaries
+from fedtp_jax.config.aggregation import AGGREGATIONS, GeometricMedian, Krum, Mean, Median, TrimmedMean
 from fedtp_jax.config.data import (
     DATASETS,
     Arrays,
@@ -109,6 +110,7 @@ check_calls()
 
 __all__ = [
     "ADAPTER",
+    "AGGREGATIONS",
     "APFL",
     "DATASETS",
     "HEAD",
@@ -161,6 +163,7 @@ __all__ = [
     "FedTP",
     "FedTPPer",
     "FedTPRod",
+    "GeometricMedian",
     "Homo",
     "HuggingFace",
     "Hypernetwork",
@@ -168,10 +171,13 @@ __all__ = [
     "IidLabel100",
     "ImageFolder",
     "Knn",
+    "Krum",
     "LGFedAvg",
     "Leaf",
     "Local",
     "Lstm",
+    "Mean",
+    "Median",
     "Metrics",
     "Mlp",
     "Mnist",
@@ -211,6 +217,7 @@ __all__ = [
     "TopK",
     "Training",
     "Transformer",
+    "TrimmedMean",
     "Uploads",
     "Vanilla",
     "Vit",

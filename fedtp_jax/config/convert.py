@@ -25,7 +25,9 @@ NAMED = {
     "model": config.MODELS,
     "method": config.METHODS,
     "schedule": config.SCHEDULES,
+    "aggregation": config.AGGREGATIONS,
 }
+NAMED_IN = {"schedule": "training", "aggregation": "server"}  # sections of those that are parts of one
 OF_YOUR_OWN = {  # what Python may give beside a name
     "data": "from_arrays(x, y), or {'name': 'npz', 'file': 'mine.npz'}",
     "partition": "Partition.from_lists(train, test)",

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from fedtp_jax.config.adversaries import Adversaries
+from fedtp_jax.config.aggregation import AGGREGATIONS
 from fedtp_jax.config.data import DATASETS, Digits
 from fedtp_jax.config.fields import Clients, Metrics, Own, ValidationMetric, option, section
 from fedtp_jax.config.generated import FedTP
@@ -169,7 +170,7 @@ def name_of(part: object) -> str:
     """The name by which `part` (data, partition, model, method, schedule) is chosen, such as 'dirichlet'."""
     if isinstance(part, Own):
         return part.name
-    for kinds in (DATASETS, PARTITIONS, MODELS, METHODS, SCHEDULES, UPLOADS):
+    for kinds in (DATASETS, PARTITIONS, MODELS, METHODS, SCHEDULES, UPLOADS, AGGREGATIONS):
         for name, kind in kinds.items():
             if type(part) is kind:
                 return name

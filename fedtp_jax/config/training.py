@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
+from fedtp_jax.config.aggregation import AGGREGATIONS, Mean
 from fedtp_jax.config.fields import Cohorts, Optimizer, ValidationMetric, optimizer, option, section
 
 
@@ -148,4 +149,7 @@ class Server:
     weighting: Literal["examples", "uniform"] = option(
         "examples",
         "what a client counts for in the cohort's mean: its train examples, or as much as any other",
+    )
+    aggregation: Any = section(
+        Mean, "what the server takes of the cohort's changes; of all but the mean it needs each", AGGREGATIONS
     )

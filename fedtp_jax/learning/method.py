@@ -96,6 +96,29 @@ class Mix(NamedTuple):
     down: tuple[str, ...]
 
 
+class Rule(NamedTuple):
+    """What the server makes of the changes of K clients, of which the first n are there; one of the two.
+
+    Attributes:
+      entries: (changes [K, c], n) -> [c], entry by entry.
+      weights: (squared distances between the changes [K, K], weights p_k [K], n) -> [K], of sum 1: what each
+        counts for in the mean. Who is not there has distances and weight 0.
+    """
+
+    entries: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    weights: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
+
+
+class Apart(NamedTuple):
+    """That the server holds the changes of a cohort one by one.
+
+    rule: what it makes of them; like: {path: shape} of all that one client's change is of.
+    """
+
+    rule: Rule
+    like: Mapping[str, Any]
+
+
 class Method(NamedTuple):
     """A method as pure functions, on a State that holds the rows of some K clients.
 
@@ -117,6 +140,7 @@ class Method(NamedTuple):
       only_training: beginnings of the paths of shared leaves and rows that the local training alone reads.
       mix: after `aggregate`, for methods whose server combines clients' own rows.
       sent_bytes: (sizes of the parameters that a client uploads) -> bytes; None: 4 of each.
+      apart: how the server combines changes of which it needs each; None: it needs their sum.
     """
 
     roles: Mapping[str, Role]
@@ -136,6 +160,7 @@ class Method(NamedTuple):
     mix: Mix | None = None
     rules: tuple[tuple[Role, tuple[str, ...]], ...] = ()
     sent_bytes: Callable[[list[int]], int] | None = None
+    apart: Apart | None = None
 
     def variables(self, state: State) -> tuple[Leaves, Leaves]:
         """(shared, {path: [K, ...]}): what the K clients of the state's rows would run now.

@@ -28,6 +28,7 @@ from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.embeddings import Embeddings, make_embeddings
 from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
+from fedtp_jax.simulation.held_changes import HeldChanges
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.simulation.mixing import Mixing
 from fedtp_jax.simulation.numbers import traced_with
@@ -80,6 +81,9 @@ class Simulator:
         self.participation = Participation(config, partition, self._names)
         self.adversaries = adversaries_of(config, partition.num_clients)
         self.private = PrivateRounds(config, len(self.participation.candidates), self.programs)
+        self.held = HeldChanges(
+            lambda: self.method, self.bench, self.participation, self._shardings.generator
+        )
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients, self._names)
@@ -110,7 +114,7 @@ class Simulator:
         """Of what one client brings to the devices: its rows as they are sent, or as they are evaluated."""
         server, row = self.initial.server, tree.rows_like(self.initial.own_row, 1)
         sent = row_bytes(self.method.send, self.initial.one_client)
-        return max(sent, row_bytes(self.variables, server, row))
+        return max(sent + self.held.row_bytes, row_bytes(self.variables, server, row))
 
     @property
     def wave_size(self) -> int:
@@ -233,7 +237,7 @@ class Simulator:
         for prepared, (personal, gradient, losses, bad) in self.bench.over_waves(train, waves, take):
             # an excluded client is as if it had never been drawn
             returned.append(np.where(bad > 0, rows.clients, prepared.ids))
-            rows.put(returned[-1], personal)
+            rows.put(returned[-1], self.held.taken(returned[-1], personal))
             gradients.append(gradient)
             excluded += prepared.ids[bad > 0].tolist()
             rows.trained[returned[-1][returned[-1] < rows.clients]] += 1
@@ -250,7 +254,7 @@ class Simulator:
         check_excluded(round, sorted(excluded), sum(wave[0] for wave in done), stop, self._names, sent)
         ids = np.concatenate(returned)
         totals = self.embeddings.step(state, round, ids, gradients, totals)
-        totals = self.private.added(totals, round)
+        totals = self.private.added(self.held.combined(totals), round)
         server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.mixing.step(server, rows, ids)
         return server._replace(rows=rows), result_of(asked, done, excluded, loss, examples, self.traffic)

@@ -1,7 +1,8 @@
-"""A method with all that its clients' uploads meet: adversaries, bounds of privacy, steps of the upload."""
+"""A method with all that its clients' uploads meet: adversaries, bounds of privacy, steps, a rule."""
 
 from typing import Any
 
+from fedtp_jax.aggregation.changes_apart import with_changes_apart
 from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.task import Task
@@ -18,4 +19,6 @@ def whole_method(method: Method, config: SimulationConfig, task: Task, mean: Any
         method = with_adversaries(method, config.adversaries, trigger, task, name)
     if config.privacy.asked_for:
         method = with_bounded_changes(method, config.privacy.clip, config.training.cohort_size, task, name)
-    return with_uploads(method, config.upload, task, name)
+    method = with_uploads(method, config.upload, task, name)
+    cohort = config.training.cohort_size
+    return with_changes_apart(method, config.server.aggregation, cohort, task, name)

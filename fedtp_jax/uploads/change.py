@@ -1,9 +1,11 @@
 """What a client changes, of all leaves that it uploads, and another change in its place."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 
 from fedtp_jax.core.tree import Leaves
-from fedtp_jax.learning.method import Kept, Upload
+from fedtp_jax.learning.method import Kept, Method, State, Upload
 
 
 def change_of(shared: Leaves, upload: Upload, kept: Kept, like: Leaves) -> Leaves:
@@ -26,3 +28,14 @@ def with_more(upload: Upload, kept: Kept, more: Leaves) -> tuple[Upload, Kept]:
         upload._replace(shared={p: w + more[p] if p in more else w for p, w in upload.shared.items()}),
         kept._replace(cotangent={p: c - more[p] for p, c in kept.cotangent.items()}),
     )
+
+
+def by_changes(method: Method) -> Callable[[State, Upload, Leaves], State]:
+    """`method.aggregate` of one change of the shared leaves, in place of the sum of what clients returned."""
+
+    def aggregate(state: State, upload: Upload, gradient: Leaves) -> State:
+        travelling = method.travelling(state.shared)
+        mean = {path: leaf + upload.shared[path] for path, leaf in travelling.items()}
+        return method.aggregate(state, Upload(mean, jnp.ones(())), gradient)
+
+    return aggregate

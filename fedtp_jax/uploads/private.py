@@ -5,19 +5,19 @@ McMahan, Ramage, Talwar, Zhang: Learning Differentially Private Recurrent Langua
 Personalization Improves Privacy-Accuracy Tradeoffs in Federated Learning. ICML 2022, arXiv 2202.05318.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
-from fedtp_jax.engine.lanes import ClientWork, Row
-from fedtp_jax.learning.method import EMBEDDING, Kept, Method, State, Upload
+from fedtp_jax.learning.method import Kept, Method, Upload
 from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.uploads.chain import changing
+from fedtp_jax.uploads.change import by_changes
+from fedtp_jax.uploads.transform import norm_of
+from fedtp_jax.uploads.whole_change import with_whole_changes
 
-OWN = "private/"  # begins the paths of what the local training is not shown
+TINY = 1e-15  # a norm by which is divided
 
 
 def with_bounded_changes(method: Method, clip: float, clients: float, task: Task, name: str) -> Method:
@@ -28,75 +28,23 @@ def with_bounded_changes(method: Method, clip: float, clients: float, task: Task
     linear in the change of the generated leaves. Every client weighs 1 / `clients`, however many come. Raises
     UserError where the server sees anything else of a client.
     """
-    like = changing(method, task, name, "privacy")
+    changing(method, task, name, "privacy")
     _check_statistics(method, task, name)
-    generated = sorted(path for path, role in method.roles.items() if role == "generated")
 
-    def send(state: State) -> tuple[Leaves, Leaves]:
-        shared, rows = method.send(state)
-        if not generated:
-            return shared, rows
-        phi = {f"{OWN}{path}": leaf for path, leaf in state.generator.items()}
-        return {**shared, **phi}, {**rows, f"{OWN}{EMBEDDING}": state.rows[EMBEDDING]}
-
-    def start(shared: Leaves, row: Row, key: jax.Array) -> Any:
-        return method.work.start(*_public(shared, row), key)
-
-    def step(shared: Leaves, row: Row, *given: Any) -> Any:
-        return method.work.step(*_public(shared, row), *given)
-
-    def finish(shared: Leaves, row: Row, carry: Any) -> tuple[Upload, Kept]:
-        sent, own_row = _public(shared, row)
-        upload, kept = method.work.finish(sent, own_row, carry)
-        weight = jnp.where(upload.weight > 0, upload.weight, 1.0)
-        change = {p: w / weight - sent[p] for p, w in upload.shared.items() if p in like}
-        back = {path: leaf / weight for path, leaf in kept.cotangent.items()}
-        squares = sum((jnp.sum(leaf**2) for leaf in change.values()), jnp.zeros(()))
-        if generated:
-            squares += _squared_gradient(method, sent, shared, own_row, row, back)
+    def finish(upload: Upload, kept: Kept, change: Leaves) -> tuple[Upload, Kept]:
         good = kept.excluded == 0
-        share = jnp.minimum(1.0, clip / jnp.sqrt(jnp.maximum(squares, 1e-30))) / clients
+        weight = jnp.where(upload.weight > 0, upload.weight, 1.0)
+        share = jnp.minimum(1.0, clip / jnp.maximum(norm_of(change), TINY)) / clients
 
-        def bounded(leaves: Leaves) -> Leaves:
-            return {path: jnp.where(good, share * leaf, 0.0) for path, leaf in leaves.items()}
+        def bounded(leaves: Leaves, by: jax.Array) -> Leaves:
+            return {path: jnp.where(good, by * leaf, 0.0) for path, leaf in leaves.items()}
 
-        upload = Upload(bounded(change), jnp.where(good, 1 / clients, 0.0))
-        return upload, kept._replace(cotangent=bounded(back))
+        shared = bounded({path: change[path] for path in upload.shared}, share)
+        cotangent = bounded(kept.cotangent, share / weight)
+        return Upload(shared, jnp.where(good, 1 / clients, 0.0)), kept._replace(cotangent=cotangent)
 
-    def aggregate(state: State, upload: Upload, gradient: Leaves) -> State:
-        """From the sums of changes over the fixed number of clients, noise included."""
-        travelling = method.travelling(state.shared)
-        mean = {path: leaf + upload.shared[path] for path, leaf in travelling.items()}
-        return method.aggregate(state, Upload(mean, jnp.ones(())), gradient)
-
-    return method._replace(send=send, work=ClientWork(start, step, finish), aggregate=aggregate)
-
-
-def _squared_gradient(
-    method: Method, sent: Leaves, shared: Leaves, own_row: Row, row: Row, back: Leaves
-) -> jax.Array:
-    """|J_k^T Delta_k|^2 of one client: of the hypernetwork's gradient that its generated leaves give."""
-    begins = len(OWN)
-    phi = {path[begins:]: leaf for path, leaf in shared.items() if path.startswith(OWN)}
-    own = {path: leaf[None] for path, leaf in own_row.leaves.items() if path not in back}
-    own[EMBEDDING] = row.leaves[f"{OWN}{EMBEDDING}"][None]
-
-    def generate(phi: Leaves) -> Leaves:
-        made = method.realize(sent, phi, own)
-        return {path: made[path] for path in back}
-
-    _, pull = jax.vjp(generate, phi)
-    (gradient,) = pull({path: leaf[None] for path, leaf in back.items()})
-    return sum((jnp.sum(leaf**2) for leaf in gradient.values()), jnp.zeros(()))
-
-
-def _public(shared: Leaves, row: Row) -> tuple[Leaves, Row]:
-    """What the method's own local training is shown."""
-
-    def without(leaves: Leaves) -> Leaves:
-        return {path: leaf for path, leaf in leaves.items() if not path.startswith(OWN)}
-
-    return without(shared), row._replace(leaves=without(row.leaves))
+    # sums of changes over the fixed number of clients, noise included
+    return with_whole_changes(method, finish)._replace(aggregate=by_changes(method))
 
 
 def _check_statistics(method: Method, task: Task, name: str) -> None:

@@ -1,7 +1,7 @@
 """A step of the way from a client to the server."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def joined(change: Leaves) -> jax.Array:
     return jnp.concatenate([leaf.reshape(-1) for _, leaf in sorted(change.items())])
 
 
-def parted(entries: jax.Array, like: Leaves) -> Leaves:
+def parted(entries: Any, like: Mapping[str, Any]) -> Leaves:
     """The inverse of `joined`."""
     found, first = {}, 0
     for path, leaf in sorted(like.items()):
