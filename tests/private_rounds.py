@@ -12,11 +12,11 @@ POISSON = config.Participation(sampling="poisson")
 UNIFORM = config.Server(weighting="uniform")
 
 
-def private(name, model="vit", clip=0.05, noise=1e-9, cohort=3, **settings):
+def private(name, model="vit", clip=0.05, noise=1e-9, cohort=3, quantile=None, **settings):
     training = dataclasses.replace(TRAINING, cohort_size=cohort, participation=POISSON)
     if name in ("fedrep", "fedpac"):
         training = dataclasses.replace(training, local_epochs=2)
-    privacy = config.Privacy(noise_multiplier=noise, clip=clip)
+    privacy = config.Privacy(noise_multiplier=noise, clip=clip, quantile=quantile)
     return simulator(name, model, **{"training": training, "server": UNIFORM, "privacy": privacy, **settings})
 
 
@@ -24,7 +24,7 @@ def sums(sim, state, round, clients=None):
     """What the server is given of a round, before the noise; of some `clients` alone."""
     seen = []
     real = sim.private.added
-    sim.private.added = lambda totals, round: seen.append(jax.device_get(totals)) or real(totals, round)
+    sim.private.added = lambda totals, *about: seen.append(jax.device_get(totals)) or real(totals, *about)
     waves = sim.prepare(round)
     if clients is not None:
         _, steps, *_ = sim.participation.participants(round)

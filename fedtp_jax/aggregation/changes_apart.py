@@ -34,7 +34,7 @@ def with_changes_apart(method: Method, settings: Any, cohort_size: int, task: Ta
     state = jax.eval_shape(method.init, jax.random.key(0), jax.ShapeDtypeStruct((1,), jnp.int32))
     gradient = {f"{HYPERNETWORK}{path}": leaf for path, leaf in state.generator.items()}
 
-    def finish(upload: Upload, kept: Kept, change: Leaves) -> tuple[Upload, Kept]:
+    def finish(upload: Upload, kept: Kept, change: Leaves, _: Leaves) -> tuple[Upload, Kept]:
         told = {CHANGE: joined(change), WEIGHT: upload.weight}
         return upload, kept._replace(personal={**kept.personal, **told})
 

@@ -102,7 +102,8 @@ def plan_table(plan: Plan) -> Table:
         "on the host",
         f"data set {in_bytes(plan.data_bytes)}, who holds what {in_bytes(plan.partition_bytes)}, and for "
         f"each client that has trained {in_bytes(plan.row_bytes)}: "
-        f"{in_bytes(plan.num_clients * plan.row_bytes)} when all {plan.num_clients:,} have",
+        f"{in_bytes(plan.num_clients * plan.row_bytes)} when all {plan.num_clients:,} have"
+        + (f"; in a round the cohort's changes, {in_bytes(plan.held_bytes)}" if plan.held_bytes else ""),
     )
     table.add_row("sent in a round", f"{in_bytes(plan.bytes_down)} down, {in_bytes(plan.bytes_up)} up")
     if plan.privacy:

@@ -21,6 +21,12 @@ class Privacy:
     )
     delta: float = option(1e-5, "probability with which epsilon need not hold", gt=0, lt=1)
     clip: float = option(1.0, "norm to which all that a client changes is shortened, as one vector", gt=0)
+    quantile: float | None = option(
+        None,
+        "share of clients whose change the clip shall leave as it is, to which it moves; default: it stays",
+        gt=0,
+        lt=1,
+    )
 
     @property
     def asked_for(self) -> bool:

@@ -138,6 +138,12 @@ class Partition(NamedTuple):
     def num_clients(self) -> int:
         return len(self.train)
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the lists of indices."""
+        shards = [part for part in (self.train, self.test, self.validation) if part is not None]
+        return sum(part.indices.nbytes + part.offsets.nbytes for part in shards)
+
     def fingerprint(self) -> str:
         """16 hex digits that change with any index of any client, their order, or the noise."""
         digest = hashlib.sha256()

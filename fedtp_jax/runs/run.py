@@ -179,8 +179,7 @@ class Run:
         if len(self.simulator.adversaries):
             columns = attack_columns(headline, self.config.adversaries.kind == "backdoor")
             row |= measured.attacked if measured else dict.fromkeys(columns)
-        if self.simulator.private.noise:
-            row["epsilon"] = self.simulator.private.epsilon(round) if measured else None
+        row |= self.simulator.private.columns(round, self.state.shared, measured is not None)
         self.rows.append(row)
         if self.store:
             self.store.append_metrics(row)

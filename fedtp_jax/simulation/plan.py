@@ -20,7 +20,6 @@ from fedtp_jax.engine.schedule import Layout, stays
 from fedtp_jax.engine.waves import Prepared
 from fedtp_jax.evaluation.evaluate import Evaluator
 from fedtp_jax.learning.leaf_roles import LeafRole, leaf_roles
-from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.rounds import Simulator
 from fedtp_jax.simulation.setup import set_up
 
@@ -93,6 +92,7 @@ class Plan:
       partition_bytes: of the clients' index lists, on the host.
       row_bytes: of what is kept of one client between rounds, on the host, once the client has trained.
       num_clients: N, who have such a row at most.
+      held_bytes: of a cohort's changes, on the host, where the server needs each; 0 where their sum.
       bytes_down, bytes_up: sent by the server to a round's whole cohort, and back.
       programs, compile_seconds: how many were compiled, and how long that took here.
       leaves: all of them, with their roles.
@@ -111,6 +111,7 @@ class Plan:
     partition_bytes: int
     row_bytes: int
     num_clients: int
+    held_bytes: int
     bytes_down: int
     bytes_up: int
     programs: int
@@ -160,8 +161,9 @@ def plan_run(config: SimulationConfig) -> Plan:
         evaluations=math.ceil(rounds / every),
         **loads,
         data_bytes=tree.num_bytes(bench.examples),
-        partition_bytes=_list_bytes(simulator.partition),
+        partition_bytes=simulator.partition.num_bytes,
         row_bytes=tree.num_bytes(simulator.initial.row),
+        held_bytes=simulator.held.num_bytes,
         num_clients=bench.num_clients,
         bytes_down=loads["training"].clients * down,
         bytes_up=loads["training"].clients * up,
@@ -292,9 +294,3 @@ def _median(run: Run, waves: Sequence[Prepared]) -> float:
         run(waves)
         times.append(time.perf_counter() - begin)
     return statistics.median(times)
-
-
-def _list_bytes(partition: Partition) -> int:
-    """Bytes of the clients' index lists."""
-    shards = [partition.train, partition.test, *([partition.validation] if partition.validation else [])]
-    return sum(part.indices.nbytes + part.offsets.nbytes for part in shards)

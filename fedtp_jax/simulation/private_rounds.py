@@ -3,13 +3,17 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.core import rng
+from fedtp_jax.core import rng, tree
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.programs import Programs
 from fedtp_jax.learning.method import Upload
 from fedtp_jax.simulation.accounting import epsilon, noise_multiplier
+from fedtp_jax.uploads.private import CLIP
+
+LITTLE = 1.6  # times the noise: that of a count for which the changes have 5 % more
 
 
 class PrivateRounds:
@@ -21,8 +25,8 @@ class PrivateRounds:
       programs: where the noise is drawn.
 
     Attributes:
-      share: with which probability a client comes to a round; noise: in norms of the clip; both 0 of a
-        simulation that is not private.
+      share: with which probability a client comes to a round; noise: of all that a round tells, in norms
+        of the clip; both 0 of a simulation that is not private.
     """
 
     def __init__(self, config: SimulationConfig, candidates: int, programs: Programs) -> None:
@@ -31,14 +35,32 @@ class PrivateRounds:
         if config.privacy.asked_for:
             self.share = config.training.cohort_size / candidates
             self.noise = noise_multiplier(config.privacy, self.share, config.training.rounds)
+        self._count, self._changes = 0.0, self.noise
+        if self.noise and config.privacy.quantile is not None:
+            # the two together tell as much as changes with all of the noise and no count
+            self._count = max(config.training.cohort_size / 20, LITTLE * self.noise)
+            self._changes = (self.noise**-2 - (2 * self._count) ** -2) ** -0.5
 
-    def added(self, totals: tuple[Upload, Leaves], round: int) -> tuple[Upload, Leaves]:
-        """A round's sums (changes of shared leaves, gradient of the hypernetwork) with the noise on them."""
+    def added(self, totals: tuple[Upload, Leaves], round: int, sent: Leaves) -> tuple[Upload, Leaves]:
+        """A round's sums (changes of shared leaves, gradient of the hypernetwork) with the noise on them.
+
+        `sent`: the shared leaves that its clients were sent.
+        """
         if not self.noise:
             return totals
         key = rng.key(self._config.seed, rng.Purpose.PRIVACY, round)
-        noisy: tuple[Upload, Leaves] = self._programs("noise", self._add, *totals, key)
+        clip = {CLIP: sent[CLIP]} if CLIP in sent else {}
+        noisy: tuple[Upload, Leaves] = self._programs("noise", self._add, *totals, clip, key)
         return noisy
+
+    def columns(self, round: int, shared: Leaves, evaluated: bool) -> dict[str, float | None]:
+        """Of metrics.csv: what so many rounds have spent, and the clip where it moves."""
+        if not self.noise:
+            return {}
+        found = {"epsilon": self.epsilon(round) if evaluated else None}
+        if CLIP in shared:
+            found["clip"] = float(jax.device_get(shared[CLIP])) if evaluated else None
+        return found
 
     def epsilon(self, rounds: int) -> float | None:
         """What so many rounds have spent."""
@@ -52,17 +74,22 @@ class PrivateRounds:
         if not self.noise:
             return ""
         privacy, rounds = self._config.privacy, self._config.training.rounds
+        moves = "" if privacy.quantile is None else f" at first, then towards quantile {privacy.quantile:g}"
         return (
             f"epsilon {self.epsilon(rounds):.3f} at delta {privacy.delta:g} after {rounds:,} rounds: noise "
-            f"of {self.noise:.4g} norms of the clip, {privacy.clip:g}; a client comes with probability "
-            f"{self.share:.4g}"
+            f"of {self.noise:.4g} norms of the clip, {privacy.clip:g}{moves}; a client comes with "
+            f"probability {self.share:.4g}"
         )
 
-    def _add(self, upload: Upload, gradient: Leaves, key: jax.Array) -> tuple[Upload, Leaves]:
+    def _add(self, upload: Upload, gradient: Leaves, clip: Leaves, key: jax.Array) -> tuple[Upload, Leaves]:
         # sums are over the number of clients that come on the mean
-        std = self.noise * self._config.privacy.clip / self._config.training.cohort_size
+        clients = self._config.training.cohort_size
+        std = self._changes * clip.get(CLIP, jnp.float32(self._config.privacy.clip)) / clients
         leaves, places = jax.tree.flatten((upload.shared, gradient))
+        of_shared = {path: self._count / clients if path == CLIP else std for path in upload.shared}
+        stds = jax.tree.leaves((of_shared, dict.fromkeys(gradient, std)))
         keys = jax.random.split(key, len(leaves))
-        noisy: Any = [w + std * jax.random.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
-        shared, gradient = jax.tree.unflatten(places, noisy)
+        draws = [std * jax.random.normal(k, w.shape) for w, std, k in zip(leaves, stds, keys, strict=True)]
+        noise: Any = jax.tree.unflatten(places, draws)
+        shared, gradient = tree.add((upload.shared, gradient), noise)
         return upload._replace(shared=shared), gradient

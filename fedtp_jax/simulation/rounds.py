@@ -247,14 +247,14 @@ class Simulator:
         asked = self.participation.participants(round)
         if not done:
             if self.private.noise:  # nobody is to see that nobody came
-                totals = self.private.added(totals, round)
+                totals = self.private.added(totals, round, server.shared)
                 server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
             return server._replace(rows=rows), void_round(asked, self.traffic)
         stop, sent = self.config.training.on_nonfinite, (server.shared, server.generator)
         check_excluded(round, sorted(excluded), sum(wave[0] for wave in done), stop, self._names, sent)
         ids = np.concatenate(returned)
         totals = self.embeddings.step(state, round, ids, gradients, totals)
-        totals = self.private.added(self.held.combined(totals), round)
+        totals = self.private.added(self.held.combined(totals), round, server.shared)
         server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.mixing.step(server, rows, ids)
         return server._replace(rows=rows), result_of(asked, done, excluded, loss, examples, self.traffic)

@@ -18,7 +18,7 @@ def whole_method(method: Method, config: SimulationConfig, task: Task, mean: Any
         trigger = trigger_of(config.adversaries, mean, std)
         method = with_adversaries(method, config.adversaries, trigger, task, name)
     if config.privacy.asked_for:
-        method = with_bounded_changes(method, config.privacy.clip, config.training.cohort_size, task, name)
+        method = with_bounded_changes(method, config.privacy, config.training.cohort_size, task, name)
     method = with_uploads(method, config.upload, task, name)
     cohort = config.training.cohort_size
     return with_changes_apart(method, config.server.aggregation, cohort, task, name)

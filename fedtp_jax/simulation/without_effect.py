@@ -15,6 +15,7 @@ from fedtp_jax.config import (
     IidLabel100,
     Local,
     Lstm,
+    Mean,
     Optimizer,
     PeFLL,
     PerFedAvg,
@@ -122,7 +123,7 @@ def _training(settings: SimulationConfig) -> dict[str, str]:
 def _weighting(settings: SimulationConfig, sizes: np.ndarray) -> dict[str, str]:
     """`sizes` of the clients that may train."""
     field = "server.weighting"
-    if settings.privacy.asked_for:  # which asks for it
+    if settings.privacy.asked_for or not isinstance(settings.server.aggregation, Mean):  # which ask for it
         return {}
     if isinstance(settings.method, FedAMP | FedProto | Local):
         return {field: "the method has no mean to which clients come by their weights"}

@@ -10,11 +10,12 @@ from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import ClientWork, Row
 from fedtp_jax.learning.method import EMBEDDING, Kept, Method, State, Upload
 
-OWN = "whole_change/"  # begins the paths of what the local training is not shown
+OWN = "whole_change/"  # begins the paths of what is sent and the local training is not shown
+PHI = f"{OWN}phi/"  # the hypernetwork's
 HYPERNETWORK = "hypernetwork/"  # and in a change those of the client's gradient of the hypernetwork
 
-# (a client's upload, what is kept of it, its change) -> another upload, and kept
-Finish = Callable[[Upload, Kept, Leaves], tuple[Upload, Kept]]
+# (a client's upload, what is kept of it, its change, all shared that it was sent) -> another upload, and kept
+Finish = Callable[[Upload, Kept, Leaves, Leaves], tuple[Upload, Kept]]
 
 
 def with_whole_changes(method: Method, finish: Finish) -> Method:
@@ -30,7 +31,7 @@ def with_whole_changes(method: Method, finish: Finish) -> Method:
         shared, rows = method.send(state)
         if not generates:
             return shared, rows
-        phi = {f"{OWN}{path}": leaf for path, leaf in state.generator.items()}
+        phi = {f"{PHI}{path}": leaf for path, leaf in state.generator.items()}
         return {**shared, **phi}, {**rows, f"{OWN}{EMBEDDING}": state.rows[EMBEDDING]}
 
     def start(shared: Leaves, row: Row, key: jax.Array) -> Any:
@@ -47,7 +48,7 @@ def with_whole_changes(method: Method, finish: Finish) -> Method:
         if generates:
             back = {path: leaf / weight for path, leaf in kept.cotangent.items()}
             change |= _gradient(method, sent, shared, own_row, row, back)
-        return finish(upload, kept, change)
+        return finish(upload, kept, change, shared)
 
     return method._replace(send=send, work=ClientWork(start, step, last))
 
@@ -56,7 +57,7 @@ def _gradient(
     method: Method, sent: Leaves, shared: Leaves, own_row: Row, row: Row, cotangent: Leaves
 ) -> Leaves:
     """J_k^T cotangent_k of one client, under HYPERNETWORK."""
-    phi = {path.removeprefix(OWN): leaf for path, leaf in shared.items() if path.startswith(OWN)}
+    phi = {path.removeprefix(PHI): leaf for path, leaf in shared.items() if path.startswith(PHI)}
     own = {path: leaf[None] for path, leaf in own_row.leaves.items() if path not in cotangent}
     own[EMBEDDING] = row.leaves[f"{OWN}{EMBEDDING}"][None]
 
