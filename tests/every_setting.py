@@ -46,49 +46,41 @@ ELSEWHERE = {
 OTHER = {  # values for which no rule below would do
     "partition.seed": 5,
     "partition.min_size": 1100,
-    "model.patch_size": 2,
-    "training.augment": ("flip",),
+    **{"model.patch_size": 2, "training.augment": ("flip",)},
     "task.class_weights": (2.0, *(1.0,) * 9),
     "task.loss": "absolute_error",
     "upload": [{"name": "clip", "norm": 1e-3}],
     "privacy.noise_multiplier": 0.3,
-    "data.input": "x",
-    "data.label": "other",
-    "data.train": "more",
-    "data.test": "more",
-    "data.kind": "series",
-    "data.padding": 9,
-    "data.standardize": "client",
-    "data.client": "who",
-    "data.split": "part",
-    "data.columns": ("age",),
-    "data.impute": "mean",
-    "data.levels": ("client", "class"),
-    "data.size": (2, 2),
-    "data.shape": (2, 3, 1),
+    "privacy.quantile": 0.5,
+    "server.aggregation": "median",
+    **{"server.aggregation.share": 0.3, "server.aggregation.attackers": 0},
+    **{"data.input": "x", "data.label": "other"},
+    **{"data.train": "more", "data.test": "more"},
+    **{"data.kind": "series", "data.padding": 9},
+    **{"data.standardize": "client", "data.client": "who"},
+    **{"data.split": "part", "data.columns": ("age",)},
+    **{"data.impute": "mean", "data.levels": ("client", "class")},
+    **{"data.size": (2, 2), "data.shape": (2, 3, 1)},
     "model.adapter.size": 3,
     "training.local_steps": 2,
     "training.clip_norm": 0.05,
     "training.participation.over_selection": 1.7,
     "training.participation.cohorts": [[0, 1, 2], [3, 4]],
-    "training.participation.stragglers": 1.0,
-    "training.participation.straggler_share": 0.9,
+    **{"training.participation.stragglers": 1.0, "training.participation.straggler_share": 0.9},
     "training.participation.minimum": 3,
     "training.held_out": 1,
     "training.stop.patience": 1,
+    "training.schedule": "cosine",
     "training.schedule.every": 1,
     "training.warmup_rounds": 2,
     "evaluation.clients": 2,
     "evaluation.metrics": ["f1_macro"],
-    "evaluation.adapt.epochs": 1,
-    "evaluation.adapt.steps": 2,
+    **{"evaluation.adapt.epochs": 1, "evaluation.adapt.steps": 2},
     "evaluation.adapt.leaves": ("head/",),
     "method.hypernetwork.embedding_update": "sparse",
     "evaluation.every": 1,
-    "method.personal": ("head/kernel",),
+    **dict.fromkeys(("method.personal", "method.shared", "method.fixed"), ("head/kernel",)),
     "method.generated": ("query/kernel",),
-    "method.shared": ("head/kernel",),
-    "method.fixed": ("head/kernel",),
 }
 BACKDOOR = {"adversaries.clients": 0.5, "adversaries.kind": "backdoor"}
 BESIDE = {  # what else a field takes to have something to do
@@ -98,7 +90,8 @@ BESIDE = {  # what else a field takes to have something to do
     "training.stop": {"partition.validation": 0.3},
     "training.stop.patience": {"training.learning_rate": 1e-9, "training.rounds": 4, "evaluation.every": 1},
     "privacy": {"training.participation.sampling": "poisson", "server.weighting": "uniform"},
-    **{f"privacy.{name}": {"privacy.noise_multiplier": 0.5} for name in ("delta", "clip")},
+    **{f"privacy.{name}": {"privacy.noise_multiplier": 0.5} for name in ("delta", "clip", "quantile")},
+    "server.aggregation": {"server.weighting": "uniform", "training.cohort_size": 5},
     "adversaries.kind": {"adversaries.clients": 0.5},
     "adversaries.factor": {"adversaries.clients": 0.5, "adversaries.kind": "boost"},
     **{f"adversaries.{name}": BACKDOOR for name in ("target", "trigger", "poisoned")},
@@ -126,7 +119,13 @@ WITH_HYPERNETWORK = ("pfedhn", "fedtp", "fedtp_per", "fedtp_rod")
 SMALL = {"vit": {"name": "vit", **dataclasses.asdict(TINY.model)}} | {
     name: {"name": name, "hypernetwork": HYPER} for name in WITH_HYPERNETWORK
 }
-SCHEDULE_OF = {"final": "cosine", "decay": "exponential", "every": "step", "factor": "step"}
+NAME_OF = {  # of those that are chosen by name inside a section, the one that has such a field
+    "training.schedule": {"final": "cosine", "decay": "exponential", "every": "step", "factor": "step"},
+    "server.aggregation": {
+        **{"share": "trimmed_mean", "steps": "geometric_median"},
+        **dict.fromkeys(("attackers", "selected"), "krum"),
+    },
+}
 OF_CIFAR_100 = ("superclass", "pachinko", "noniid-labeldir100", "iid-label100")
 
 
@@ -200,8 +199,9 @@ def outcome(kind, field):
     for where, beside in BESIDE.items():
         if f"{field}.".startswith(f"{where}."):
             given |= beside
-    if field.startswith("training.schedule."):
-        given["training.schedule.name"] = SCHEDULE_OF[field.rsplit(".", 1)[1]]
+    part, _, last = field.rpartition(".")
+    if part in NAME_OF:
+        given[f"{part}.name"] = NAME_OF[part][last]
     if kind == "fedperfix":
         given["model.adapter.size"] = 3
     if section == "model":
@@ -214,8 +214,8 @@ def outcome(kind, field):
     assert _compare(section, kind, field, before, before) == "nothing", "and no message without the field"
     found = flat(to_dict(before))
     value = another(kind, field, found.get(field))
-    if field == "training.schedule":
-        field, value = "training.schedule.name", "cosine"
+    if field in NAME_OF:
+        field, value = f"{field}.name", value
     assert value != found.get(field), field
     try:
         after = from_dict(to_dict(before), {field: value})

@@ -28,10 +28,35 @@ PRIVACY = {
         "privacy.epsilon=8 training.participation.sampling=poisson"
     ),
     "`privacy.epsilon=8` and a noise multiplier": given(f"privacy.epsilon=8 {POISSON}"),
+    "`privacy.quantile=1`": given(f"privacy.quantile=1 {POISSON}"),
     "`privacy.delta=1`": given(f"privacy.delta=1 {POISSON}"),
     "privacy and a minimum of clients": given(f"training.participation.minimum=2 {POISSON}"),
     "privacy and `upload=clip`": given(f"upload=clip {POISSON}"),
     "privacy of `scaffold`": given(f"method=scaffold training.optimizer=sgd {POISSON}"),
+}
+
+RULE = "server.weighting=uniform"
+AGGREGATION = {
+    "`server.aggregation=medan`": given("server.aggregation=medan"),
+    "`server.aggregation=3`": given("server.aggregation=3"),
+    "`server.aggregation=median`, weights by examples": given("server.aggregation=median"),
+    "`server.aggregation=median`, clients drawn several times": given(
+        f"server.aggregation=median training.participation.sampling=by_examples {RULE}"
+    ),
+    "`server.aggregation={name: trimmed_mean, share: 0.5}`": given(
+        f"'server.aggregation={{name: trimmed_mean, share: 0.5}}' {RULE}"
+    ),
+    "`server.aggregation={name: median, share: 0.1}`": given(
+        f"'server.aggregation={{name: median, share: 0.1}}' {RULE}"
+    ),
+    "`server.aggregation={name: krum, attackers: 2}` of cohorts of 5": given(
+        f"'server.aggregation={{name: krum, attackers: 2}}' training.cohort_size=5 {RULE}"
+    ),
+    "`server.aggregation={name: krum, attackers: 1, selected: 5}` of cohorts of 5": given(
+        f"'server.aggregation={{name: krum, attackers: 1, selected: 5}}' training.cohort_size=5 {RULE}"
+    ),
+    "privacy and `server.aggregation=median`": given(f"server.aggregation=median {POISSON}"),
+    "`server.aggregation=median` of `fedproto`": given(f"server.aggregation=median method=fedproto {RULE}"),
 }
 
 ADVERSARIES = {
@@ -50,4 +75,4 @@ ADVERSARIES = {
     ),
 }
 
-KINDS = {"Uploads": UPLOADS, "Privacy": PRIVACY, "Adversaries": ADVERSARIES}
+KINDS = {"Uploads": UPLOADS, "Privacy": PRIVACY, "Aggregation": AGGREGATION, "Adversaries": ADVERSARIES}
