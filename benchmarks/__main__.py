@@ -1,7 +1,7 @@
 """python -m benchmarks NAME [NAME ...] [--out DIR]: measure, print tables, write JSON, Markdown and PNG.
 
 `python -m benchmarks paper ITEM` puts the paper's claims to the test; `python -m benchmarks board` has all
-methods do one task.
+methods do one task; `python -m benchmarks trust` measures privacy, adversaries and compression.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.board.run import main as board
 from benchmarks.paper.run import main as paper
 from benchmarks.results import write
+from benchmarks.trust.run import main as trust
 
 BENCHMARKS = {
     "augmentation": "what it costs to alter images in every local step",
@@ -39,9 +40,12 @@ def main() -> None:
         return paper(sys.argv[2:])
     if sys.argv[1:2] == ["board"]:
         return board(sys.argv[2:])
+    if sys.argv[1:2] == ["trust"]:
+        return trust(sys.argv[2:])
     described = "\n".join(f"  {name:<15} {what}" for name, what in BENCHMARKS.items())
     described += "\n  paper ITEM      the paper's claims; --help after it lists them"
     described += "\n  board           all methods on one task, settings chosen on validation shards"
+    described += "\n  trust           privacy, adversaries and compression: what they cost, what defends"
     parser = argparse.ArgumentParser(
         "python -m benchmarks", epilog=described, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,0 +1,1 @@
+"""Findings on privacy, adversaries and compression: python -m benchmarks trust."""

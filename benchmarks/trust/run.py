@@ -1,0 +1,72 @@
+"""Runs the sweeps on privacy, adversaries and compression, or what is left, and writes the findings."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.trust.page import write_page
+from benchmarks.trust.tables import rows_of
+from fedtp_jax import UserError
+from fedtp_jax.engine.compilation_cache import keep_programs
+from fedtp_jax.sweeps.combinations import Sweep, place, read_sweep
+from fedtp_jax.sweeps.run_combinations import Board, run_left
+
+HERE = Path(__file__).parent
+SWEEPS = "privacy", "adversaries", "clipped", "bits"  # each NAME.yaml
+QUICK: dict[str, Any] = {"rounds": 2}
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m benchmarks trust [--quick] [--processes N]`."""
+    parser = argparse.ArgumentParser("python -m benchmarks trust", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK['rounds']} rounds and one seed: does it all work?"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/trust"), help="the runs' folder (%(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="combinations at once, each on its share of the cores"
+    )
+    try:
+        run(parser.parse_args(arguments))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Run and report what the command line asks for."""
+    keep_programs()
+    out = given.out / "quick" if given.quick else given.out
+    results = out / "results" if given.quick else HERE / "results"
+    rows, failed = [], []
+    for name in SWEEPS:
+        file = HERE / f"{name}.yaml"
+        asked = read_sweep(file)
+        combinations = place(file, short(asked) if given.quick else asked, out / name)
+        board = Board(combinations, Console(), None)
+        run_left(file, combinations, combinations[0].folder.parent, board, given.processes)
+        failed += [f"{name}: {one}: {reason}" for one, reason in board.failed.items()]
+        rows += rows_of(name, [one for one in combinations if one.name not in board.failed])
+        write_page(results, rows)  # findings that are stopped then have what is finished
+    if failed:
+        sys.exit("failed: " + "; ".join(failed))
+
+
+def short(asked: Sweep) -> Sweep:
+    """One seed, for a few rounds."""
+    configs = [
+        dataclasses.replace(
+            config,
+            training=dataclasses.replace(config.training, **QUICK),
+            evaluation=dataclasses.replace(config.evaluation, every=1),
+        )
+        for config in asked.configs
+    ]
+    return Sweep(configs, asked.seeds[:1], asked.select)
