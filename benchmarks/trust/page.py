@@ -126,4 +126,4 @@ def _wide(rows: pd.DataFrame, by: Sequence[str], figure: str) -> pd.DataFrame:
     cells = [f"{mean:.1f} ± {std:.1f}" for mean, std in zip(found["mean"], found["std"], strict=True)]
     wide = found.assign(cell=cells).pivot(index=[*by], columns="method", values="cell")
     order = found[[*by]].drop_duplicates()
-    return order.merge(wide.reset_index(), on=[*by])[[*by, *METHODS]]
+    return order.merge(wide.reset_index(), on=[*by]).reindex(columns=[*by, *METHODS]).fillna("-")
