@@ -139,7 +139,8 @@ def _what_programs_know(config):
 
     host = ("rounds", "participation", "held_out", "on_nonfinite", "schedule", "warmup_rounds", "stop")
     training = {name: value for name, value in vars(config.training).items() if name not in host}
-    measured = config.evaluation.batch_size, config.evaluation.knn, config.evaluation.adapt
+    evaluation = config.evaluation
+    measured = evaluation.batch_size, evaluation.knn, evaluation.adapt, evaluation.fit
     noisy = isinstance(config.partition, FeatureNoise | PartitionFile) and config.partition
     learnt = config.method, config.task, training, config.server, config.upload
     learnt += config.privacy, config.adversaries

@@ -191,6 +191,8 @@ evaluation.clients='[0, north]'
 training.held_out=3 evaluation.clients='[0, 1, 2, 3]'
 evaluation.adapt.epochs=2 evaluation.adapt.steps=5
 evaluation.adapt.steps=5 evaluation.knn.weight=0.5
+evaluation.fit=true evaluation.knn.weight=0.5
+evaluation.fit=much
 evaluation.adapt.steps=5 evaluation.adapt.leaves='[haed/]'
 method=fedala evaluation.adapt.steps=5 evaluation.adapt.leaves='[local/]'
 method=fedrep method.personal='[.]' training.local_epochs=2

@@ -207,6 +207,11 @@ def _check_rules(method: Any) -> None:
 
 def _check_adaptation(evaluation: Evaluation) -> None:
     adapt, neighbors = evaluation.adapt, evaluation.knn.weight
+    if evaluation.fit and neighbors:
+        raise UserError(
+            f"evaluation.knn.weight: {neighbors}, but on a client's train shard (evaluation.fit) every "
+            "example is its own nearest neighbour; leave one of the two out"
+        )
     if adapt.epochs is not None and adapt.steps is not None:
         raise UserError(
             f"evaluation.adapt.steps: {adapt.steps}, but evaluation.adapt.epochs is {adapt.epochs} too; give "

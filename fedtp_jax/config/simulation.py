@@ -76,6 +76,9 @@ class Evaluation:
         },
     )
     clients_history: bool = option(False, "keep every evaluation's per-client values: clients_history.csv")
+    fit: bool = option(
+        False, "test every client on its own train shard too: fit_accuracy and so on, beside test_accuracy"
+    )
     knn: Knn = section(Knn, "nearest neighbours at prediction time")
     adapt: Adapt = section(Adapt, "a second test, after training on the own shard")
 

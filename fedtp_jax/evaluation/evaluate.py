@@ -27,7 +27,7 @@ from fedtp_jax.partitions.partition import Partition, Shards
 KEPT_LIMIT = 2**26  # bytes of schedules that stay on the devices from one evaluation to the next
 Variables = Callable[[Any, Leaves], tuple[Leaves, Leaves]]
 Predict = Callable[..., Output]
-Split = Literal["test", "validation"]
+Split = Literal["test", "validation", "train"]
 
 
 def evaluation_work(predict: Predict, scoring: Scoring) -> ClientWork:
@@ -85,7 +85,7 @@ def _named(wanted: Clients, tested: np.ndarray, num_clients: int, names: Sequenc
 
 
 class Evaluator:
-    """Evaluates clients, each on its own test shard (or validation shard), in one program.
+    """Evaluates clients, each on its own test shard (or another of its shards), in one program.
 
     Args:
       bench: the devices and the examples.
@@ -142,14 +142,15 @@ class Evaluator:
         return shards.sizes
 
     def _most_predictions(self, clients: np.ndarray) -> int:
-        """How many of one client may be kept, if a measure needs them: on either kind of shards as many.
+        """How many of one client may be kept, if a measure needs them: on any kind of shards as many.
 
         A power of two, so that most seeds share a program.
         """
         if not any(measure.needs is Predictions for measure in self.measures.values()):
             return 0
         partition = self.bench.partition
-        shards = partition.test, *([partition.validation] if partition.validation else [])
+        shards = [partition.test, *([partition.validation] if partition.validation else [])]
+        shards += [partition.train] if self.settings.fit else []
         most = max(int(part.sizes[clients].max()) for part in shards)
         return int(1 << max(most - 1, 0).bit_length())
 
@@ -236,8 +237,8 @@ class Evaluator:
 
     def _positions(self, client: int) -> np.ndarray:
         """Of the examples on which the client is evaluated, in their order."""
-        bench = self.bench
-        return (bench.test_positions if self.split == "test" else bench.validation_positions)(client)
+        positions: np.ndarray = getattr(self.bench, f"{self.split}_positions")(client)
+        return positions
 
     def _labels_of(self, client: int) -> np.ndarray:
         """[M, ...] as the data have them."""

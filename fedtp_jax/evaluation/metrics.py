@@ -126,14 +126,19 @@ class Tested:
 
 
 class Measured(NamedTuple):
-    """One evaluation on the clients' test shards and, where there are some, on their validation shards.
+    """One evaluation on the clients' test shards and, where that is asked for, on their other shards.
 
     attacked: {column: value} of what honest clients reach beside adversaries.
     """
 
     test: Tested
     validation: Tested | None
+    fit: Tested | None = None
     attacked: Mapping[str, float] = {}
+
+    def by(self, test: str) -> Tested | None:
+        """What was measured by one of the further tests, adapted, val or fit."""
+        return {"adapted": self.test.adapted, "val": self.validation, "fit": self.fit}[test]
 
 
 def headline_of_clients(sums: Sums) -> np.ndarray:

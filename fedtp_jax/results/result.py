@@ -51,10 +51,10 @@ class Result(NewClients):
         (of all clients), train_loss, and for evaluated rounds test_accuracy (pooled over examples),
         test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
         clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained; with
-        evaluation.adapt adapted_accuracy and so on, and with validation shards val_accuracy and so on, as the
-        test_ columns to test_loss. Accuracies are fractions. In regression mae stands for accuracy, and
-        mae_client_mean for client_mean. Each measure beside accuracy that
-        evaluation.metrics names has columns of its own after the loss: test_f1_macro,
+        evaluation.adapt adapted_accuracy and so on, with validation shards val_accuracy, with evaluation.fit
+        fit_accuracy (on train shards), as the test_ columns to test_loss. Accuracies are fractions. In
+        regression mae stands for accuracy, and mae_client_mean for client_mean. Each measure beside accuracy
+        that evaluation.metrics names has columns of its own after the loss: test_f1_macro,
         test_f1_macro_client_mean, test_f1_macro_client_std, test_f1_macro_worst_decile. Of a private run
         epsilon, beside adversaries honest_accuracy and so on.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
@@ -62,7 +62,7 @@ class Result(NewClients):
         last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),
         trained_rounds, excluded_rounds (whose upload was not finite); with evaluation.adapt adapted_accuracy,
         adapted_accuracy_mean, adapted_loss; with validation shards val_examples, val_correct, val_accuracy,
-        val_loss; after the loss test_f1_macro and so on of further measures.
+        val_loss; with evaluation.fit fit_accuracy and so on; after the loss test_f1_macro and so on of further measures.
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       data_spec: shapes and fingerprints of the data.

@@ -31,15 +31,14 @@ def history_row(
     round: int,
     result: RoundResult,
     measured: Measured | None,
-    adapts: bool = False,
-    validates: bool = False,
+    tests: Sequence[str] = (),
     measures: Sequence[str] = (),
     headline: str = "accuracy",
 ) -> dict[str, Any]:
     """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files.
 
-    `adapts`, `validates`: whether clients adapt before a second test, and are evaluated on validation shards,
-    with columns of their own. `measures`: names of those beside the headline.
+    `tests`: beside that on test shards, with columns of their own: adapted, val, fit. `measures`: names of
+    those beside the headline.
     """
     a = measured and measured.test
     reached = functools.partial(_reached, headline, measures)
@@ -62,8 +61,11 @@ def history_row(
         "clients_untrained": a and a.clients_untrained,
         f"test_{headline}_trained": a and a.trained,
         f"test_{headline}_untrained": a.untrained if a and a.clients_untrained else None,
-        **(reached("adapted", a and a.adapted) if adapts else {}),
-        **(reached("val", measured and measured.validation) if validates else {}),
+        **{
+            name: value
+            for test in tests
+            for name, value in reached(test, measured and measured.by(test)).items()
+        },
     }
 
 
@@ -144,13 +146,15 @@ def clients_table(
         validation = sums["validation"]
         table |= {"val_examples": partition.validation.sizes, **_measured("val", validation)}
         table |= _others("val", validation)
+    if "fit" in sums:
+        table |= _measured("fit", sums["fit"]) | _others("fit", sums["fit"])
     return pd.DataFrame(table)
 
 
 def rows_of_evaluation(table: "pd.DataFrame", round: int, clients: np.ndarray) -> "pd.DataFrame":
     """Rows of clients_history.csv: of the clients' table, what `clients` [K] reached in this round alone."""
     mean = f"_{headline_of(table.columns)}_mean"
-    tests, others = tuple(f"{test}_" for test in (*ON_TEST_SHARDS, "val")), ("_examples", mean)
+    tests, others = tuple(f"{test}_" for test in (*ON_TEST_SHARDS, "val", "fit")), ("_examples", mean)
     measured = [name for name in map(str, table) if name.startswith(tests) and not name.endswith(others)]
     rows = table.loc[clients, ["client", *measured]].reset_index(drop=True)
     rows.insert(0, "round", round)
@@ -203,6 +207,8 @@ def report_run(
             ("Adapted, client mean ± std", f"{b.shown('client_mean')} ± {b.shown('client_std')}"),
             ("Adapted, worst decile of clients", b.shown("worst_decile")),
         ]
+    if config.evaluation.fit:
+        pairs.insert(4, (f"Train {a.words}, last evaluation", headline(result, "fit").shown("last")))
     if spent := privacy_note(config, result.history):
         pairs.append(("Spent", spent))
     if len(timing):

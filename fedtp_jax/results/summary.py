@@ -124,11 +124,11 @@ def _measured(result: Result) -> dict[str, float]:
 
 
 def _validated(result: Result) -> dict[str, Any]:
-    """The last evaluation on validation shards, and the best round; nothing where there are none."""
-    column = f"val_{headline_of(result.history.columns)}"
-    if column not in result.history:
-        return {}
-    metric = result.config.checkpoint.best
-    best = best_evaluation(result.history.to_dict("records"), metric) if metric else None
-    last = float(evaluated_rounds(result.history)[column].iloc[-1])
-    return {column: last, **({"best_round": best[0]} if best else {})}
+    """The last evaluation on other shards than the test ones, and the best round, as far as there are any."""
+    columns = [f"{test}_{headline_of(result.history.columns)}" for test in ("val", "fit")]
+    last = evaluated_rounds(result.history).iloc[-1]
+    found: dict[str, Any] = {column: float(last[column]) for column in columns if column in last}
+    if metric := result.config.checkpoint.best:
+        best = best_evaluation(result.history.to_dict("records"), metric)
+        found |= {"best_round": best[0]} if best else {}
+    return found

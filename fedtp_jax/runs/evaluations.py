@@ -64,7 +64,7 @@ class Evaluations:
         attacked: dict[str, float] = {}
         if len(simulator.adversaries):
             attacked = beside_adversaries(sums, simulator.evaluated, simulator.adversaries)
-        return Measured(test, found.get("validation"), attacked)
+        return Measured(test, found.get("validation"), found.get("fit"), attacked)
 
     def tabulate(self, state: State, history: Sequence[Mapping[str, Any]]) -> None:
         """Have `clients` and `history` say what was added last; `history`: rows of metrics.csv until now."""

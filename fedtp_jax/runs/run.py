@@ -172,10 +172,11 @@ class Run:
 
     def _record(self, round: int, result: RoundResult, measured: Measured | None) -> dict[str, Any]:
         """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
-        adapts, validates = self.config.evaluation.adapt.asked_for, self.partition.validation is not None
-        measures = measure_names(self.config.evaluation.metrics)
+        asked, validates = self.config.evaluation, self.partition.validation is not None
+        tests = {"adapted": asked.adapt.asked_for, "val": validates, "fit": asked.fit}
+        measures = measure_names(asked.metrics)
         headline = HEADLINES[self.config.task.kind]
-        row = history_row(round, result, measured, adapts, validates, measures, headline)
+        row = history_row(round, result, measured, [*filter(tests.get, tests)], measures, headline)
         if len(self.simulator.adversaries):
             columns = attack_columns(headline, self.config.adversaries.kind == "backdoor")
             row |= measured.attacked if measured else dict.fromkeys(columns)

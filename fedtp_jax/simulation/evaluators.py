@@ -1,4 +1,4 @@
-"""What a simulator evaluates its clients with: as they are, after they have adapted, on validation shards."""
+"""What a simulator evaluates its clients with: as they are, after they have adapted, on other shards."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -21,12 +21,14 @@ class Evaluators(NamedTuple):
       test: of clients as they are, on their test shards.
       adapted: of clients that adapt before (evaluation.adapt), on their test shards.
       validation: of clients as they are, on their validation shards, by the program of `test`.
+      fit: of clients as they are, on their train shards (evaluation.fit), by the program of `test`.
       attacked: of clients as they are, on test examples with an adversary's trigger (adversaries.kind).
     """
 
     test: Evaluator
     adapted: AdaptedEvaluator | None = None
     validation: Evaluator | None = None
+    fit: Evaluator | None = None
     attacked: AttackedEvaluator | None = None
 
     @property
@@ -38,7 +40,7 @@ class Evaluators(NamedTuple):
     def by_program(self) -> dict[str, list[Evaluator]]:
         """Those that run one program in one layout: "evaluation" and, if clients adapt, "adaptation"."""
         programs = {
-            "evaluation": (self.test, self.validation),
+            "evaluation": (self.test, self.validation, self.fit),
             "adaptation": (self.adapted,),
             "attack": (self.attacked,),
         }
@@ -59,7 +61,7 @@ def make_evaluators(
     measures = measures_of(bench.config.evaluation.metrics, *about_data)
     about |= {"bench": bench, "clients": clients, "measures": measures}
     test = Evaluator(**about, like=like.test.layout if like else None)
-    adapted = validation = None
+    adapted = validation = fit = None
     if bench.config.evaluation.adapt.asked_for:
         layout = like.adapted.layout if like and like.adapted else None
         adapted = AdaptedEvaluator(roles, **about, like=layout)
@@ -71,8 +73,13 @@ def make_evaluators(
             )
         validation = Evaluator(**about, like=test.layout, split="validation", batch=test.layout.batch)
         test.layout = validation.layout
+    if bench.config.evaluation.fit:
+        fit = Evaluator(**about, like=test.layout, split="train", batch=test.layout.batch)
+        for other in (test, validation):
+            if other:
+                other.layout = fit.layout
     attacked = None
     if trigger := trigger_of(bench.config.adversaries, *bench.scale):
         layout = like.attacked.layout if like and like.attacked else None
         attacked = AttackedEvaluator(trigger, **{**about, "measures": {}}, like=layout)
-    return Evaluators(test, adapted, validation, attacked)
+    return Evaluators(test, adapted, validation, fit, attacked)
