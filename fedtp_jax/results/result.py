@@ -62,7 +62,7 @@ class Result(NewClients):
         last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),
         trained_rounds, excluded_rounds (whose upload was not finite); with evaluation.adapt adapted_accuracy,
         adapted_accuracy_mean, adapted_loss; with validation shards val_examples, val_correct, val_accuracy,
-        val_loss; with evaluation.fit fit_accuracy and so on; after the loss test_f1_macro and so on of further measures.
+        val_loss; with evaluation.fit fit_accuracy and so on; after the loss further measures, test_f1_macro.
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       data_spec: shapes and fingerprints of the data.
