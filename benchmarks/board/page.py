@@ -35,7 +35,9 @@ def write_page(
         parts += [f"## {model}, {partition}", markdown(readable(part))]
     for model, missing in left.items():
         if missing:
-            parts.append(f"Of `{model}.yaml` {missing} settings are not finished, and were not chosen from.")
+            parts.append(
+                f"Stopped or failed, and not chosen from: {missing} of the settings in `{model}.yaml`."
+            )
     parts.append(f"`python -m benchmarks board` on {in_words(describe_machine())}.")
     write_atomically(out / "board.md", "\n\n".join(parts) + "\n")
     print(f"\n{out / 'board.md'}", flush=True)

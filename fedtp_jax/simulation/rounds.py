@@ -267,7 +267,9 @@ class Simulator:
         shared, sent = self.method.send(state)
         upload, kept = self.bench.run(self.method.work, wave, examples, shared, sent, key)
         received = self.method.receive(state, kept)
-        totals = tree.add(totals, (upload, received.generator))
+        # where the next program expects it, be the heads ever so narrow
+        gradient = jax.lax.with_sharding_constraint(received.generator, self._shardings.generator)
+        totals = tree.add(totals, (upload, gradient))
         return totals, (received.rows, received.embeddings, kept.loss, kept.excluded)
 
     def _aggregate(self, server: State, upload: Upload, gradient: Leaves) -> State:
