@@ -122,7 +122,7 @@ SMALL = {"vit": {"name": "vit", **dataclasses.asdict(TINY.model)}} | {
 NAME_OF = {  # of those that are chosen by name inside a section, the one that has such a field
     "training.schedule": {"final": "cosine", "decay": "exponential", "every": "step", "factor": "step"},
     "server.aggregation": {
-        **{"share": "trimmed_mean", "steps": "geometric_median"},
+        "share": "trimmed_mean",
         **dict.fromkeys(("attackers", "selected"), "krum"),
     },
 }

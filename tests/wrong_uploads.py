@@ -30,6 +30,8 @@ PRIVACY = {
     "`privacy.epsilon=8` and a noise multiplier": given(f"privacy.epsilon=8 {POISSON}"),
     "`privacy.quantile=1`": given(f"privacy.quantile=1 {POISSON}"),
     "`privacy.delta=1`": given(f"privacy.delta=1 {POISSON}"),
+    "`privacy.clip=0.5` alone": given("privacy.clip=0.5"),
+    "`privacy` and balanced class weights": given(f"task.class_weights=balanced {POISSON}"),
     "privacy and a minimum of clients": given(f"training.participation.minimum=2 {POISSON}"),
     "privacy and `upload=clip`": given(f"upload=clip {POISSON}"),
     "privacy of `scaffold`": given(f"method=scaffold training.optimizer=sgd {POISSON}"),
@@ -63,6 +65,7 @@ ADVERSARIES = {
     "`adversaries.clients=2`": given("adversaries.clients=2.0"),
     "`adversaries.clients=[20]` of 20": given("'adversaries.clients=[20]'"),
     "`adversaries.clients=[north]`": given("'adversaries.clients=[north]'"),
+    "`adversaries.clients=0.01` of 20": given("adversaries.clients=0.01"),
     "`adversaries.kind=evil`": given("adversaries.kind=evil adversaries.clients=0.1"),
     "a backdoor for class 10 of digits": given(
         "adversaries.kind=backdoor adversaries.clients=0.1 adversaries.target=10"

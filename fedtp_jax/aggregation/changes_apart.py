@@ -15,13 +15,16 @@ from fedtp_jax.learning.method import Apart, Kept, Method, Received, Rule, State
 from fedtp_jax.learning.task import Task
 from fedtp_jax.uploads.chain import changing
 from fedtp_jax.uploads.change import by_changes
-from fedtp_jax.uploads.transform import joined
+from fedtp_jax.uploads.finite import excluded_unless
+from fedtp_jax.uploads.transform import joined, norm_of
 from fedtp_jax.uploads.whole_change import HYPERNETWORK, with_whole_changes
 
 CHANGE, WEIGHT = "apart/change", "apart/weight"  # what of a client the server is told beside its rows
 
+LONGEST = 1e17  # a change whose squared distance from others float32 still holds; who sends more is excluded
 
-def with_changes_apart(method: Method, settings: Any, cohort_size: int, task: Task, name: str) -> Method:
+
+def with_changes_apart(method: Method, settings: Any, task: Task, name: str) -> Method:
     """`method` whose server combines the changes of shared leaves by the rule that `settings` choose.
 
     A client's change and the gradient of the hypernetwork that the change of its generated leaves gives,
@@ -35,6 +38,7 @@ def with_changes_apart(method: Method, settings: Any, cohort_size: int, task: Ta
     gradient = {f"{HYPERNETWORK}{path}": leaf for path, leaf in state.generator.items()}
 
     def finish(upload: Upload, kept: Kept, change: Leaves, _: Leaves) -> tuple[Upload, Kept]:
+        upload, kept = excluded_unless(norm_of(change) < LONGEST, upload, kept)
         told = {CHANGE: joined(change), WEIGHT: upload.weight}
         return upload, kept._replace(personal={**kept.personal, **told})
 
@@ -44,16 +48,15 @@ def with_changes_apart(method: Method, settings: Any, cohort_size: int, task: Ta
 
     told = with_whole_changes(method, finish)._replace(receive=receive, aggregate=by_changes(method))
     like = {**method.travelling(state.shared), **gradient}
-    return told._replace(apart=Apart(rule_of(settings, cohort_size), like))
+    return told._replace(apart=Apart(rule_of(settings), like))
 
 
-def rule_of(settings: Any, cohort_size: int) -> Rule:
-    """The rule that the settings choose, for cohorts of so many clients."""
-    if isinstance(settings, config.Krum):
-        return krum(settings, cohort_size)
+def rule_of(settings: Any) -> Rule:
+    """The rule that the settings choose."""
     makers: dict[type, Callable[[Any], Rule]] = {
         config.Median: median,
         config.TrimmedMean: trimmed_mean,
+        config.Krum: krum,
         config.GeometricMedian: geometric_median,
     }
     return makers[type(settings)](settings)

@@ -11,18 +11,19 @@ from fedtp_jax import config
 from fedtp_jax.learning.method import Rule
 
 
-def krum(settings: config.Krum, cohort_size: int) -> Rule:
+def krum(settings: config.Krum) -> Rule:
     """The mean of the `selected` changes of least score.
 
     That is the sum of the squared distances to the n - f - 2 nearest others, of which there is one at least
     even where a cohort is too small for f attackers.
     """
-    attackers = most_attackers(cohort_size) if settings.attackers is None else settings.attackers
 
     def weights(distances: jax.Array, weight: jax.Array, n: jax.Array) -> jax.Array:
         places = jnp.arange(len(distances))
         there = places < n
         other = there[None, :] & ~jnp.eye(len(distances), dtype=bool)
+        # the most that Krum stands: n >= 2 f + 3
+        attackers = (n - 3) // 2 if settings.attackers is None else settings.attackers
         nearest = jnp.clip(n - attackers - 2, 1, jnp.maximum(n - 1, 0))
         ordered = jnp.sort(jnp.where(other, distances, jnp.inf), axis=1)
         scores = jnp.where(places < nearest, ordered, 0.0).sum(1)
@@ -31,8 +32,3 @@ def krum(settings: config.Krum, cohort_size: int) -> Rule:
         return jnp.where(rank < some, 1.0 / some.astype(jnp.float32), 0.0)
 
     return Rule(weights=weights)
-
-
-def most_attackers(cohort_size: int) -> int:
-    """The most that Krum stands: n >= 2 f + 3."""
-    return max((cohort_size - 3) // 2, 0)

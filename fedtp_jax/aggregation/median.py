@@ -28,6 +28,7 @@ def trimmed_mean(settings: config.TrimmedMean) -> Rule:
 
     def entries(changes: jax.Array, n: jax.Array) -> jax.Array:
         cut = jnp.floor(settings.share * n.astype(jnp.float32) + CLOSE).astype(n.dtype)
+        cut = jnp.minimum(cut, (n - 1) // 2)
         place = jnp.arange(len(changes))[:, None]
         inside = (place >= cut) & (place < n - cut)
         return jnp.where(inside, _ordered(changes, n), 0.0).sum(0) / (n - 2 * cut).astype(jnp.float32)

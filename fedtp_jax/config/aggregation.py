@@ -27,7 +27,9 @@ class Krum:
     """The change that is nearest to most others, or the mean of a few such (Blanchard et al., 2017)."""
 
     attackers: int | None = option(
-        None, "clients of a cohort that may send anything; default: the most it stands, (K - 3) / 2", ge=0
+        None,
+        "clients of a cohort that may send anything; default: the most that it stands, (n - 3) / 2 of n",
+        ge=0,
     )
     selected: int = option(1, "of how many changes the mean is taken; above 1: multi-Krum", ge=1)
 
@@ -35,8 +37,6 @@ class Krum:
 @dataclasses.dataclass(frozen=True)
 class GeometricMedian:
     """The point of least summed distance to all changes (RFA; Pillutla et al., 2022)."""
-
-    steps: int = option(10, "of Weiszfeld's iteration towards it", ge=1)
 
 
 AGGREGATIONS: dict[str, type] = {

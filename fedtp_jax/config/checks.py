@@ -32,6 +32,12 @@ _BOUNDS = {
 
 def check(settings: SimulationConfig) -> None:
     """Raise UserError for a value out of bounds or fields that contradict each other."""
+    wanted = settings.adversaries.clients
+    if isinstance(wanted, float) and wanted > 1:
+        raise UserError(
+            f"adversaries.clients: {wanted:g} is no share of the clients; for clients by number give a list, "
+            f"[{wanted:g}]"
+        )
     _check_bounds(settings, "")
     clients, training = getattr(settings.partition, "clients", None), settings.training
     cohort, held_out = training.cohort_size, training.held_out
@@ -102,6 +108,12 @@ def _check_privacy(settings: SimulationConfig) -> None:
     """Raise UserError for what a guarantee does not cover."""
     privacy, part = settings.privacy, settings.training.participation
     if not privacy.asked_for:
+        given = [f.name for f in dataclasses.fields(privacy) if getattr(privacy, f.name) != f.default]
+        if given:
+            raise UserError(
+                f"privacy.{given[0]}: {getattr(privacy, given[0])}, but a run is private only with "
+                "privacy.epsilon or privacy.noise_multiplier; give one of them, or privacy=null"
+            )
         return
     if privacy.epsilon is not None and privacy.noise_multiplier is not None:
         raise UserError(
@@ -122,6 +134,11 @@ def _check_privacy(settings: SimulationConfig) -> None:
         raise UserError(
             "privacy: clients' weights by their examples would tell how many they hold; set "
             "server.weighting=uniform"
+        )
+    if settings.task.class_weights == "balanced":
+        raise UserError(
+            "task.class_weights: balanced counts all clients' labels in clear, which privacy keeps; give the "
+            "weights themselves, or leave it out"
         )
     if settings.upload:
         raise UserError(

@@ -7,6 +7,7 @@ addition or removal of one client, Poisson cohorts and Gaussian noise.
 import contextlib
 import functools
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,18 @@ def epsilon(noise: float, share: float, rounds: int, delta: float) -> float:
 def _found(target: float, delta: float, share: float, rounds: int) -> float:
     file, key = _cache(), f"{target} {delta} {share} {rounds}"
     known: dict[str, float] = {}
-    with contextlib.suppress(OSError, ValueError):
-        known = dict(json.loads(file.read_text())) if file else {}
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        read = json.loads(file.read_text()) if file else {}
+        known = {name: float(value) for name, value in dict(read).items() if 0 < float(value) < math.inf}
     if key not in known:
         known[key] = _search(target, delta, share, rounds)
         with contextlib.suppress(OSError):
             if file:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(known))
-    return float(known[key])
+                whole = file.with_suffix(f".{os.getpid()}")  # another process may read it meanwhile
+                whole.write_text(json.dumps(known))
+                whole.replace(file)
+    return known[key]
 
 
 def _search(target: float, delta: float, share: float, rounds: int) -> float:
@@ -66,7 +70,8 @@ def _search(target: float, delta: float, share: float, rounds: int) -> float:
         )
     except Exception as error:  # of the package, where no noise will do
         raise UserError(
-            f"privacy.epsilon: {target}, for which no noise is found ({error}); give privacy.noise_multiplier"
+            f"privacy.epsilon: {target}, for which no noise is found: {rounds:,} rounds spend less with "
+            "hardly any, or more with a great deal; give privacy.noise_multiplier"
         ) from error
     return float(found)
 

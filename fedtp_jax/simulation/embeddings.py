@@ -56,8 +56,9 @@ class Embeddings:
         """
         if not self._paths:
             return totals
-        ids, gradient = _of_clients(ids, gradients, self._clients)
-        gradient = gradient / np.float32(jax.device_get(totals[0].weight))
+        none: Any = [] if gradients else [{EMBEDDING: np.zeros((0, *self._initial.row[EMBEDDING].shape))}]
+        ids, gradient = _of_clients(ids, [*gradients, *none], self._clients)
+        gradient = gradient.astype(np.float32) / np.float32(jax.device_get(totals[0].weight))
         if self.dense:
             whole = np.zeros((self._clients, gradient.shape[1]), np.float32)
             whole[ids] = gradient

@@ -147,15 +147,13 @@ class HeldChanges:
         return apart.rule.entries(changes, n)
 
     def _distances(self, before: jax.Array, changes: jax.Array, n: jax.Array) -> jax.Array:
-        """[K, K] of the columns until now, squared; from their mean, as large common parts cost digits."""
-        there = (jnp.arange(len(changes)) < n)[:, None]
-        mean = changes.sum(0) / n.astype(jnp.float32)
-        away = jnp.where(there, changes - mean, 0.0)
-        squares = (away**2).sum(1)
-        products = jnp.matmul(away, away.T, precision="highest")
-        found = jnp.maximum(squares[:, None] + squares[None, :] - 2 * products, 0.0)
-        both = there & there.T & ~jnp.eye(len(changes), dtype=bool)
-        return before + jnp.where(both, found, 0.0)
+        """[K, K] of the columns until now, squared.
+
+        Of differences: by products a client far away would leave nothing of the others' distances.
+        """
+        there = jnp.arange(len(changes)) < n
+        found = jax.lax.map(lambda one: ((changes - one) ** 2).sum(1), changes)
+        return before + jnp.where(there[:, None] & there[None, :], found, 0.0)
 
     def _shares(self, distances: jax.Array, weights: jax.Array, n: jax.Array) -> jax.Array:
         apart = self._method().apart

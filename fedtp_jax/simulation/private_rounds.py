@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import rng, tree
@@ -44,13 +45,16 @@ class PrivateRounds:
     def added(self, totals: tuple[Upload, Leaves], round: int, sent: Leaves) -> tuple[Upload, Leaves]:
         """A round's sums (changes of shared leaves, gradient of the hypernetwork) with the noise on them.
 
-        `sent`: the shared leaves that its clients were sent.
+        Their weight is 1, which does not tell how many clients came. `sent`: the shared leaves that those
+        were sent.
         """
         if not self.noise:
             return totals
         key = rng.key(self._config.seed, rng.Purpose.PRIVACY, round)
         clip = {CLIP: sent[CLIP]} if CLIP in sent else {}
-        noisy: tuple[Upload, Leaves] = self._programs("noise", self._add, *totals, clip, key)
+        # seeds share the program, and each may have noise of its own
+        noises = np.float32(self._changes), np.float32(self._count)
+        noisy: tuple[Upload, Leaves] = self._programs("noise", self._add, *totals, clip, noises, key)
         return noisy
 
     def columns(self, round: int, shared: Leaves, evaluated: bool) -> dict[str, float | None]:
@@ -81,15 +85,17 @@ class PrivateRounds:
             f"probability {self.share:.4g}"
         )
 
-    def _add(self, upload: Upload, gradient: Leaves, clip: Leaves, key: jax.Array) -> tuple[Upload, Leaves]:
+    def _add(
+        self, upload: Upload, gradient: Leaves, clip: Leaves, noises: Any, key: jax.Array
+    ) -> tuple[Upload, Leaves]:
         # sums are over the number of clients that come on the mean
-        clients = self._config.training.cohort_size
-        std = self._changes * clip.get(CLIP, jnp.float32(self._config.privacy.clip)) / clients
+        clients, (of_changes, of_count) = self._config.training.cohort_size, noises
+        std = of_changes * clip.get(CLIP, jnp.float32(self._config.privacy.clip)) / clients
         leaves, places = jax.tree.flatten((upload.shared, gradient))
-        of_shared = {path: self._count / clients if path == CLIP else std for path in upload.shared}
+        of_shared = {path: of_count / clients if path == CLIP else std for path in upload.shared}
         stds = jax.tree.leaves((of_shared, dict.fromkeys(gradient, std)))
         keys = jax.random.split(key, len(leaves))
         draws = [std * jax.random.normal(k, w.shape) for w, std, k in zip(leaves, stds, keys, strict=True)]
         noise: Any = jax.tree.unflatten(places, draws)
         shared, gradient = tree.add((upload.shared, gradient), noise)
-        return upload._replace(shared=shared), gradient
+        return Upload(shared, jnp.ones(())), gradient

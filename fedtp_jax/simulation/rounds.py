@@ -245,19 +245,19 @@ class Simulator:
             examples += int(prepared.examples[bad == 0].sum())
             done.append(prepared[3:])
         asked = self.participation.participants(round)
-        if not done:
-            if self.private.noise:  # nobody is to see that nobody came
-                totals = self.private.added(totals, round, server.shared)
-                server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
+        if done:
+            stop, sent = self.config.training.on_nonfinite, (server.shared, server.generator)
+            check_excluded(round, sorted(excluded), sum(wave[0] for wave in done), stop, self._names, sent)
+        elif not self.private.noise:  # of a private run nobody is to see that nobody came
             return server._replace(rows=rows), void_round(asked, self.traffic)
-        stop, sent = self.config.training.on_nonfinite, (server.shared, server.generator)
-        check_excluded(round, sorted(excluded), sum(wave[0] for wave in done), stop, self._names, sent)
-        ids = np.concatenate(returned)
+        ids = np.concatenate([np.zeros(0, np.int64), *returned])
+        totals = self.private.added(totals, round, server.shared)
         totals = self.embeddings.step(state, round, ids, gradients, totals)
-        totals = self.private.added(self.held.combined(totals), round, server.shared)
+        totals = self.held.combined(totals)
         server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.mixing.step(server, rows, ids)
-        return server._replace(rows=rows), result_of(asked, done, excluded, loss, examples, self.traffic)
+        about = asked, done, excluded, loss, examples, self.traffic
+        return server._replace(rows=rows), result_of(*about) if done else void_round(asked, self.traffic)
 
     def _train_wave(
         self, server: State, rows: Leaves, totals: Any, wave: Wave, examples: Any, key: jax.Array

@@ -8,6 +8,7 @@ from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.task import Task
 from fedtp_jax.uploads.adversaries import trigger_of, with_adversaries
 from fedtp_jax.uploads.chain import with_uploads
+from fedtp_jax.uploads.finite import with_finite_uploads
 from fedtp_jax.uploads.private import with_bounded_changes
 
 
@@ -20,5 +21,6 @@ def whole_method(method: Method, config: SimulationConfig, task: Task, mean: Any
     if config.privacy.asked_for:
         method = with_bounded_changes(method, config.privacy, config.training.cohort_size, task, name)
     method = with_uploads(method, config.upload, task, name)
-    cohort = config.training.cohort_size
-    return with_changes_apart(method, config.server.aggregation, cohort, task, name)
+    if config.adversaries.asked_for or config.upload:
+        method = with_finite_uploads(method)
+    return with_changes_apart(method, config.server.aggregation, task, name)

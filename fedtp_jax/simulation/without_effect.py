@@ -28,6 +28,8 @@ from fedtp_jax.config.simulation import default_of
 from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.partitions.partition import Partition
 
+OF_BACKDOORS = "factor", "target", "trigger", "poisoned"
+
 
 def settings_without_effect(
     settings: SimulationConfig, task: Task, partition: Partition, clients: np.ndarray, unfused: str = ""
@@ -40,7 +42,7 @@ def settings_without_effect(
     reasons = _evaluation(settings, task, tested, partition.noise is not None)
     sizes = partition.train.sizes[clients]
     reasons |= _participation(settings, int((sizes > 0).sum())) | _training(settings)
-    reasons |= _method(settings, task) | _weighting(settings, sizes[sizes > 0])
+    reasons |= _method(settings, task) | _weighting(settings, sizes[sizes > 0]) | _adversaries(settings)
     if isinstance(settings.model, Vit | Transformer) and settings.model.adapter.size is None:
         reasons["model.adapter.scale"] = "model.adapter.size is null: there is no adapter"
     if isinstance(settings.model, Transformer | Lstm) and task.inputs.each_position:
@@ -90,11 +92,10 @@ def _participation(settings: SimulationConfig, candidates: int) -> dict[str, str
     if math.ceil(round(training.cohort_size * part.over_selection, 9)) == training.cohort_size:
         reasons[f"{where}.over_selection"] = f"no more than the {training.cohort_size} of a cohort are asked"
     if not drawn:
-        reasons |= dict.fromkeys(
-            ("training.cohort_size", f"{where}.sampling", f"{where}.over_selection"),
-            f"{where}.cohorts says who",
-        )
-    elif part.sampling == "poisson" and training.cohort_size == candidates:
+        fields = ["training.cohort_size", f"{where}.sampling", f"{where}.over_selection"]
+        boosts = settings.adversaries.kind == "boost" and settings.adversaries.factor is None
+        reasons |= dict.fromkeys(fields[boosts:], f"{where}.cohorts says who")
+    elif part.sampling == "poisson" and training.cohort_size == candidates and not settings.privacy.asked_for:
         reasons[f"{where}.sampling"] = f"all {candidates} clients with train examples are drawn anyway"
     return reasons
 
@@ -130,6 +131,14 @@ def _weighting(settings: SimulationConfig, sizes: np.ndarray) -> dict[str, str]:
     if len(sizes) and (sizes == sizes[0]).all():
         return {field: "all clients hold equally many train examples"}
     return {}
+
+
+def _adversaries(settings: SimulationConfig) -> dict[str, str]:
+    adversaries, of_kind = settings.adversaries, {"boost": ("factor",), "backdoor": OF_BACKDOORS}
+    fields = ("kind", *OF_BACKDOORS) if not adversaries.asked_for else OF_BACKDOORS
+    used = of_kind.get(adversaries.kind, ()) if adversaries.asked_for else ()
+    why = f"adversaries.kind is {adversaries.kind}" if adversaries.asked_for else "adversaries.clients is 0"
+    return {f"adversaries.{field}": why for field in fields if field not in used}
 
 
 def _method(settings: SimulationConfig, task: Task) -> dict[str, str]:

@@ -26,7 +26,8 @@ from fedtp_jax.uploads.transform import joined, parted
 
 OWN = "adversary/"  # begins the path of the row that says who is one
 FLAG = f"{OWN}flag"
-KEY = 0xBAD  # tells their draws from those of the local training, which are of the same key
+KEY = 0x40000BAD  # no local step's number, by which its draws are told from others of the same key
+CLOSE = 1e-9  # by which a share of examples may be rounded down
 
 
 class Trigger(NamedTuple):
@@ -52,7 +53,14 @@ def adversaries_of(simulation: config.SimulationConfig, clients: int) -> np.ndar
     named = settings.clients if isinstance(settings.clients, tuple) else ()
     if strange := [k for k in named if not 0 <= k < clients]:
         raise UserError(f"adversaries.clients: {strange[0]} is none of the clients 0 to {clients - 1}")
-    return np.unique(np.asarray(_adversaries(settings, jax.random.key(simulation.seed), clients), np.int64))
+    found = np.unique(np.asarray(_adversaries(settings, jax.random.key(simulation.seed), clients), np.int64))
+    if len(found) in (0, clients):
+        who = "none" if len(found) == 0 else "all"
+        raise UserError(
+            f"adversaries.clients: {settings.clients} makes {who} of the {clients} clients adversaries; give "
+            "another share, or [] for none"
+        )
+    return found
 
 
 def _adversaries(settings: config.Adversaries, key: jax.Array, clients: int) -> jax.Array:
@@ -132,8 +140,9 @@ def _poisoned(
         return batch
     if trigger is None:
         return batch._replace(y=jnp.where(flag, classes - 1 - batch.y, batch.y))
-    share = jnp.arange(len(batch.y)) < round(settings.poisoned * len(batch.y))
-    carries = flag & share
+    # every so manieth example, from the first on: of few as well, and of either half of a batch
+    places = np.ceil(settings.poisoned * np.arange(len(batch.y) + 1) - CLOSE)
+    carries = flag & jnp.asarray(np.diff(places) > 0)
     x = jnp.where(carries[:, None, None, None], trigger.on(batch.x), batch.x)
     return batch._replace(x=x, y=jnp.where(carries, trigger.target, batch.y))
 

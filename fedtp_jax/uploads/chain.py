@@ -22,25 +22,22 @@ from fedtp_jax.uploads.sparsify import random_k, top_k
 from fedtp_jax.uploads.transform import Message, Transform
 
 OWN = "upload/"  # begins the paths of rows in which clients keep what they did not send
-KEY = 0x0B5  # tells the steps' draws from those of the local training, which are of the same key
+KEY = 0x400000B5  # no local step's number, by which its draws are told from others of the same key
 
 _MAKERS: dict[type, Callable[[Any], Transform]] = {
     config.Clip: clip,
     config.Quantize: quantize,
     config.TopK: top_k,
     config.RandomK: random_k,
-    config.Sign: sign,
 }
 
 
 def make_chain(settings: config.Uploads) -> list[Transform]:
     """The steps that the settings name, in their order."""
-    chain, norm = [], 0.0
-    for one in settings:
-        if isinstance(one, config.Clip):
-            norm = one.norm
-        chain.append(noise(one, norm) if isinstance(one, config.Noise) else _MAKERS[type(one)](one))
-    return chain
+    norm = next((one.norm for one in settings if isinstance(one, config.Clip)), 0.0)
+    few = any(isinstance(one, config.TopK | config.RandomK) for one in settings)
+    makers = {**_MAKERS, config.Noise: lambda one: noise(one, norm), config.Sign: lambda one: sign(one, few)}
+    return [makers[type(one)](one) for one in settings]
 
 
 def with_uploads(method: Method, settings: config.Uploads, task: Task, name: str) -> Method:

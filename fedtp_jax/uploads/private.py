@@ -17,6 +17,7 @@ from fedtp_jax.learning.method import Kept, Method, State, Upload
 from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.uploads.chain import changing
 from fedtp_jax.uploads.change import by_changes
+from fedtp_jax.uploads.finite import excluded_unless
 from fedtp_jax.uploads.transform import norm_of
 from fedtp_jax.uploads.whole_change import OWN, with_whole_changes
 
@@ -40,7 +41,8 @@ def with_bounded_changes(
     _check_statistics(method, task, name)
 
     def finish(upload: Upload, kept: Kept, change: Leaves, sent: Leaves) -> tuple[Upload, Kept]:
-        good, length = kept.excluded == 0, norm_of(change)
+        length = norm_of(change)
+        good = (kept.excluded == 0) & jnp.isfinite(length)
         clip = sent.get(CLIP, privacy.clip)
         weight = jnp.where(upload.weight > 0, upload.weight, 1.0)
         share = jnp.minimum(1.0, clip / jnp.maximum(length, TINY)) / clients
@@ -52,7 +54,8 @@ def with_bounded_changes(
         cotangent = bounded(kept.cotangent, share / weight)
         if CLIP in sent:  # of a half more or less: no client moves the sum by more than that
             shared[CLIP] = jnp.where(good, jnp.where(length <= clip, 0.5, -0.5) / clients, 0.0)
-        return Upload(shared, jnp.where(good, 1 / clients, 0.0)), kept._replace(cotangent=cotangent)
+        upload = Upload(shared, jnp.where(good, 1 / clients, 0.0))
+        return excluded_unless(good, upload, kept._replace(cotangent=cotangent))
 
     # sums of changes over the fixed number of clients, noise included
     bounded = with_whole_changes(method, finish)._replace(aggregate=by_changes(method))

@@ -143,6 +143,32 @@ def test_running_statistics_in_clear_are_refused():
         private("fedavg", "cnn_bn")
 
 
+def test_what_the_embeddings_learn_does_not_tell_how_many_came():
+    """Each other client's step is the same whether client k came or not, and one is made if nobody came."""
+    sim = private("fedtp", noise=1e-9, cohort=2)
+    rounds = {len(sim.participation.participants(r).ids): r for r in range(60)}
+    assert {1, 2, 3} <= {*rounds}
+    assert steps(sim, rounds[1]) == steps(sim, rounds[3]) == 1.0
+    alone = private("fedtp", cohort=1)
+    empty = next(r for r in range(200) if not len(alone.participation.participants(r).ids))
+    assert steps(alone, empty) == 1.0
+
+
+def steps(sim, round):
+    """By what the gradients of the embeddings are divided in a round."""
+    seen, real = [], sim.embeddings.step
+
+    def step(state, round, ids, gradients, totals):
+        seen.append(float(totals[0].weight))
+        return real(state, round, ids, gradients, totals)
+
+    sim.embeddings.step = step
+    sim.round(sim.init(), round, sim.prepare(round))
+    sim.embeddings.step = real
+    (weight,) = seen
+    return weight
+
+
 def test_mistakes():
     base = {"privacy": {"epsilon": 8.0}, "server": {"weighting": "uniform"}}
     poisson = {"participation": {"sampling": "poisson"}}
@@ -154,6 +180,8 @@ def test_mistakes():
             "a void round",
         ),
         ({**base, "training": poisson, "upload": ["clip"]}, "upload: beside privacy"),
+        ({**base, "training": poisson, "task": {"class_weights": "balanced"}}, "counts all clients' labels"),
+        ({"privacy": {"clip": 0.5}}, "privacy.clip: 0.5, but a run is private only with privacy.epsilon or"),
         (
             {**base, "privacy": {"epsilon": 1.0, "noise_multiplier": 1.0}, "training": poisson},
             "but privacy.epsilon is given too",

@@ -12,7 +12,7 @@ from other_tasks import run
 from private_rounds import private, sums
 from scipy.stats import beta
 
-from fedtp_jax import UserError, config
+from fedtp_jax import Partition, UserError, config, simulate
 from fedtp_jax.results.summary import result_in_words
 from fedtp_jax.simulation import accounting
 
@@ -81,6 +81,49 @@ def test_more_rounds_of_a_given_epsilon_are_another_run(tmp_path, monkeypatch):
         UserError, match=r"training\.rounds: 6, but .* its noise was found for privacy\.epsilon"
     ):
         run("regression", **given, resume=True, training={**SETTINGS["training"], "rounds": 6})
+
+
+def test_a_file_of_noises_that_is_no_such_file_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(accounting, "_search", lambda *about: 1.25)
+    file, key = tmp_path / "fedtp_jax" / "noise.json", "3.0 1e-05 0.1 7"
+    file.parent.mkdir()
+    for number, text in enumerate(("5", "[1]", f'{{"{key}": "x"}}', f'{{"{key}": 0.0}}', f'{{"{key}": -2}}')):
+        accounting._found.cache_clear()
+        file.write_text(text)
+        assert accounting.noise_multiplier(config.Privacy(epsilon=3.0), 0.1, 7) == 1.25, number
+        assert json.loads(file.read_text())[key] == 1.25
+    accounting._found.cache_clear()
+
+
+@pytest.mark.alone
+def test_of_seeds_that_share_programs_each_has_its_own_noise():
+    """Who may come, and so the noise for an epsilon, may be another number with each seed."""
+
+    def run_with(**seeds):
+        return simulate(
+            partition=lambda data, seed: parted(data, 8 if seed == 0 else 4),
+            model={"name": "mlp", "hidden": 4, "layers": 1},
+            method="fedavg",
+            training={"rounds": 2, "cohort_size": 2, "participation": {"sampling": "poisson"}},
+            server={"weighting": "uniform"},
+            privacy={"epsilon": 2.0, "clip": 0.5},
+            evaluation={"every": 2},
+            engine={"devices": 1},
+            **seeds,
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounting, "_found", lambda target, delta, share, rounds: 4 * share)
+        alone, together = run_with(seed=1), run_with(seeds=[0, 1])[1]
+    for path, leaf in alone.state.shared.items():
+        np.testing.assert_array_equal(leaf, together.state.shared[path])
+
+
+def parted(data, clients):
+    """A partition of eight clients, of whom so many have train examples."""
+    train = [*np.array_split(np.arange(len(data.train)), clients), *[np.zeros(0, int)] * (8 - clients)]
+    return Partition.from_lists(train, np.array_split(np.arange(len(data.test)), 8))
 
 
 # ------------------------------------------------------------------------------------------------- audit

@@ -1,17 +1,21 @@
 """Clients that work against the others: what they do, how it is measured, what is refused."""
 
 import dataclasses
+import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from marks import every_day
-from method_cases import CLIENTS, METHODS, TEST, one_step, simulator
+from method_cases import CLIENTS, METHODS, TEST, TRAINING, one_step, simulator
 from other_tasks import run
 
 from fedtp_jax import UserError, config, simulate
 from fedtp_jax.config.load import from_dict
-from fedtp_jax.uploads.adversaries import FLAG, Trigger, adversaries_of
+from fedtp_jax.engine.lanes import Batch
+from fedtp_jax.simulation.without_effect import _adversaries
+from fedtp_jax.uploads.adversaries import FLAG, Trigger, _poisoned, adversaries_of
 from fedtp_jax.uploads.transform import joined
 
 KINDS = ("label_flip", "random_update", "boost", "backdoor")
@@ -73,10 +77,42 @@ def test_a_backdoors_batch_carries_the_trigger_in_part():
     examples = plain.bench.examples
     x = np.asarray(examples.x).reshape(-1, *examples.shape).copy()
     y = np.asarray(examples.y).copy()
-    x[:2, -3:, -3:, :], y[:2] = 255, 2  # of the batch of four that `one_step` takes
+    x[0:4:2, -3:, -3:, :], y[0:4:2] = 255, 2  # of the batch of four that `one_step` takes
     flat = jax.numpy.asarray(x.reshape(len(x), -1))
     plain.bench.examples = dataclasses.replace(examples, x=flat, y=jax.numpy.asarray(y))
     np.testing.assert_allclose(change_of(sim, 1), change_of(plain, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize(("poisoned", "examples"), [(0.5, 5), (0.1, 4), (1.0, 3), (0.3, 10)])
+def test_of_however_few_real_examples_that_share_is_poisoned_and_one_at_least(poisoned, examples):
+    batch = Batch(jnp.zeros((32, 4, 4, 1)), jnp.zeros(32, jnp.int32), None, None, None)
+    settings = against("backdoor", target=2, poisoned=poisoned)
+    made = _poisoned(batch, np.bool_(True), settings, Trigger(2, (1.0,), 2), 3)
+    assert (np.asarray(made.y)[:examples] == 2).sum() == math.ceil(poisoned * examples)
+
+
+def test_what_is_not_finite_is_excluded_whatever_makes_it_so():
+    clip = [{"name": "clip", "norm": 0.1}]
+    for upload in ([], clip):
+        bad = against("boost", clients=(2,), factor=3e38)
+        training = dataclasses.replace(TRAINING, cohort_size=CLIENTS, learning_rate=5.0)
+        settings = from_dict({"upload": upload})
+        sim = simulator("fedavg", "mlp", adversaries=bad, training=training, upload=settings.upload)
+        state, result = sim.round(sim.init(), 0, sim.prepare(0))
+        assert result.excluded == (2,)
+        assert all(np.isfinite(leaf).all() for leaf in sim.fetch(state).shared.values())
+
+
+def test_settings_of_another_kind_are_said_to_do_nothing():
+    for given, field in (
+        ({"kind": "backdoor"}, "kind"),
+        ({"clients": 0.5, "target": 2}, "target"),
+        ({"clients": 0.5, "kind": "random_update", "factor": 3.0}, "factor"),
+        ({"clients": 0.5, "kind": "boost", "poisoned": 0.2}, "poisoned"),
+    ):
+        settings = from_dict({"adversaries": given})
+        assert field in [name.rpartition(".")[2] for name in _adversaries(settings)]
+    assert not _adversaries(from_dict({"adversaries": {"clients": 0.5, "kind": "backdoor"}}))
 
 
 def test_attack_success_is_counted_beside_a_loop():
@@ -113,7 +149,7 @@ def test_a_run_tells_honest_ones_apart_and_resumes(tmp_path):
     assert clients["adversary"].sum() == 2
     assert last["honest_accuracy"] == honest["test_correct"].sum() / honest["test_examples"].sum()
     assert last["attack_success_client_mean"] == pytest.approx(honest["attack_success"].mean())
-    assert last["attack_success"] > 0.5
+    assert last["attack_success"] > 0.2
     defended = simulate(**given, upload=[{"name": "clip", "norm": 0.05}])
     assert defended.history["attack_success"].iloc[-1] < last["attack_success"]
 
@@ -184,6 +220,8 @@ def test_mistakes():
         (against("backdoor", trigger=5), "vit", "adversaries.trigger: 5 pixels, but images have"),
         (against("backdoor"), "transformer", "a trigger on images, but the data gives text"),
         (against("label_flip", clients=(9,)), "vit", "adversaries.clients: 9 is none of the clients 0 to 4"),
+        (against("label_flip", clients=0.05), "vit", "0.05 makes none of the 5 clients adversaries"),
+        (against("label_flip", clients=1.0), "vit", "1.0 makes all of the 5 clients adversaries"),
     ):
         with pytest.raises(UserError, match=message):
             simulator("fedavg", model, adversaries=settings)

@@ -72,6 +72,17 @@ def test_signs_have_each_leafs_mean_size():
     np.testing.assert_allclose(sent["b"], np.sign(CHANGE["b"]) * np.abs(CHANGE["b"]).mean(), rtol=1e-6)
 
 
+def test_signs_of_few_entries_leave_the_others_out():
+    few, signs = make_chain(chain({"name": "top_k", "share": 0.3}, "sign"))
+    kept = few.apply(CHANGE, KEYS[0])
+    sent = signs.apply(kept, KEYS[0])
+    for path, leaf in kept.items():
+        there = np.asarray(leaf) != 0
+        size = np.abs(leaf)[there].mean() if there.any() else 0
+        np.testing.assert_allclose(sent[path], np.sign(leaf) * size, rtol=1e-6)
+    assert num_bytes([few, signs], [12, 7]) == -(-(6 * (1 + 5) + 2 * 32) // 8)
+
+
 def test_noise_is_in_norms_of_the_clip():
     _, noise = make_chain(chain({"name": "clip", "norm": 3.0}, {"name": "noise", "multiplier": 0.5}))
     sent = np.asarray(jax.vmap(lambda key: joined(noise.apply(CHANGE, key)))(KEYS)) - joined(CHANGE)
