@@ -225,6 +225,7 @@ def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str], where: str) 
     only_named += ["partition"] * (facts.get("partition.name") == "file")
     participation = (facts.get(f"training.participation.{name}") for name in ("trace", "cohorts"))
     only_named += ["training.participation"] * any(isinstance(given, str) for given in participation)
+    only_named += ["training.clock"] * isinstance(facts.get("training.clock.trace"), str)
     missing = [f"{part}.identity" for part in only_named if f"{part}.identity" not in facts]
     return found | dict.fromkeys(missing, f"{UNKNOWN} (to version 0.1.0) {where}")
 

@@ -6,6 +6,7 @@ and each name has its own fields. Python builds the tree directly, YAML files an
 """
 
 from fedtp_jax.config.adversaries import Adversaries
+from fedtp_jax.config.clock import Clock
 from fedtp_jax.config.data import (
     DATASETS,
     Arrays,
@@ -129,6 +130,7 @@ __all__ = [
     "Cifar100",
     "Clients",
     "Clip",
+    "Clock",
     "Cnn",
     "Cnn1d",
     "CnnBn",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtp_jax.config import Evaluation, Optimizer, Own, Participation, SimulationConfig, Table, name_of
+from fedtp_jax.config.clock import check_clock
 from fedtp_jax.config.convert import NAMED, build, is_own_schedule, show
 from fedtp_jax.config.metrics import FURTHER, HEADLINES, check_choice
 from fedtp_jax.config.overrides import set_fields, whole_optimizers
@@ -128,6 +129,7 @@ def _check(settings: SimulationConfig) -> None:
             f"use at most {max(clients - held_out, 0)}, or more clients"
         )
     _check_participation(training.participation)
+    check_clock(training.clock)
     if training.local_steps is not None and training.local_epochs != 1:
         raise UserError(
             f"training.local_steps: {training.local_steps}, but training.local_epochs is "

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
+from fedtp_jax.config.clock import Clock
 from fedtp_jax.config.fields import Cohorts, Optimizer, ValidationMetric, optimizer, option, section
 
 
@@ -104,6 +105,7 @@ class Training:
     rounds: int = option(100, "communication rounds", ge=1)
     cohort_size: int = option(5, "clients K that train in a round; with poisson sampling in the mean", ge=1)
     participation: Participation = section(Participation, "who is drawn, and who returns")
+    clock: Clock = section(Clock, "time that devices would take")
     on_nonfinite: Literal["exclude", "stop"] = option(
         "exclude",
         "a client that returns numbers that are not finite is left out of the round, or ends the run",

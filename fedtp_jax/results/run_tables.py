@@ -35,11 +35,12 @@ def history_row(
     validates: bool = False,
     measures: Sequence[str] = (),
     headline: str = "accuracy",
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files.
+    """A row of metrics.csv; nothing in it is of a clock on the wall: equal runs have equal files.
 
     `adapts`, `validates`: whether clients adapt before a second test, and are evaluated on validation shards,
-    with columns of their own. `measures`: names of those beside the headline.
+    with columns of their own. `measures`: names of those beside the headline. `earlier`: the rows before.
     """
     a = measured and measured.test
     reached = functools.partial(_reached, headline, measures)
@@ -55,6 +56,7 @@ def history_row(
         "examples": result.examples,
         "bytes_down": result.bytes_down,
         "bytes_up": result.bytes_up,
+        **_clock_columns(result.virtual_seconds, earlier),
         "train_loss": None if result.void else result.train_loss,
         **reached("test", a),
         "clients_tested": a and a.clients,
@@ -65,6 +67,14 @@ def history_row(
         **(reached("adapted", a and a.adapted) if adapts else {}),
         **(reached("val", measured and measured.validation) if validates else {}),
     }
+
+
+def _clock_columns(seconds: float | None, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the virtual clock says of the round, and since the start; nothing without one."""
+    if seconds is None:
+        return {}
+    before = earlier[-1]["virtual_time"] if earlier else 0.0
+    return {"virtual_seconds": seconds, "virtual_time": before + seconds}
 
 
 def _reached(headline: str, measures: Sequence[str], test: str, a: Tested | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.adversary_ids import adversary_ids
+from fedtp_jax.simulation.clock import make_clock
 from fedtp_jax.simulation.embeddings import Embeddings, make_embeddings
 from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
 from fedtp_jax.simulation.initial_state import InitialState
@@ -77,7 +78,9 @@ class Simulator:
         # one function wherever it is asked: JAX traces it once
         self.variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
         self._names = client_names(config.partition, data)
-        self.participation = Participation(config, partition, self._names)
+        self.traffic = traffic(method, self.initial.one_client, task)
+        clock = make_clock(config, partition.train.sizes, self.traffic, self.prelude, self._names)
+        self.participation = Participation(config, partition, self._names, clock)
         self.adversaries = adversary_ids(config, partition.num_clients)
         self.private = PrivateRounds(config, len(self.participation.candidates), self.programs)
         self._labels, self._classes = data.train.y, data.num_classes if method.class_counts else 0
@@ -95,7 +98,6 @@ class Simulator:
         about = (lambda: self.method), self.initial, self.bench
         self.embeddings: Embeddings = make_embeddings(*about, share_with.embeddings if share_with else None)
         self.mixing = Mixing(*about, self.participation.most)
-        self.traffic = traffic(method, self.initial.one_client, task)
 
     def _plan(self, like: Layout | None) -> Layout:
         """A training layout that any cohort fits."""
