@@ -25,7 +25,8 @@ from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 HISTORY = "round", "clients_tested", "excluded"
 CLIENTS = ("client",)
 RANDOM = {"init.of": "drawn", "init.identity": "drawn"}  # where no variables were given to start from
-NOT_ALWAYS = (  # version 0.1.0 had no mean; not every run adapts, validates, or has all measures
+NOT_ALWAYS = (  # version 0.1.0 had no mean; not every run adapts, validates, or has all measures or a clock
+    "virtual_time",
     *(f"{test}_{name}_mean" for test in ("test", "adapted") for name in HEADLINES.values()),
     *get_args(ValidationMetric),
     *(f"{test}_{c}" for test in ("test", "adapted") for name in METRICS for c in columns_of(name)),

@@ -11,7 +11,13 @@ from fedtp_jax.config.metrics import columns_of, headline_of
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.evaluation.metrics import Measured, Sums, Tested, headline_of_clients
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.results.notes import choice_notes, participation_notes, privacy_note, untrained_note
+from fedtp_jax.results.notes import (
+    choice_notes,
+    clock_note,
+    participation_notes,
+    privacy_note,
+    untrained_note,
+)
 from fedtp_jax.results.pictures import embedding_figure
 from fedtp_jax.results.reached import headline
 from fedtp_jax.results.result import Result
@@ -215,6 +221,8 @@ def report_run(
         ]
     if spent := privacy_note(config, result.history):
         pairs.append(("Spent", spent))
+    if timed := clock_note(result.history):
+        pairs.append(("Virtual time", timed))
     if len(timing):
         pairs += [
             ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),
