@@ -1,13 +1,12 @@
 """The virtual clock as a plain loop: one client after the other, one local step after the other."""
 
 
-def seconds_of(examples, batch, unit, speed, down, up, traffic, steps, whole):
-    """Seconds of a client with so many examples that does `steps` of its share, which are these of `whole`."""
-    took = [min(batch, examples - start) for start in range(0, examples, batch)]  # examples of a pass's steps
+def seconds_of(examples, batch, unit, speed, down, up, traffic, steps, share, whole):
+    """Seconds of a client that does `steps`, where its share is `share` of `whole` local steps."""
+    took = [min(batch, examples - start) for start in range(0, examples, batch)]  # in the steps of a pass
     work = [took[step % len(took)] if unit == "examples" else 1 for step in range(whole)]
-    share = steps[1]
     slow = sum(work) / sum(work[:share])  # a straggler's device is busy with something else
-    return traffic[0] / down + sum(work[: steps[0]]) * slow / speed + traffic[1] / up
+    return traffic[0] / down + sum(work[:steps]) * slow / speed + traffic[1] / up
 
 
 def one_round(clients, asked, takes, clock, traffic, batch):
@@ -21,7 +20,7 @@ def one_round(clients, asked, takes, clock, traffic, batch):
         share, whole = asked[client]
         for steps in range(share, 0, -1):
             about = examples, batch, clock.unit, speed, down, up, traffic
-            seconds = seconds_of(*about, (steps, share), whole)
+            seconds = seconds_of(*about, steps, share, whole)
             if clock.deadline is None or seconds <= clock.deadline:
                 returned.append((seconds, client, steps))
                 break

@@ -39,8 +39,8 @@ def compare(
         float | None,
         arg(
             metavar="ACCURACY",
-            help="accuracy (in regression mae) for time_to_accuracy, which it asks for; default: the best "
-            "that all runs of a column reach",
+            help="accuracy (in regression mae) for time_to_accuracy, the metric where there is a target; "
+            "default: the best that all runs of a column reach",
         ),
     ] = None,
 ) -> int:

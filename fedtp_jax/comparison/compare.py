@@ -121,8 +121,8 @@ def compare(
         so on, "f1_macro" and so on: the same of measures of evaluation.metrics. "adapted_accuracy" and so
         on: after the clients have adapted (evaluation.adapt). Never of the best round. "time_to_accuracy":
         seconds of the virtual clock (training.clock) until the first evaluation that reaches `target`.
-      target: accuracy of all test examples (in regression mae) for that, which it asks for; default: in each
-        column the best that all runs reach.
+      target: accuracy of all test examples (in regression mae) for that, the metric where there is a target;
+        default: in each column the best that all runs reach.
 
     Raises:
       UserError: there is no finished run, clients of one do not adapt, or something else is given.

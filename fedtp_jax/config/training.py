@@ -79,7 +79,8 @@ class Participation:
     over_selection: float = option(
         1.0,
         "draw so many times the cohort; the round takes the first cohort_size that return: the less a "
-        "straggler does, the later it is, and the others come before it in an order drawn by lot",
+        "straggler does, the later it is, and the others come before it in an order drawn by lot; with a "
+        "clock by its time",
         ge=1,
     )
     minimum: int = option(1, "a round to which fewer clients return is void: it changes nothing", ge=1)

@@ -34,7 +34,7 @@ def client_speeds(config: SimulationConfig, sizes: np.ndarray, names: Sequence[s
     if traced is not None:
         missing = np.flatnonzero(np.isnan(traced[0]) & (sizes > 0))
         if len(missing):
-            more = f", as {len(missing) - 1} more" if len(missing) > 1 else ""
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise UserError(
                 f"{TRACE}: {clock.trace} has no line for client {called(int(missing[0]), names)}{more}; give "
                 "each client with train examples a line"

@@ -105,7 +105,8 @@ def test_steps_before_the_local_ones_take_time_too():
     for number in range(3):
         ids = after.participants(number).ids
         steps = 2 * -(-SIZES[ids] // BATCH)
-        extra = 3 * -(--(-SIZES[ids] // 2) // BATCH)
+        half = -(-SIZES[ids] // 2)
+        extra = 3 * -(-half // BATCH)
         assert after.participants(number).seconds == steps.max() / 4
         assert before.participants(number).seconds == (steps + extra).max() / 4
     by_examples = participation(
@@ -153,7 +154,9 @@ def test_no_program_knows_of_a_clock():
     assert text(dataclasses.replace(SPREAD, deadline=1.0, late="partial")) == text(config.Clock())
 
 
-LINES = "client,speed,down,up\n0,9,6000,3000\n1,3,6000,3000\n2,9,600,300\n3,1,6e3,3e3\n4,9,900,900\n5,5,1,1e9\n"
+LINES = (
+    "client,speed,down,up\n0,9,6000,3000\n1,3,6000,3000\n2,9,600,300\n3,1,6e3,3e3\n4,9,900,900\n5,5,1,1e9\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +225,7 @@ def test_a_trace_is_told_by_what_it_holds(traced, tmp_path):
         return simulate(dataclasses.replace(settings, training=training), out=whole, resume=True)
 
     run(LINES, "moved.csv")
-    with pytest.raises(ValueError, match="was run on another training.clock.trace"):
+    with pytest.raises(ValueError, match=r"was run on another training\.clock\.trace"):
         run(LINES.replace("3,1,", "3,2,"), "other.csv")
 
 
