@@ -41,11 +41,12 @@ class Pictures:
         self,
         *others: "Pictures",
         metric: str | None = None,
+        target: float | None = None,
     ) -> "Comparison":
         """This run beside others, as `fedtp_jax.compare` of all of them."""
         from fedtp_jax.comparison.compare import compare
 
-        return compare([self, *others], metric)
+        return compare([self, *others], metric, target)
 
     def plot_curves(self, over: Literal["rounds", "time"] = "rounds") -> "Figure":
         """Accuracy and loss over the rounds, or over the virtual time of training.clock."""

@@ -14,7 +14,7 @@ from fedtp_jax.engine.prelude import Prelude
 from fedtp_jax.engine.schedule import steps_of
 from fedtp_jax.simulation.client_speeds import client_speeds
 
-CLOSE = 1e-9  # a part of the deadline, or of a step, that is rounding
+CLOSE = 1e-9  # a share of the deadline, or of a step, that is rounding
 
 
 class Clock:

@@ -51,7 +51,7 @@ class Participants(NamedTuple):
 class Participation:
     """Draws the participants of any round.
 
-    `clock`: when they would return, of a simulation that asks for one.
+    `clock`: says when they would return, in a simulation that asks for one.
 
     Attributes:
       clients: ids, ascending, of the clients that take part in the simulation: all but those held out.
@@ -177,7 +177,8 @@ class Participation:
         after = -(steps / whole)
         if self._clock:
             steps, after = self._clock.returns(ids, steps, whole)
-            ids, steps, draws, whole, after = (part[steps > 0] for part in (ids, steps, draws, whole, after))
+            back = steps > 0
+            ids, steps, draws, whole, after = (part[back] for part in (ids, steps, draws, whole, after))
         if len(ids) > self._takes:
             by_lot = rng.generator(self._seed, rng.Purpose.PARTICIPATION, round).permutation(len(ids))
             first = np.sort(by_lot[np.argsort(after[by_lot], kind="stable")[: self._takes]])
