@@ -137,7 +137,8 @@ def _what_programs_know(config):
     """The sections, and fields of sections, that programs are made of; who holds what is an argument."""
     from fedtp_jax.config import FeatureNoise, PartitionFile
 
-    host = ("rounds", "participation", "held_out", "on_nonfinite", "schedule", "warmup_rounds", "stop")
+    host = ("rounds", "participation", "clock", "held_out", "on_nonfinite", "schedule", "warmup_rounds")
+    host += ("stop",)
     training = {name: value for name, value in vars(config.training).items() if name not in host}
     evaluation = config.evaluation
     measured = evaluation.batch_size, evaluation.knn, evaluation.adapt, evaluation.fit

@@ -33,8 +33,8 @@ TABLE = Path(__file__).with_suffix(".md")
 NEVER = {  # how a run is laid out and kept, what the headline is a mean of, where files lie
     *("engine.devices", "engine.lanes", "engine.simulations", "engine.wave_size", "engine.rows"),
     *("checkpoint.every", "checkpoint.keep", "checkpoint.best", "evaluation.batch_size", "evaluation.last"),
-    "evaluation.clients_history",
-    *("data.directory", "data.file", "partition.file", "training.participation.trace"),
+    *("evaluation.clients_history", "data.directory", "data.file", "partition.file"),
+    *("training.participation.trace", "training.clock.trace"),
 }
 # numbers that are not finite (tests/simulation/test_participation.py), what asks for a network, what takes
 # half a minute (tests/simulation/test_privacy_spent.py)
@@ -68,8 +68,8 @@ OTHER = {  # values for which no rule below would do
     "training.participation.cohorts": [[0, 1, 2], [3, 4]],
     **{"training.participation.stragglers": 1.0, "training.participation.straggler_share": 0.9},
     "training.participation.minimum": 3,
-    "training.held_out": 1,
-    "training.stop.patience": 1,
+    "training.clock.deadline": 1.0,
+    **{"training.held_out": 1, "training.stop.patience": 1},
     "training.schedule": "cosine",
     "training.schedule.every": 1,
     "training.warmup_rounds": 2,
@@ -87,6 +87,8 @@ BESIDE = {  # what else a field takes to have something to do
     "training.participation": {"training.participation": {"dropout": 0.4, "stragglers": 0.5}},
     "training.participation.straggler_share": {"training.participation": {"stragglers": 1.0}},
     "training.participation.cohorts": {"training.cohort_size": config.Training().cohort_size},
+    "training.clock": {"training.clock.speed": 5.0, "training.clock.down": 1e6},
+    "training.clock.late": {"training.clock.deadline": 1.0},
     "training.stop": {"partition.validation": 0.3},
     "training.stop.patience": {"training.learning_rate": 1e-9, "training.rounds": 4, "evaluation.every": 1},
     "privacy": {"training.participation.sampling": "poisson", "server.weighting": "uniform"},
@@ -95,10 +97,8 @@ BESIDE = {  # what else a field takes to have something to do
     "adversaries.kind": {"adversaries.clients": 0.5},
     "adversaries.factor": {"adversaries.clients": 0.5, "adversaries.kind": "boost"},
     **{f"adversaries.{name}": BACKDOOR for name in ("target", "trigger", "poisoned")},
-    "evaluation.knn.neighbors": {"evaluation.knn.weight": 0.5},
-    "evaluation.knn.capacity": {"evaluation.knn.weight": 0.5},
-    "evaluation.adapt.learning_rate": {"evaluation.adapt.epochs": 1},
-    "evaluation.adapt.leaves": {"evaluation.adapt.epochs": 1},
+    **{f"evaluation.knn.{name}": {"evaluation.knn.weight": 0.5} for name in ("neighbors", "capacity")},
+    **{f"evaluation.adapt.{name}": {"evaluation.adapt.epochs": 1} for name in ("learning_rate", "leaves")},
     "method.hypernetwork.embedding_update": {"training.rounds": 3},
     "method.statistics": {"model": {"name": "cnn_bn", "kernels": 1}},
     "compat": {"evaluation.knn.weight": 0.9},

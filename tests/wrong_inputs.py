@@ -14,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import conftest  # noqa: F401  sees to the devices, which some messages count
+import wrong_clock
 import wrong_data
 import wrong_files
 import wrong_going_on
@@ -30,7 +31,7 @@ from fedtp_jax import UserError
 TABLE = Path(__file__).with_suffix(".md")
 PARTS = (
     *(wrong_settings, wrong_own, wrong_data, wrong_files, wrong_partitions, wrong_runs, wrong_going_on),
-    *(wrong_measures, wrong_tasks, wrong_uploads),
+    *(wrong_measures, wrong_tasks, wrong_uploads, wrong_clock),
 )
 KINDS = {kind: cases for part in PARTS for kind, cases in part.KINDS.items()}
 CASES = {f"{kind}: {given}": case for kind, cases in KINDS.items() for given, case in cases.items()}

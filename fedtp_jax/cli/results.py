@@ -31,7 +31,16 @@ def compare(
             metavar="METRIC",
             help="accuracy, in regression mae (the default): of all test examples, mean over the last "
             "evaluations; client_mean, worst_decile: of the last one; f1_macro, f1_macro_client_mean, ...: "
-            "the same of evaluation.metrics; adapted_...: the same with evaluation.adapt",
+            "the same of evaluation.metrics; adapted_...: the same with evaluation.adapt; time_to_accuracy: "
+            "seconds of the virtual clock (training.clock) until a target",
+        ),
+    ] = None,
+    target: Annotated[
+        float | None,
+        arg(
+            metavar="ACCURACY",
+            help="accuracy (in regression mae) for time_to_accuracy, the metric where there is a target; "
+            "default: the best that all runs of a column reach",
         ),
     ] = None,
 ) -> int:
@@ -43,7 +52,7 @@ def compare(
             "RUNS: got none; give folders of runs, of some seeds or of sweeps, such as runs/sweep"
         )
     expect_png("--picture", picture)
-    made = compare_runs(runs, metric)
+    made = compare_runs(runs, metric, target)
     form = format or FORMATS.get(out.suffix.lower() if out else "", "terminal")
     if picture is not None:
         write_picture("--picture", picture, made.plot())

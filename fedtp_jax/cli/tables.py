@@ -115,6 +115,12 @@ def plan_table(plan: Plan) -> Table:
         f"{count_of(plan.rounds, 'round')} and {count_of(plan.evaluations, 'evaluation')} about "
         f"{duration(plan.seconds)}",
     )
+    if plan.virtual_seconds is not None:
+        table.add_row(
+            "virtual time",
+            f"a round {duration(plan.virtual_seconds)} in the mean; {count_of(plan.rounds, 'round')} about "
+            f"{duration(plan.rounds * plan.virtual_seconds)}",
+        )
     if plan.platform != "cpu" and plan.precision == "float32":
         table.add_row("worth trying", BFLOAT16)
     return table

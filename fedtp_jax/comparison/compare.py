@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -18,7 +18,8 @@ from fedtp_jax.comparison.compared_run import (
 from fedtp_jax.comparison.crosstab import CrossTab, Place
 from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
-from fedtp_jax.config.metrics import HEADLINES, NOT_SHARES, columns_of
+from fedtp_jax.comparison.time_to_accuracy import check_timed, time_to_accuracy
+from fedtp_jax.config.metrics import HEADLINES, NOT_SHARES, TIME_TO_ACCURACY, columns_of
 from fedtp_jax.core.errors import UserError, nearest, user_path
 from fedtp_jax.core.identity import UNKNOWN
 from fedtp_jax.evaluation.measures import TITLES
@@ -38,6 +39,7 @@ for _name, _title in {**TITLES, "mae": "Mean absolute error"}.items():
         f"{_name}_worst_decile": f"{_title}, mean of the worst tenth of clients",
     }
 METRICS |= {f"adapted_{name}": f"{title}, adapted" for name, title in METRICS.items()}
+METRICS[TIME_TO_ACCURACY] = "Seconds of virtual time until a target is reached"
 Runs = Finished | ComparedRun | str | Path | Iterable["Runs"]
 
 
@@ -80,20 +82,32 @@ class Comparison:
         return self.table.to_csv(index=False, lineterminator="\n")
 
     def plot(self) -> "Figure":
-        """Learning curves: a panel per column, a colour per row, mean and a band of one std over seeds."""
-        from fedtp_jax.plots.curves import compared_curves  # matplotlib: not before it is needed
+        """Learning curves: a panel per column, a colour per row, mean and a band of one std over seeds.
 
-        title, column = METRICS[self.metric], column_of(self.metric)
+        Over the rounds; of time-to-accuracy over virtual time, in the mean of the seeds.
+        """
+        from fedtp_jax.plots.curves import COLUMNS, compared_curves  # matplotlib: not before it is needed
+
+        timed, metric = self.metric == TIME_TO_ACCURACY, self.metric
+        if timed:
+            metric = next(iter(self.outcomes.values()))[0].headline
+        over: Literal["rounds", "time"] = "time" if timed else "rounds"
+        title, column = METRICS[metric], column_of(metric)
         panels: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in self.sheet.columns}
         for (row, panel), compared in self.outcomes.items():
-            every = pd.concat([run.evaluated[["round", column]] for run in compared])
-            panels[panel][row] = every.groupby("round")[column].agg(["mean", "std"]).reset_index()
-        share = measure_of(self.metric) not in NOT_SHARES
+            of_rounds = pd.concat([run.evaluated.set_index("round", drop=False) for run in compared])
+            by_round = of_rounds.groupby(level=0)
+            panels[panel][row] = (
+                by_round[column].agg(["mean", "std"]).assign(x=by_round[COLUMNS[over]].mean())
+            )
+        share = measure_of(metric) not in NOT_SHARES
         ylabel = f"{title[0].lower()}{title[1:]}{' (%)' * share}"
-        return compared_curves(panels, self.sheet.rows, ylabel, self.sheet.corner, share)
+        return compared_curves(panels, self.sheet.rows, ylabel, self.sheet.corner, share, over)
 
 
-def compare(runs: Runs | Mapping[str, Runs], metric: str | None = None) -> Comparison:
+def compare(
+    runs: Runs | Mapping[str, Runs], metric: str | None = None, target: float | None = None
+) -> Comparison:
     """Compare runs: rows are methods, columns the other fields in which they differ.
 
     Runs that differ in their seed alone are one cell. Options of the method, and fields that never vary
@@ -105,7 +119,10 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str | None = None) -> Compa
       metric: "accuracy" (the default): of all test examples, mean over the last evaluations; "client_mean"
         or "worst_decile" of the last evaluation. "mae" (the default in regression), "mae_client_mean" and
         so on, "f1_macro" and so on: the same of measures of evaluation.metrics. "adapted_accuracy" and so
-        on: after the clients have adapted (evaluation.adapt). Never of the best round.
+        on: after the clients have adapted (evaluation.adapt). Never of the best round. "time_to_accuracy":
+        seconds of the virtual clock (training.clock) until the first evaluation that reaches `target`.
+      target: accuracy of all test examples (in regression mae) for that, the metric where there is a target;
+        default: in each column the best that all runs reach.
 
     Raises:
       UserError: there is no finished run, clients of one do not adapt, or something else is given.
@@ -115,18 +132,41 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str | None = None) -> Compa
             f"metric: got {metric!r}{nearest(str(metric), METRICS)}; choose one of accuracy, client_mean, "
             "worst_decile (in regression mae, mae_client_mean, mae_worst_decile), the same of a measure in "
             "evaluation.metrics (f1_macro, f1_macro_client_mean, "
-            "f1_macro_worst_decile), or one of these after adapted_"
+            "f1_macro_worst_decile), one of these after adapted_, or time_to_accuracy"
         )
+    if target is not None and metric not in (None, TIME_TO_ACCURACY):
+        raise UserError(f"target: got {target}, but metric {metric!r} has none; leave one of them out")
     named = runs if isinstance(runs, Mapping) else {None: runs}
     found = [(name, run) for name, inner in named.items() for run in _compared_runs(inner)]
     if not found:
         raise UserError("runs: got none; give results, or folders of runs")
     finished, unfinished = _finished(found)
-    metric = metric or _headline([run for _, run in finished])
-    for _, run in finished:
+    compared = [run for _, run in finished]
+    metric = metric or (_headline(compared) if target is None else TIME_TO_ACCURACY)
+    layout = CrossTab(finished, metric.replace("_", " "))
+    if metric == TIME_TO_ACCURACY:
+        check_timed(compared, target)
+        cells, notes = time_to_accuracy(layout, target)
+    else:
+        cells, notes = _judged(layout, metric, compared)
+    notes += [*unfinished, *_excluded(compared), *_unknown(compared), *layout.alike]
+    if layout.twins:
+        notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
+    numbers = {place: dataclasses.asdict(cell) for place, cell in cells.items()}
+    of = measure_of(metric)
+    in_percent = "" if of in (*NOT_SHARES, TIME_TO_ACCURACY) else " in percent"
+    names = layout.corner, layout.rows, layout.columns
+    sheet = Sheet(f"{METRICS[metric]}{in_percent}.", *names, cells, notes, of)
+    return Comparison(metric, sheet, pd.DataFrame(layout.long_form(numbers)), layout.cells)
+
+
+def _judged(
+    layout: CrossTab, metric: str, runs: Sequence[ComparedRun]
+) -> tuple[dict[Place, Cell], list[str]]:
+    """(the cells of a metric that runs have measured, notes)."""
+    for run in runs:
         if column_of(metric) not in run.evaluated:
             raise _not_measured(metric, run)
-    layout = CrossTab(finished, metric.replace("_", " "))
     cells: dict[Place, Cell] = {}
     untested: dict[str, list[str]] = {}
     for column in layout.columns:
@@ -135,25 +175,7 @@ def compare(runs: Runs | Mapping[str, Runs], metric: str | None = None) -> Compa
         cells |= {(row, column): cell for row, cell in judged.items()}
         for row, reason in reasons.items():
             untested.setdefault(reason, []).append(f"{row} ({column})" if len(layout.columns) > 1 else row)
-    notes = [
-        *_facts(layout, cells, metric),
-        *_test_notes(cells, untested, metric, [run for _, run in finished]),
-        *unfinished,
-    ]
-    notes += _excluded([run for _, run in finished]) + _unknown([run for _, run in finished]) + layout.alike
-    if layout.twins:
-        notes.append(f"Left out, there twice: {'; '.join(layout.twins)}.")
-    numbers = {place: dataclasses.asdict(cell) for place, cell in cells.items()}
-    sheet = Sheet(
-        f"{METRICS[metric]}{'' if measure_of(metric) in NOT_SHARES else ' in percent'}.",
-        layout.corner,
-        layout.rows,
-        layout.columns,
-        cells,
-        notes,
-        measure_of(metric),
-    )
-    return Comparison(metric, sheet, pd.DataFrame(layout.long_form(numbers)), layout.cells)
+    return cells, [*_facts(layout, cells, metric), *_test_notes(cells, untested, metric, runs)]
 
 
 def _headline(runs: Sequence[ComparedRun]) -> str:

@@ -25,7 +25,8 @@ from fedtp_jax.storage.run_folder import RunFolder, in_order, read_inputs
 HISTORY = "round", "clients_tested", "excluded"
 CLIENTS = ("client",)
 RANDOM = {"init.of": "drawn", "init.identity": "drawn"}  # where no variables were given to start from
-NOT_ALWAYS = (  # version 0.1.0 had no mean; not every run adapts, validates, or has all measures
+NOT_ALWAYS = (  # version 0.1.0 had no mean; not every run adapts, validates, or has all measures or a clock
+    "virtual_time",
     *(f"{test}_{name}_mean" for test in ("test", "adapted") for name in HEADLINES.values()),
     *get_args(ValidationMetric),
     *(f"{test}_{c}" for test in ("test", "adapted") for name in METRICS for c in columns_of(name)),
@@ -225,6 +226,7 @@ def _with_inputs(config: dict[str, Any], inputs: Mapping[str, str], where: str) 
     only_named += ["partition"] * (facts.get("partition.name") == "file")
     participation = (facts.get(f"training.participation.{name}") for name in ("trace", "cohorts"))
     only_named += ["training.participation"] * any(isinstance(given, str) for given in participation)
+    only_named += ["training.clock"] * isinstance(facts.get("training.clock.trace"), str)
     missing = [f"{part}.identity" for part in only_named if f"{part}.identity" not in facts]
     return found | dict.fromkeys(missing, f"{UNKNOWN} (to version 0.1.0) {where}")
 

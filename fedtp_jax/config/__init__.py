@@ -7,6 +7,7 @@ and each name has its own fields. Python builds the tree directly, YAML files an
 
 from fedtp_jax.config.adversaries import Adversaries
 from fedtp_jax.config.aggregation import AGGREGATIONS, GeometricMedian, Krum, Mean, Median, TrimmedMean
+from fedtp_jax.config.clock import Clock
 from fedtp_jax.config.data import (
     DATASETS,
     Arrays,
@@ -131,6 +132,7 @@ __all__ = [
     "Cifar100",
     "Clients",
     "Clip",
+    "Clock",
     "Cnn",
     "Cnn1d",
     "CnnBn",

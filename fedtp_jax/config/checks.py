@@ -16,6 +16,7 @@ from fedtp_jax.config import (
     name_of,
 )
 from fedtp_jax.config.aggregation import COUNTING_ALIKE
+from fedtp_jax.config.clock import check_clock
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.metrics import FURTHER, HEADLINES, check_choice
 from fedtp_jax.config.task import LOSSES
@@ -53,6 +54,7 @@ def check(settings: SimulationConfig) -> None:
             f"use at most {max(clients - held_out, 0)}, or more clients"
         )
     _check_participation(training.participation)
+    check_clock(training.clock)
     if training.local_steps is not None and training.local_epochs != 1:
         raise UserError(
             f"training.local_steps: {training.local_steps}, but training.local_epochs is "

@@ -14,6 +14,7 @@ FURTHER = {  # measures beside it
 }
 METRICS = tuple(dict.fromkeys([*HEADLINES.values(), *(name for names in FURTHER.values() for name in names)]))
 NOT_SHARES = ("mae", "rmse", "r2")  # numbers that no table shows in percent
+TIME_TO_ACCURACY = "time_to_accuracy"  # seconds of the virtual clock: compared, and in no column
 STATISTICS = ("client_mean", "client_std", "worst_decile")  # over the clients
 # columns that stand beside the measures in any run
 TAKEN = {*METRICS, *STATISTICS, "loss", "correct", "examples"} | {
@@ -51,6 +52,8 @@ def headline_of(columns: Collection[str]) -> str:
 
 def shown(measure: str, value: float) -> str:
     """A value as tables and pictures have it: in percent, but for what is no share."""
+    if measure == TIME_TO_ACCURACY:
+        return f"{value:,.1f}" if value >= 100 else f"{value:.3g}"
     return f"{value:.4g}" if measure in NOT_SHARES else f"{100 * value:.2f}"
 
 

@@ -7,7 +7,7 @@ from fedtp_jax.core.errors import user_path
 
 PLACES = (
     *("data.file", "data.directory", "partition.file"),
-    *("training.participation.trace", "training.participation.cohorts"),
+    *("training.participation.trace", "training.participation.cohorts", "training.clock.trace"),
 )
 
 

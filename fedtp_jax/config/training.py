@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from fedtp_jax.config.aggregation import AGGREGATIONS, Mean
+from fedtp_jax.config.clock import Clock
 from fedtp_jax.config.fields import Cohorts, Optimizer, ValidationMetric, optimizer, option, section
 
 
@@ -79,7 +80,8 @@ class Participation:
     over_selection: float = option(
         1.0,
         "draw so many times the cohort; the round takes the first cohort_size that return: the less a "
-        "straggler does, the later it is, and the others come before it in an order drawn by lot",
+        "straggler does, the later it is, and the others come before it in an order drawn by lot; with a "
+        "clock by its time",
         ge=1,
     )
     minimum: int = option(1, "a round to which fewer clients return is void: it changes nothing", ge=1)
@@ -105,6 +107,7 @@ class Training:
     rounds: int = option(100, "communication rounds", ge=1)
     cohort_size: int = option(5, "clients K that train in a round; with poisson sampling in the mean", ge=1)
     participation: Participation = section(Participation, "who is drawn, and who returns")
+    clock: Clock = section(Clock, "time that devices would take")
     on_nonfinite: Literal["exclude", "stop"] = option(
         "exclude",
         "a client that returns numbers that are not finite is left out of the round, or ends the run",

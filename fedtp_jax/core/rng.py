@@ -33,6 +33,7 @@ class Purpose(enum.IntEnum):
     DESCRIPTION = 14  # which of its train examples describe a client in a round, and their noise
     PRIVACY = 15  # the noise on a round's sum
     ADVERSARIES = 16  # which clients work against the others
+    CLOCK = 17  # how fast the clients' devices and links are
 
 
 def generator(seed: int, purpose: Purpose, *integers: int) -> np.random.Generator:

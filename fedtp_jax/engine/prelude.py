@@ -20,7 +20,11 @@ class Prelude(NamedTuple):
 
     def steps(self, sizes: Any, batch: int) -> Any:
         """How many, for shards of these sizes; number or array."""
-        return self.passes * steps_of(self._examples(sizes), batch)
+        return self.passes * steps_of(self._of_shard(sizes), batch)
+
+    def examples(self, sizes: Any) -> Any:
+        """How many they are of, for shards of these sizes; number or array."""
+        return self.passes * self._of_shard(sizes)
 
     def and_local_steps(
         self, shard: np.ndarray, epochs: int, batch: int, rng: np.random.Generator, steps: int
@@ -28,11 +32,11 @@ class Prelude(NamedTuple):
         """The prelude, and what `shuffled_batches` gives for these arguments."""
         if not self.passes:
             return shuffled_batches(shard, epochs, batch, rng, steps)
-        some = rng.permutation(shard)[: self._examples(len(shard))]
+        some = rng.permutation(shard)[: self._of_shard(len(shard))]
         own = shuffled_batches(some, self.passes, batch, rng)
         local = shuffled_batches(shard, epochs, batch, rng, steps)
         positions, valid, *_ = join_batches([own, local])
         return Batches(positions, valid, local.last_pass, len(own.valid))
 
-    def _examples(self, sizes: Any) -> Any:
+    def _of_shard(self, sizes: Any) -> Any:
         return np.ceil(self.share * sizes - 1e-9).astype(np.int64)

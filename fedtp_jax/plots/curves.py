@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,43 +30,62 @@ from fedtp_jax.plots.style import (
 )
 
 MOST_MARKERS = 40  # evaluations drawn with markers; more would merge into a thick line
+Over = Literal["rounds", "time"]
+COLUMNS = {"rounds": "round", "time": "virtual_time"}  # of a history
 
 
-def learning_curves(history: pd.DataFrame) -> Figure:
+def learning_curves(history: pd.DataFrame, over: Over = "rounds") -> Figure:
     """Accuracy, in regression the mean absolute error (left), and loss (right) over the rounds.
 
     Args:
       history: a row per round, NaN in rounds without evaluation; accuracies are fractions.
+      over: "time": over the seconds of the virtual clock, which the history then has.
     """
+    unit, xlabel = _axis(over, history[COLUMNS[over]].max())
+    history = history.assign(x=history[COLUMNS[over]] / unit)
     figure = Picture(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     history = history.replace([np.inf, -np.inf], np.nan)  # a diverged round leaves a gap
     measure, evaluated = headline_of(history.columns), history.dropna(subset="clients_tested")
     title = "No evaluation yet" if evaluated.empty else f"Test {WORDS[measure]}"
-    style(left, title, "communication round", AXIS[measure])
-    style(right, "Loss", "communication round", LOSS[measure])
+    style(left, title, xlabel, AXIS[measure])
+    style(right, "Loss", xlabel, LOSS[measure])
     if not evaluated.empty:
         _draw_headline(left, evaluated, measure)
     _draw_losses(right, history, evaluated)
-    pad = max(0.5, 0.02 * len(history))
     for axes in (left, right):
-        axes.set_xlim(history["round"].min() - pad, history["round"].max() + pad)
-        axes.locator_params("x", nbins=7, integer=True)
-        axes.xaxis.set_major_formatter(THOUSANDS)
+        if over == "rounds":
+            pad = max(0.5, 0.02 * len(history))
+            axes.set_xlim(history["x"].min() - pad, history["x"].max() + pad)
+        _ticks(axes, over, 7)
     return figure
+
+
+def _axis(over: Over, longest: float) -> tuple[float, str]:
+    """(the unit of an axis, what it is called) that ends at so many rounds or seconds."""
+    if over == "rounds":
+        return 1, "communication round"
+    length, name = next((pair for pair in ((3600, "h"), (60, "min")) if longest >= 5 * pair[0]), (1, "s"))
+    return length, f"virtual time ({name})"
+
+
+def _ticks(axes: Axes, over: Over, count: int) -> None:
+    axes.locator_params("x", nbins=count, integer=over == "rounds")
+    if over == "rounds":
+        axes.xaxis.set_major_formatter(THOUSANDS)
 
 
 def _draw_headline(axes: Axes, evaluated: pd.DataFrame, measure: str) -> None:
     """The headline over all examples (also adapted), mean of the clients +- one std, and the worst decile."""
-    rounds, share = evaluated["round"], measure == "accuracy"
+    x, share = evaluated["x"], measure == "accuracy"
     unit, most = (100, 100) if share else (1, None)
     pooled, mean_of, std_of, decile = columns_of(measure)
     mean, std = unit * evaluated[f"test_{mean_of}"], unit * evaluated[f"test_{std_of}"]
     low, high = (mean - std).clip(0, most), (mean + std).clip(0, most)
     if len(evaluated) == 1:  # a band of one round has no width
-        axes.errorbar(rounds, mean, [mean - low, high - mean], fmt="none", ecolor=ORANGE, capsize=5)
+        axes.errorbar(x, mean, [mean - low, high - mean], fmt="none", ecolor=ORANGE, capsize=5)
     else:
-        axes.fill_between(rounds, low, high, color=ORANGE, alpha=0.18, linewidth=0)
+        axes.fill_between(x, low, high, color=ORANGE, alpha=0.18, linewidth=0)
     few = len(evaluated) <= MOST_MARKERS
     for column, name, colour, marker in (
         (f"test_{pooled}", "all examples", BLUE, "o"),
@@ -78,7 +97,7 @@ def _draw_headline(axes: Axes, evaluated: pd.DataFrame, measure: str) -> None:
             continue
         values = unit * evaluated[column]
         label = f"{name}: " + (f"{values.iloc[-1]:.1f} %" if share else f"{values.iloc[-1]:.4g}")
-        axes.plot(rounds, values, marker=marker if few else "", color=colour, label=label, **CURVE)
+        axes.plot(x, values, marker=marker if few else "", color=colour, label=label, **CURVE)
     if share:
         axes.set_ylim(max(axes.get_ylim()[0], -2), min(axes.get_ylim()[1], 102))
     axes.legend(**LEGEND)
@@ -86,16 +105,16 @@ def _draw_headline(axes: Axes, evaluated: pd.DataFrame, measure: str) -> None:
 
 def _draw_losses(axes: Axes, history: pd.DataFrame, evaluated: pd.DataFrame) -> None:
     """Train loss of every round's cohort (with a running mean if there are many) and test loss."""
-    rounds, train, label = history["round"], history["train_loss"], "train"
+    x, train, label = history["x"], history["train_loss"], "train"
     window = len(history) // 30
     if window > 1:  # a small cohort's loss jumps from round to round; the mean shows where it goes
-        axes.plot(rounds, train, color=GREEN, alpha=0.3, linewidth=0.8, label="train, each round")
+        axes.plot(x, train, color=GREEN, alpha=0.3, linewidth=0.8, label="train, each round")
         train = train.rolling(window, center=True, min_periods=1).mean()
         label = f"train, mean over {window} rounds"
-    axes.plot(rounds, train, "-" if len(rounds) > 1 else "o", color=GREEN, label=label, **CURVE)
+    axes.plot(x, train, "-" if len(x) > 1 else "o", color=GREEN, label=label, **CURVE)
     if not evaluated.empty:
         shape = "o-" if len(evaluated) <= MOST_MARKERS else "-"
-        axes.plot(evaluated["round"], evaluated["test_loss"], shape, color=BLUE, label="test", **CURVE)
+        axes.plot(evaluated["x"], evaluated["test_loss"], shape, color=BLUE, label="test", **CURVE)
     axes.legend(**LEGEND)
 
 
@@ -105,31 +124,36 @@ def compared_curves(
     ylabel: str,
     what: str,
     share: bool = True,
+    over: Over = "rounds",
 ) -> Figure:
     """Learning curves beside each other: a panel for each key, in it a curve for each of `names` it has.
 
     Args:
-      panels: {panel: {name: a row per evaluation: round, mean, std}}, fractions; std is NaN of a single run.
+      panels: {panel: {name: a row per evaluation: x, mean, std}}, fractions; std is NaN of a single run.
       what: what the names are, over the legend.
       share: whether they are fractions, drawn in percent, or any numbers.
+      over: what x is: rounds, or seconds of the virtual clock.
     """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = Picture(figsize=(max(5.5, 4.2 * columns), 3.4 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     colours = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, INK)
+    unit, xlabel = _axis(
+        over, max(curve["x"].max() for curves in panels.values() for curve in curves.values())
+    )
     drawn: dict[str, Line2D] = {}
     for place, (panel, title) in enumerate(zip(axes.flat, panels, strict=False)):
-        style(panel, fill(title, 40), "communication round", "" if place % columns else fill(ylabel, 36))
+        style(panel, fill(title, 40), xlabel, "" if place % columns else fill(ylabel, 36))
         for k, name in enumerate(names):
             if name in panels[title]:
                 look = {"color": colours[k % 7], "linestyle": ("-", "--", ":", "-.")[k // 7 % 4]}
-                drawn[name] = _draw_band(panel, panels[title][name], look, share)
-        rounds = pd.concat([curve["round"] for curve in panels[title].values()])
-        if rounds.nunique() == 1:  # the axis of a single one would have none but its tick
-            panel.set_xlim(rounds.iloc[0] - 0.5, rounds.iloc[0] + 0.5)
-        panel.locator_params("x", nbins=6, integer=True)
-        panel.xaxis.set_major_formatter(THOUSANDS)
+                curve = panels[title][name]
+                drawn[name] = _draw_band(panel, curve.assign(x=curve["x"] / unit), look, share)
+        x = pd.concat([curve["x"] for curve in panels[title].values()])
+        if over == "rounds" and x.nunique() == 1:  # the axis of a single one would have none but its tick
+            panel.set_xlim(x.iloc[0] - 0.5, x.iloc[0] + 0.5)
+        _ticks(panel, over, 6)
     for panel in axes.flat[len(panels) :]:
         panel.set_visible(False)
     kept = [name for name in names if name in drawn]
@@ -148,7 +172,7 @@ def _draw_band(axes: Axes, curve: pd.DataFrame, look: Mapping[str, Any], share: 
     low, high = mean - std, mean + std
     if share:
         low, high = low.clip(0, 100), high.clip(0, 100)
-    axes.fill_between(curve["round"], low, high, color=look["color"], alpha=0.18, linewidth=0)
+    axes.fill_between(curve["x"], low, high, color=look["color"], alpha=0.18, linewidth=0)
     marker = "o" if len(curve) <= MOST_MARKERS else ""
-    (line,) = axes.plot(curve["round"], mean, marker=marker, **CURVE, **look)
+    (line,) = axes.plot(curve["x"], mean, marker=marker, **CURVE, **look)
     return line

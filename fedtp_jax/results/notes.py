@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fedtp_jax.config import SimulationConfig
-from fedtp_jax.config.metrics import WORDS, headline_of, measure_of, told
+from fedtp_jax.config.metrics import TIME_TO_ACCURACY, WORDS, headline_of, measure_of, shown, told
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.results.reached import evaluated_rounds
 
@@ -65,6 +65,14 @@ def privacy_note(config: SimulationConfig, history: "pd.DataFrame") -> str:
     if "epsilon" not in history or not len(spent := history["epsilon"].dropna()):
         return ""
     return f"differential privacy of clients: epsilon {spent.iloc[-1]:.3f} at delta {config.privacy.delta:g}"
+
+
+def clock_note(history: "pd.DataFrame") -> str:
+    """What the rounds would have taken by the virtual clock, "" without one."""
+    if "virtual_time" not in history:
+        return ""
+    whole, mean = history["virtual_time"].iloc[-1], history["virtual_seconds"].mean()
+    return f"{shown(TIME_TO_ACCURACY, whole)} s, a round {shown(TIME_TO_ACCURACY, mean)} s in the mean"
 
 
 def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]:

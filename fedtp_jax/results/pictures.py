@@ -41,17 +41,22 @@ class Pictures:
         self,
         *others: "Pictures",
         metric: str | None = None,
+        target: float | None = None,
     ) -> "Comparison":
         """This run beside others, as `fedtp_jax.compare` of all of them."""
         from fedtp_jax.comparison.compare import compare
 
-        return compare([self, *others], metric)
+        return compare([self, *others], metric, target)
 
-    def plot_curves(self) -> "Figure":
-        """Accuracy and loss over the rounds."""
-        from fedtp_jax.plots.curves import learning_curves
+    def plot_curves(self, over: Literal["rounds", "time"] = "rounds") -> "Figure":
+        """Accuracy and loss over the rounds, or over the virtual time of training.clock."""
+        from fedtp_jax.plots.curves import COLUMNS, learning_curves
 
-        return learning_curves(self.history)
+        if over not in COLUMNS:
+            raise UserError(f"over: got {over!r}; choose rounds or time")
+        if COLUMNS[over] not in self.history:
+            raise UserError(f"over: got {over!r}, but the run has no clock; run it with training.clock.speed")
+        return learning_curves(self.history, over)
 
     def plot_clients(self) -> "Figure":
         """Every client's accuracy, worst first, with the mean and the worst tenth."""

@@ -37,6 +37,7 @@ CURVES = (
     "Every client is tested on its own test examples. All examples: those of all clients together. Mean of "
     "clients: every client counts once; the band is one standard deviation."
 )
+TIMED = "The same over the time that the rounds would take by the virtual clock (training.clock)."
 CLIENTS = "Every client counts once. The worst tenth (rounded up) is drawn in orange."
 EMBEDDINGS = (
     "What the hypernetwork makes each client's own leaves from, seen along its two main directions. Clients "
@@ -111,9 +112,10 @@ def write_report(
     evaluated = evaluated_rounds(history)
     last = evaluated.tail(EVALUATIONS).drop(columns="excluded_clients")  # clients.csv has them
     names = clients["name"].tolist() if "name" in clients else ()
-    worst = worst_first(clients)
+    worst, timed = worst_first(clients), "virtual_time" in history
     sections = {
         "Learning curves": _picture(learning_curves(history), CURVES),
+        **({"Over virtual time": _picture(learning_curves(history, "time"), TIMED)} if timed else {}),
         "Clients at the last evaluation": _picture(client_accuracies(clients), CLIENTS),
         "Partition": _picture(partition_bubbles(counts, class_names or None, names), PARTITION),
         **({} if embeddings is None else {"Client embeddings": _picture(embeddings, EMBEDDINGS)}),

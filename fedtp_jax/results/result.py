@@ -48,7 +48,8 @@ class Result(NewClients):
       history: a row per round: round, clients that were drawn, clients that returned, stragglers among them,
         share_done (of its local steps, mean over these clients), void (1 if too few returned), excluded (how
         many returned what is not finite) and excluded_clients (their ids), examples, bytes_down and bytes_up
-        (of all clients), train_loss, and for evaluated rounds test_accuracy (pooled over examples),
+        (of all clients), with a clock virtual_seconds (of the round) and virtual_time (since the start, s),
+        train_loss, and for evaluated rounds test_accuracy (pooled over examples),
         test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
         clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained; with
         evaluation.adapt adapted_accuracy and so on, with validation shards val_accuracy, with evaluation.fit

@@ -11,7 +11,13 @@ from fedtp_jax.config.metrics import columns_of, headline_of
 from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.evaluation.metrics import Measured, Sums, Tested, headline_of_clients
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.results.notes import choice_notes, participation_notes, privacy_note, untrained_note
+from fedtp_jax.results.notes import (
+    choice_notes,
+    clock_note,
+    participation_notes,
+    privacy_note,
+    untrained_note,
+)
 from fedtp_jax.results.pictures import embedding_figure
 from fedtp_jax.results.reached import headline
 from fedtp_jax.results.result import Result
@@ -34,11 +40,12 @@ def history_row(
     tests: Sequence[str] = (),
     measures: Sequence[str] = (),
     headline: str = "accuracy",
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A row of metrics.csv; nothing in it depends on the clock, so that equal runs give equal files.
+    """A row of metrics.csv; nothing in it is of a clock on the wall: equal runs have equal files.
 
     `tests`: beside that on test shards, with columns of their own: adapted, val, fit. `measures`: names of
-    those beside the headline.
+    those beside the headline. `earlier`: the rows before.
     """
     a = measured and measured.test
     reached = functools.partial(_reached, headline, measures)
@@ -54,6 +61,7 @@ def history_row(
         "examples": result.examples,
         "bytes_down": result.bytes_down,
         "bytes_up": result.bytes_up,
+        **_clock_columns(result.virtual_seconds, earlier),
         "train_loss": None if result.void else result.train_loss,
         **reached("test", a),
         "clients_tested": a and a.clients,
@@ -67,6 +75,14 @@ def history_row(
             for name, value in reached(test, measured and measured.by(test)).items()
         },
     }
+
+
+def _clock_columns(seconds: float | None, earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the virtual clock says of the round, and since the start; nothing without one."""
+    if seconds is None:
+        return {}
+    before = earlier[-1]["virtual_time"] if earlier else 0.0
+    return {"virtual_seconds": seconds, "virtual_time": before + seconds}
 
 
 def _reached(headline: str, measures: Sequence[str], test: str, a: Tested | None) -> dict[str, Any]:
@@ -211,6 +227,8 @@ def report_run(
         pairs.insert(4, (f"Train {a.words}, last evaluation", headline(result, "fit").shown("last")))
     if spent := privacy_note(config, result.history):
         pairs.append(("Spent", spent))
+    if timed := clock_note(result.history):
+        pairs.append(("Virtual time", timed))
     if len(timing):
         pairs += [
             ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),

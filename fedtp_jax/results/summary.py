@@ -10,7 +10,7 @@ import numpy as np
 from fedtp_jax.config import name_of
 from fedtp_jax.config.metrics import HEADLINES, columns_of, headline_of, measure_names, told
 from fedtp_jax.evaluation.choice import best_evaluation
-from fedtp_jax.results.notes import choice_notes, privacy_note, untrained_note
+from fedtp_jax.results.notes import choice_notes, clock_note, privacy_note, untrained_note
 from fedtp_jax.results.reached import Reached, evaluated_rounds, headline
 from fedtp_jax.results.result import Result
 
@@ -29,6 +29,8 @@ def result_in_words(result: Result) -> str:
         ]
     about = result.config, result.history
     notes = [privacy_note(*about), untrained_note(result.history), *choice_notes(*about)]
+    if timed := clock_note(result.history):
+        notes.append(f"virtual time {timed}")
     return "\n".join([*lines, *_further_measures(result), *filter(None, notes)])
 
 
@@ -105,6 +107,7 @@ def result_as_json(result: Result, folder: Path) -> dict[str, Any]:
         **adapted,
         **_validated(result),
         **_measured(result),
+        **_timed(result),
         "excluded_uploads": int(result.history["excluded"].sum()),
         **{f"compiled_{name}": value for name, value in result.compiled.items()},
         "missing": list(result.missing),
@@ -121,6 +124,12 @@ def _measured(result: Result) -> dict[str, float]:
     tests, names = result.measures["test"].unique(), measure_names(result.config.evaluation.metrics)
     columns = [f"{test}_{column}" for test in tests for name in names for column in columns_of(name)]
     return {column: float(last[column]) for column in columns}
+
+
+def _timed(result: Result) -> dict[str, float]:
+    """Seconds of the whole run by the virtual clock; nothing without one."""
+    times = result.history.get("virtual_time")
+    return {} if times is None else {"virtual_time": float(times.iloc[-1])}
 
 
 def _validated(result: Result) -> dict[str, Any]:

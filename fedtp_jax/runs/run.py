@@ -171,12 +171,12 @@ class Run:
         return round % every == 0 or round == self.config.training.rounds
 
     def _record(self, round: int, result: RoundResult, measured: Measured | None) -> dict[str, Any]:
-        """This round's row, added to the history and to metrics.csv: nothing in it depends on the clock."""
+        """This round's row, added to the history and to metrics.csv: nothing is of a clock on the wall."""
         asked, validates = self.config.evaluation, self.partition.validation is not None
         tests = {"adapted": asked.adapt.asked_for, "val": validates, "fit": asked.fit}
         measures = measure_names(asked.metrics)
         headline = HEADLINES[self.config.task.kind]
-        row = history_row(round, result, measured, [*filter(tests.get, tests)], measures, headline)
+        row = history_row(round, result, measured, [*filter(tests.get, tests)], measures, headline, self.rows)
         if len(self.simulator.adversaries):
             columns = attack_columns(headline, self.config.adversaries.kind == "backdoor")
             row |= measured.attacked if measured else dict.fromkeys(columns)

@@ -1,6 +1,5 @@
 """Cohorts: whom the server asks in a round, drawn by lot, or named round by round or in a trace."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +9,9 @@ import numpy as np
 from fedtp_jax.config import Participation, SimulationConfig
 from fedtp_jax.core import rng
 from fedtp_jax.core.client_names import by_name, called, number_of
-from fedtp_jax.core.errors import UserError, in_one_line, user_path
+from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.engine.schedule import sample_cohort
+from fedtp_jax.simulation.trace_file import number_in_cell, trace_lines
 
 FOREVER = 2**31  # no run has so many rounds
 COLUMNS = ["client", "first_round", "last_round"]
@@ -169,21 +169,9 @@ def read_trace(field: str, path: Path, num_clients: int, names: Sequence[str] = 
     A client, which may have several lines, is given by number or by name. Raises UserError for a file that is
     missing or holds anything else.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins its files with a mark
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{field}: {path} cannot be read ({in_one_line(error)}); give a CSV file") from None
-    if not rows or rows[0] != COLUMNS:
-        head = ",".join(rows[0]) if rows else "nothing"
-        raise UserError(f"{field}: {path} begins with {head[:80]!r}, expected {','.join(COLUMNS)}")
     known, intervals = by_name(names), []
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(row):
-            continue
-        where = f"{field}: {path}, line {number}"
-        named = known and not row[0].isdecimal()
-        who = number_of(row[0], known, num_clients, where) if named else row[0]
+    for where, row in trace_lines(field, path, COLUMNS):
+        who = number_in_cell(row[0], known, num_clients, where)
         try:
             client, first, last = map(int, [who, *row[1:]])
         except ValueError:

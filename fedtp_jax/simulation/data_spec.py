@@ -35,12 +35,12 @@ class DataSpec:
     `data` and `partition` are fingerprints: a run is only continued on the very same examples. `mean` and
     `std` normalise inputs on their last axis, uint8 ones after division by 255; ids enter as they are.
     `dtype` is that of the inputs as the data set holds them, "uint8", "float32", "int32" (tokens) or "text".
-    `ids`: how many tokens there are; `padding`: the one behind the end of texts.
-    `class_names`: as in Dataset. `name` is that of the data set; `identity` a fingerprint of all of it,
-    groups, normalisation and names of classes too; `trace` one of the clients' availability, and of cohorts
-    that are named. `streams`: version of the random streams. `init`: a fingerprint of the variables that the
-    run was given to start from, "" where the seed draws them. `task`, `target_mean` and `target_std`: as in
-    Dataset.
+    `ids`: how many tokens there are; `padding`: the one behind the end of texts. `class_names`: as in
+    Dataset. `name` is that of the data set; `identity` a fingerprint of all of it, groups, normalisation and
+    names of classes too; `trace` one of the clients' availability, and of cohorts that are named, `clock` one
+    of their speeds and links, where files say them. `streams`: version of the random streams. `init`: a
+    fingerprint of the variables that the run was given to start from, "" where the seed draws them. `task`,
+    `target_mean` and `target_std`: as in Dataset.
     """
 
     input_shape: tuple[int, ...]
@@ -64,6 +64,7 @@ class DataSpec:
     task: str = "classification"
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
+    clock: str = ""
 
     @classmethod
     def of(cls, data: Dataset, partition: Partition, trace: str = "", init: str = "") -> "DataSpec":
@@ -98,6 +99,8 @@ class DataSpec:
             found["partition.identity"] = self.partition
         if self.trace:
             found["training.participation.identity"] = self.trace
+        if self.clock:
+            found["training.clock.identity"] = self.clock
         if self.init:
             found |= {"init.of": f"given {self.init[:6]}", "init.identity": self.init}
         return found

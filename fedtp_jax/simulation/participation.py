@@ -1,4 +1,4 @@
-"""Who takes part in a round, and with how many local steps: cohort, availability, dropout, stragglers.
+"""Who takes part in a round, with how many local steps: cohort, availability, dropout, stragglers, deadline.
 
 All of it is drawn on the host before the round: to the engine it is only a schedule.
 """
@@ -16,14 +16,18 @@ from fedtp_jax.core.client_names import called
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.engine.schedule import steps_of
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.clock import Clock
 from fedtp_jax.simulation.cohorts import COHORTS, Cohort, Lottery, named_cohorts, once, trace_of
+
+TIMED = 100  # rounds whose mean tells that of all
 
 
 class Participants(NamedTuple):
     """Of one round.
 
     ids: [K] ascending, of the clients that return; steps: [K] local steps that each does, of whole [K];
-    draws: [K] how often each was drawn, by which it weighs; drawn: how many clients were asked.
+    draws: [K] how often each was drawn, by which it weighs; drawn: how many clients were asked; seconds: that
+    the round takes by the virtual clock, None without one.
     """
 
     ids: np.ndarray
@@ -31,6 +35,7 @@ class Participants(NamedTuple):
     draws: np.ndarray
     whole: np.ndarray
     drawn: int
+    seconds: float | None = None
 
     @property
     def stragglers(self) -> int:
@@ -46,6 +51,8 @@ class Participants(NamedTuple):
 class Participation:
     """Draws the participants of any round.
 
+    `clock`: says when they would return, in a simulation that asks for one.
+
     Attributes:
       clients: ids, ascending, of the clients that take part in the simulation: all but those held out.
       candidates: of these the ones that hold train examples.
@@ -55,13 +62,20 @@ class Participation:
       mean: clients of a cohort in the mean, if all are available and return.
     """
 
-    def __init__(self, config: SimulationConfig, partition: Partition, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        config: SimulationConfig,
+        partition: Partition,
+        names: Sequence[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
         training, sizes = config.training, partition.train.sizes
         self._settings, self._size, self._seed = training.participation, training.cohort_size, config.seed
         self._counts = sizes if config.server.weighting == "examples" else np.ones_like(sizes)
         self.clients = np.setdiff1d(np.arange(partition.num_clients), held_out_clients(config, sizes))
         self.candidates = self.clients[sizes[self.clients] > 0]
         self.local_steps = local_steps(training, sizes)
+        self._clock = clock
         self._available = trace_of(config, partition.num_clients, names)
         self._named = named_cohorts(config, partition.num_clients, names)
         if self._named is None:
@@ -80,6 +94,7 @@ class Participation:
             self.mean = self._named.mean(training.rounds)
             self._check_named(names)
             self._check_minimum(f"{self.most} clients of the largest cohort")
+        self._check_deadline()
         # a round asks twice, before and after it: a million candidates are drawn from once
         self._kept = functools.lru_cache(maxsize=8)(self._draw)
 
@@ -110,6 +125,19 @@ class Participation:
                 f"round would be void; use at most {self.most}"
             )
 
+    def _check_deadline(self) -> None:
+        """Raise UserError for a deadline by which too few clients can ever return."""
+        if self._clock is None or self._clock.deadline is None:
+            return
+        whole = self.local_steps[self.candidates]
+        done, _ = self._clock.returns(self.candidates, whole, whole)
+        if (in_time := int((done > 0).sum())) < self._settings.minimum:
+            raise UserError(
+                f"training.clock.deadline: {self._clock.deadline}, but {in_time} of {len(done)} clients can "
+                f"return by then, so every round would be void (training.participation.minimum "
+                f"{self._settings.minimum}); give them more time"
+            )
+
     def participants(self, round: int) -> Participants:
         """Those of `round` (from 0): a function of the settings, the seed and the round alone."""
         return self._kept(round)
@@ -117,6 +145,13 @@ class Participation:
     def takes_place(self, round: int) -> bool:
         """Whether enough clients return to `round`."""
         return len(self.participants(round).ids) >= self._settings.minimum
+
+    def mean_seconds(self, rounds: int) -> float | None:
+        """Of a round by the virtual clock, over the first of so many; None without one."""
+        if self._clock is None:
+            return None
+        timed = range(min(rounds, TIMED))
+        return sum(self.participants(round).seconds or 0.0 for round in timed) / len(timed)
 
     def weights(self, clients: np.ndarray, cohort: np.ndarray) -> np.ndarray:
         """p_k of `clients` in a cohort of draws, in which one that was drawn m times stands m times."""
@@ -138,13 +173,18 @@ class Participation:
         draws = np.array([times for _, _, times in takes_part], np.int64)
         shares, whole = np.array([share for _, share, _ in takes_part]), self.local_steps[ids]
         steps = np.ceil(shares * whole - 1e-9).astype(np.int64)  # so one at least
+        # the less of its work a client does in the round's time, the later it would be done with all
+        after = -(steps / whole)
+        if self._clock:
+            steps, after = self._clock.returns(ids, steps, whole)
+            back = steps > 0
+            ids, steps, draws, whole, after = (part[back] for part in (ids, steps, draws, whole, after))
         if len(ids) > self._takes:
-            # the less of its work a client does in the round's time, the later it would be done with all
             by_lot = rng.generator(self._seed, rng.Purpose.PARTICIPATION, round).permutation(len(ids))
-            late = np.argsort(-(steps / whole)[by_lot], kind="stable")
-            first = np.sort(by_lot[late[: self._takes]])
-            ids, steps, draws, whole = ids[first], steps[first], draws[first], whole[first]
-        return Participants(ids, steps, draws, whole, len(asked))
+            first = np.sort(by_lot[np.argsort(after[by_lot], kind="stable")[: self._takes]])
+            ids, steps, draws, whole, after = (part[first] for part in (ids, steps, draws, whole, after))
+        seconds = self._clock.lasts(after, min(len(asked), self._takes)) if self._clock else None
+        return Participants(ids, steps, draws, whole, len(asked), seconds)
 
     def _asked(self, round: int) -> Cohort:
         """The clients that are asked: as many as there are, if too few are available."""

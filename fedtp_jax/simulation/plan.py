@@ -84,12 +84,10 @@ class Plan:
     """What a run will cost.
 
     Attributes:
-      platform, devices: such as "cpu", and how many.
-      precision: of the model's matrix products and activations.
+      platform, devices, precision: such as "cpu", how many, and of the model's products and activations.
       rounds, evaluations: of the whole run.
       training, evaluation: the work of one of each.
-      data_bytes: of the examples, on each device and once more on the host.
-      partition_bytes: of the clients' index lists, on the host.
+      data_bytes, partition_bytes: of examples, on each device and on the host; of index lists, there.
       row_bytes: of what is kept of one client between rounds, on the host, once the client has trained.
       num_clients: N, who have such a row at most.
       held_bytes: of a cohort's changes, on the host, where the server needs each; 0 where their sum.
@@ -98,6 +96,7 @@ class Plan:
       leaves: all of them, with their roles.
       privacy: what the run spends, in words; "" of one that is not private.
       adaptation: the work of an evaluation's second test, before which clients adapt; None without.
+      virtual_seconds: of a round by the virtual clock, in the mean; None without one.
     """
 
     platform: str
@@ -119,6 +118,7 @@ class Plan:
     leaves: tuple[LeafRole, ...]
     privacy: str = ""
     adaptation: Load | None = None
+    virtual_seconds: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -150,15 +150,14 @@ def plan_run(config: SimulationConfig) -> Plan:
     _, simulator = set_up(config, data)
     simulator.compile()
     loads = _loads(simulator)
-    bench, programs = simulator.bench, simulator.programs
-    rounds, every = config.training.rounds, config.evaluation.every
+    bench, programs, rounds = simulator.bench, simulator.programs, config.training.rounds
     down, up = simulator.traffic
     return Plan(
         platform=bench.mesh.devices.flat[0].platform,
         devices=bench.mesh.size,
         precision=config.engine.precision,
         rounds=rounds,
-        evaluations=math.ceil(rounds / every),
+        evaluations=math.ceil(rounds / config.evaluation.every),
         **loads,
         data_bytes=tree.num_bytes(bench.examples),
         partition_bytes=simulator.partition.num_bytes,
@@ -171,6 +170,7 @@ def plan_run(config: SimulationConfig) -> Plan:
         compile_seconds=programs.seconds,
         leaves=tuple(leaf_roles(simulator.task, simulator.method)),
         privacy=simulator.private.in_words,
+        virtual_seconds=simulator.participation.mean_seconds(rounds),
     )
 
 

@@ -22,8 +22,9 @@ class RoundResult(NamedTuple):
     steps; share_done: mean share of its local steps that a client did; excluded: ids of those whose numbers
     are not finite; void: whether too few returned, so that nothing changed; train_loss by example, NaN if
     void; occupancy: share of the lanes' steps that trained somebody; bytes_down, bytes_up: sent by the server
-    to all that were asked, and back by those that returned, if nothing is compressed; host_seconds:
-    preparation of its waves, beside the devices' work.
+    to all that were asked, and back by those that returned; host_seconds:
+    preparation of its waves, beside the devices' work; virtual_seconds: by the virtual clock, None without
+    one.
     """
 
     drawn: int
@@ -38,6 +39,7 @@ class RoundResult(NamedTuple):
     bytes_down: int
     bytes_up: int
     host_seconds: float
+    virtual_seconds: float | None = None
 
 
 def result_of(
@@ -67,6 +69,7 @@ def result_of(
         bytes_down=asked.drawn * traffic[0],
         bytes_up=total * traffic[1],
         host_seconds=sum(host),
+        virtual_seconds=asked.seconds,
     )
 
 
@@ -74,7 +77,7 @@ def void_round(asked: Participants, traffic: tuple[int, int]) -> RoundResult:
     """Of a round to which too few clients returned; `traffic` of one client, down and up."""
     down, up = asked.drawn * traffic[0], len(asked.ids) * traffic[1]
     counts = asked.drawn, len(asked.ids), asked.stragglers, asked.share_done
-    return RoundResult(*counts, (), True, np.nan, 0, np.nan, down, up, 0.0)
+    return RoundResult(*counts, (), True, np.nan, 0, np.nan, down, up, 0.0, asked.seconds)
 
 
 def check_excluded(

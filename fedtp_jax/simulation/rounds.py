@@ -26,6 +26,7 @@ from fedtp_jax.learning.sharded import server_shardings, sharded
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.partitions.partition import Partition
+from fedtp_jax.simulation.clock import make_clock
 from fedtp_jax.simulation.embeddings import Embeddings, make_embeddings
 from fedtp_jax.simulation.evaluators import Evaluators, make_evaluators
 from fedtp_jax.simulation.held_changes import HeldChanges
@@ -78,7 +79,9 @@ class Simulator:
         # one function wherever it is asked: JAX traces it once
         self.variables = lambda server, rows: self.method.variables(server._replace(rows=rows))
         self._names = client_names(config.partition, data)
-        self.participation = Participation(config, partition, self._names)
+        self.traffic = traffic(method, self.initial.one_client, task)
+        clock = make_clock(config, partition.train.sizes, self.traffic, self.prelude, self._names)
+        self.participation = Participation(config, partition, self._names, clock)
         self.adversaries = adversaries_of(config, partition.num_clients)
         self.private = PrivateRounds(config, len(self.participation.candidates), self.programs)
         self.held = HeldChanges(
@@ -99,7 +102,6 @@ class Simulator:
         about = (lambda: self.method), self.initial, self.bench
         self.embeddings: Embeddings = make_embeddings(*about, share_with.embeddings if share_with else None)
         self.mixing = Mixing(*about, self.participation.most)
-        self.traffic = traffic(method, self.initial.one_client, task)
 
     def _plan(self, like: Layout | None) -> Layout:
         """A training layout that any cohort fits."""
@@ -252,8 +254,7 @@ class Simulator:
             return server._replace(rows=rows), void_round(asked, self.traffic)
         ids = np.concatenate([np.zeros(0, np.int64), *returned])
         totals = self.private.added(totals, round, server.shared)
-        totals = self.embeddings.step(state, round, ids, gradients, totals)
-        totals = self.held.combined(totals)
+        totals = self.held.combined(self.embeddings.step(state, round, ids, gradients, totals))
         server = self.programs("aggregate", self._aggregate, server, *totals, donate=(0,))
         self.mixing.step(server, rows, ids)
         about = asked, done, excluded, loss, examples, self.traffic

@@ -21,6 +21,7 @@ from fedtp_jax.partitions.make import client_names, make_partition
 from fedtp_jax.partitions.partition import Partition
 from fedtp_jax.simulation.attention_form import is_fused, why_not_fused
 from fedtp_jax.simulation.class_weights import class_weights
+from fedtp_jax.simulation.client_speeds import traced_speeds
 from fedtp_jax.simulation.cohorts import named_cohorts, trace_of
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.rounds import BenchMaker, Simulator
@@ -91,7 +92,9 @@ def spec_of_run(
     asked = (trace, cohorts) if cohorts else trace
     traced = identity(asked) if asked else ""
     spec = DataSpec.of(data, partition, traced, "" if init is None else identity(init))
-    return dataclasses.replace(spec, class_weights=class_weights(config, data))
+    speeds = traced_speeds(*of)
+    timed = "" if speeds is None else identity(speeds)
+    return dataclasses.replace(spec, class_weights=class_weights(config, data), clock=timed)
 
 
 def at_once(simulator: Simulator, simulations: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedtp_jax.config import (
+    Clock,
     Cosine,
     FedAMP,
     FedBN,
@@ -42,7 +43,8 @@ def settings_without_effect(
     reasons = _evaluation(settings, task, tested, partition.noise is not None)
     sizes = partition.train.sizes[clients]
     reasons |= _participation(settings, int((sizes > 0).sum())) | _training(settings)
-    reasons |= _method(settings, task) | _weighting(settings, sizes[sizes > 0]) | _adversaries(settings)
+    reasons |= _clock(settings.training.clock) | _adversaries(settings)
+    reasons |= _method(settings, task) | _weighting(settings, sizes[sizes > 0])
     if isinstance(settings.model, Vit | Transformer) and settings.model.adapter.size is None:
         reasons["model.adapter.scale"] = "model.adapter.size is null: there is no adapter"
     if isinstance(settings.model, Transformer | Lstm) and task.inputs.each_position:
@@ -87,7 +89,8 @@ def _participation(settings: SimulationConfig, candidates: int) -> dict[str, str
     if training.local_steps == 1:
         reasons[f"{where}.stragglers"] = "training.local_steps is 1, and nobody does less than a step"
     drawn = part.cohorts is None
-    if not part.dropout and not part.trace and drawn and part.sampling == "without_replacement":
+    sure = not part.dropout and not part.trace and training.clock.deadline is None
+    if sure and drawn and part.sampling == "without_replacement":
         reasons[f"{where}.minimum"] = "every client that is asked returns"
     if math.ceil(round(training.cohort_size * part.over_selection, 9)) == training.cohort_size:
         reasons[f"{where}.over_selection"] = f"no more than the {training.cohort_size} of a cohort are asked"
@@ -97,6 +100,22 @@ def _participation(settings: SimulationConfig, candidates: int) -> dict[str, str
         reasons |= dict.fromkeys(fields[boosts:], f"{where}.cohorts says who")
     elif part.sampling == "poisson" and training.cohort_size == candidates and not settings.privacy.asked_for:
         reasons[f"{where}.sampling"] = f"all {candidates} clients with train examples are drawn anyway"
+    return reasons
+
+
+def _clock(clock: Clock) -> dict[str, str]:
+    where, reasons = "training.clock", {}
+    if clock.trace is not None:
+        reasons = dict.fromkeys(
+            (f"{where}.speed_sigma", f"{where}.link_sigma"), f"{where}.trace has them all"
+        )
+    else:
+        if clock.speed is None:
+            reasons |= dict.fromkeys((f"{where}.unit", f"{where}.speed_sigma"), f"{where}.speed is null")
+        if clock.down is None and clock.up is None:
+            reasons[f"{where}.link_sigma"] = f"{where}.down and up are null"
+    if clock.deadline is None:
+        reasons[f"{where}.late"] = f"{where}.deadline is null"
     return reasons
 
 

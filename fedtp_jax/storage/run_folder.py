@@ -1,6 +1,6 @@
 """The folder of a run: its files, written so that a killed run can go on as if it had never stopped.
 
-config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothing that depends on the clock),
+config.yaml, environment.json, partition.npz, metrics.csv (a row a round, nothing of a clock on the wall),
 timing.csv, clients.csv (a row a client of the last evaluation), checkpoints/, report.html; where they are
 asked for clients_history.csv (a row a client of every evaluation), classes.csv (a row a class of the last
 evaluation), best/ (the state of the best round); init.npz of a run that was given variables to start from;

@@ -21,8 +21,9 @@ OF, IDENTITY = ".of", ".identity"
 WORDS = {
     "identity": "data set (its groups, normalisation or names of classes differ)",
     "trace": "training.participation.trace, or cohorts",
+    "clock": "training.clock.trace",
 }
-ASKED = ("training.participation.trace", "training.participation.cohorts")
+ASKED = ("training.participation.trace", "training.participation.cohorts", "training.clock.trace")
 
 
 def check_same_run(
