@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.metrics import WORDS, headline_of, measure_of, told
-from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.results.reached import evaluated_rounds
 
 if TYPE_CHECKING:
@@ -69,6 +68,8 @@ def privacy_note(config: SimulationConfig, history: "pd.DataFrame") -> str:
 
 def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]:
     """What validation shards have chosen: the end of the run, and the round whose state is kept."""
+    from fedtp_jax.evaluation.choice import best_evaluation  # loads JAX, which the other notes do not need
+
     rows, stop, notes = history.to_dict("records"), config.training.stop, []
     ended = best_evaluation(rows, stop.metric) if stop.patience else None
     if ended and ended[1] >= (stop.patience or 0):

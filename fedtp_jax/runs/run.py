@@ -13,13 +13,12 @@ import numpy as np
 
 from fedtp_jax.config import SimulationConfig, Stop
 from fedtp_jax.config.load import from_dict
-from fedtp_jax.config.metrics import HEADLINES, measure_names
+from fedtp_jax.config.metrics import HEADLINES, attack_columns, measure_names
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
-from fedtp_jax.evaluation.attacked import attack_columns
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.evaluation.metrics import Measured
 from fedtp_jax.partitions.make import client_names

@@ -25,6 +25,7 @@ from fedtp_jax.runs.simulate import simulate, simulate_alike
 from fedtp_jax.simulation.numbers import programs_alike
 from fedtp_jax.simulation.setup import may_train_side_by_side
 from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.locks import keeping
 from fedtp_jax.storage.run_folder import RunFolder
 from fedtp_jax.sweeps.combinations import Combination, check, make_folder
 from fedtp_jax.sweeps.core_shares import child_environment, core_shares
@@ -102,11 +103,12 @@ def run_left(
     """Check what is left of a file's combinations, and run it. KeyboardInterrupt as `run_here`."""
     with board.warnings_once():
         check(file, [combination for combination in combinations if combination.left], board.select)
-        make_folder(out, combinations)
-        if processes == 1:
-            run_here(combinations, board)
-        else:
-            run_in_processes(combinations, board, processes)
+        make_folder(out, combinations, board.select)
+        with keeping(out, "sweep"):
+            if processes == 1:
+                run_here(combinations, board)
+            else:
+                run_in_processes(combinations, board, processes)
 
 
 def run_here(combinations: Sequence[Combination], board: Board) -> None:
