@@ -151,6 +151,14 @@ FOLDERS = {
     "`fedtp resume`, but seeds.json has other settings": shell(
         "fedtp resume runs", {"runs/seeds.json": '{"seeds": [0], "config": 3}'}
     ),
+    "`fedtp watch` of nothing": shell("fedtp watch nothing"),
+    "`fedtp watch` of a folder without a run": shell("fedtp watch runs", {"runs/tiny/x": b""}),
+    "`fedtp watch`, but metrics.csv was changed": after(
+        edit("metrics.csv", b"\n1,", b"\none,"), "fedtp watch run --once"
+    ),
+    "`fedtp watch`, but config.yaml is no run's": after(
+        put("config.yaml", "seed: 0"), "fedtp watch run --once"
+    ),
     "`fedtp novel` of a run without held-out clients": after(None, "fedtp novel run"),
     "`Result.load` of nothing": lambda: lambda: Result.load("nothing"),
     "`Result.load` of a run that has no checkpoint": reading(take("checkpoints")),
@@ -168,6 +176,8 @@ COMMANDS = commands(
     "fedtp run tiny.yaml --outt runs",
     "fedtp list method",
     "fedtp novel run --epochs many",
+    "fedtp watch run --json",
+    "fedtp watch run --page run.png",
     "fedtp run none.yaml",
     "fedtp run tiny.yaml rounds",
     "fedtp run tiny.yaml --out .",

@@ -37,6 +37,7 @@ th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align:
 thead th { color: var(--quiet); font-size: .85rem; vertical-align: bottom; }
 .pairs th { text-align: left; font-weight: 400; color: var(--quiet); padding-left: 0; }
 .pairs td { text-align: left; overflow-wrap: anywhere; }
+.board :is(th, td):is(:first-child, :last-child) { text-align: left; }
 .headline td { font-weight: 600; }
 .notes { padding: .7rem 1rem .7rem 2rem; color: var(--warn); background: var(--warnbox); }
 img { max-width: 100%; height: auto; box-sizing: border-box; padding: .6rem; background: #fff; }
@@ -98,11 +99,12 @@ def table(frame: "pd.DataFrame", empty: str) -> str:
     return grid(names, [[_cell(*pair) for pair in zip(columns, row, strict=True)] for row in rows])
 
 
-def grid(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML, under the columns' names."""
+def grid(names: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of cells that are HTML, under the columns' names; a "board" has words first and last."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'
 
 
 def _cell(column: str, value: float | str) -> str:

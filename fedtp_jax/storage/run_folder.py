@@ -151,15 +151,18 @@ class RunFolder:
 
 
 class Order(NamedTuple):
-    """What a sweep's folder says of it: its combinations as the file has them, and by what it chooses."""
+    """What a sweep's folder says of it: combinations and seeds as its file has them, by what it chooses."""
 
-    combinations: list[str]
+    combinations: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
     select: str | None = None
 
 
-def note_order(path: Path, names: Sequence[str], select: str | None = None) -> None:
-    """Say in which order the folders in a sweep's folder stand in its file, and by what it chooses."""
-    noted = Order(list(names), select)
+def note_order(
+    path: Path, names: Sequence[str], seeds: Sequence[int] = (), select: str | None = None
+) -> None:
+    """Say in which order the folders in a sweep's folder stand in its file, and what else it asks for."""
+    noted = Order(tuple(names), tuple(seeds), select)
     if read_order(path) != noted or not (path / ORDER).exists():
         write_json(path / ORDER, noted._asdict())
 
@@ -168,10 +171,11 @@ def read_order(path: Path) -> Order:
     """What was noted in `path`; no combinations where nothing was."""
     try:
         noted = json.loads((path / ORDER).read_text("utf-8"))
-        select = noted.get("select")
-        return Order([str(name) for name in noted["combinations"]], None if select is None else str(select))
+        seeds, select = noted.get("seeds", []), noted.get("select")  # version 0.1.0 noted neither
+        names = tuple(str(name) for name in noted["combinations"])
+        return Order(names, tuple(int(seed) for seed in seeds), None if select is None else str(select))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return Order([])
+        return Order()
 
 
 def in_order(path: Path, names: Sequence[str]) -> list[str]:
