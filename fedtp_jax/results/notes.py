@@ -1,5 +1,6 @@
 """What the rounds of a run lost, in words."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedtp_jax.config import SimulationConfig
@@ -43,6 +44,18 @@ def excluded_uploads(history: "pd.DataFrame") -> str:
     if not uploads:
         return ""
     return f"{_count(uploads, 'upload')} of {_count(clients, 'client')} in {_count(rounds, 'round')}"
+
+
+def excluded_warning(seed: int, history: "pd.DataFrame", folder: Path | None) -> str:
+    """What was trained without some clients looks like any other result; "" where all are in it."""
+    if not (lost := excluded_uploads(history)):
+        return ""
+    files = f", metrics.csv and clients.csv of {folder}" if folder else ""
+    return (
+        f"seed {seed}: {lost} not finite, left out (excluded_clients in Result.history, excluded_rounds in "
+        f"Result.clients{files}); lower training.learning_rate, or end such runs with "
+        "training.on_nonfinite=stop"
+    )
 
 
 def untrained_note(history: "pd.DataFrame") -> str:

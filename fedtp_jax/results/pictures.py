@@ -32,6 +32,7 @@ class Pictures:
     config: SimulationConfig
     history: "pd.DataFrame"
     clients: "pd.DataFrame"
+    timing: "pd.DataFrame"
     state: State
     partition: Partition
     data_spec: DataSpec

@@ -38,7 +38,7 @@ def write_report(
     environment: Mapping[str, Any],
     history: pd.DataFrame,
     clients: pd.DataFrame,
-    counts: np.ndarray,
+    counts: np.ndarray | None,
     class_names: Sequence[str] = (),
     embeddings: Figure | None,
     headline: Sequence[tuple[str, str]],
@@ -50,7 +50,7 @@ def write_report(
       path: file to write or replace.
       config_yaml, environment: shown as they are; the latter may be nested.
       history, clients: as in `Result`; accuracies are fractions, and `clients` may have names.
-      counts: [N, C] training examples of each class that each client holds.
+      counts: [N, C] training examples of each class that each client holds; None: not known.
       class_names: of the classes; default: their numbers.
       embeddings: the clients' picture, None if the method has none.
       headline: (name, value) pairs at the top of the page.
@@ -63,7 +63,7 @@ def write_report(
     sections = {
         "Learning curves": page.picture(learning_curves(history), CURVES),
         "Clients at the last evaluation": page.picture(client_accuracies(clients), CLIENTS),
-        "Partition": page.picture(partition_bubbles(counts, class_names or None, names), PARTITION),
+        **({} if counts is None else {"Partition": _partition(counts, class_names, names)}),
         **({} if embeddings is None else {"Client embeddings": page.picture(embeddings, EMBEDDINGS)}),
         f"Last {EVALUATIONS} evaluations": page.table(last, "No evaluation yet."),
         f"Worst {WORST} clients": page.table(worst.head(WORST), "No client was tested."),
@@ -71,3 +71,7 @@ def write_report(
         "Environment": page.pairs(page.flatten(environment)),
     }
     write_atomically(Path(path), page.html(title, page.pairs(headline, "headline"), sections, notes))
+
+
+def _partition(counts: np.ndarray, class_names: Sequence[str], names: Sequence[str]) -> str:
+    return page.picture(partition_bubbles(counts, class_names or None, names), PARTITION)

@@ -206,6 +206,14 @@ def read_devices(path: Path) -> int | Literal["auto"]:
     return "auto"
 
 
+def ended_after(run: RunFolder) -> int | None:
+    """The round with which a run came to its end, though more were planned; None where it has not."""
+    try:
+        return int(json.loads(run.ended.read_text("utf-8"))["round"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 def noted_rounds(run: RunFolder) -> int | None:
     """How many rounds a run was last asked for, as its config.yaml says; None where it does not."""
     try:
