@@ -76,6 +76,13 @@ def novel(
     learning_rate: Annotated[float | None, arg(help="default: training.learning_rate")] = None,
     embedding_learning_rate: Annotated[float | None, arg(help="default: the hypernetwork's")] = None,
     out: Annotated[Path | None, arg(help="CSV file to write, a row per client")] = None,
+    export: Annotated[
+        Path | None,
+        arg(
+            metavar="FILE", help="a .safetensors file of one client after one mode, as `fedtp export` writes"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, arg(help="replace the file of --export, if there is one")] = False,
 ) -> int:
     """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
     from fedtp_jax.cli.tables import novel_table
@@ -86,9 +93,16 @@ def novel(
     from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.evaluation.novel_clients import Adaptation
     from fedtp_jax.evaluation.novel_modes import MODES
+    from fedtp_jax.export.safetensors_file import check_file, export_novel
     from fedtp_jax.results.result import Result
     from fedtp_jax.storage.csv_log import write_csv
 
+    if export is not None:
+        check_file(export, overwrite, "--export")
+        if len(clients) != 1 or len(modes) != 1:
+            raise UserError(
+                "--export: is of one client after one mode; give both, such as --clients 3 --modes fit"
+            )
     keep_programs()
     settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
     result = Result.load(directory)
@@ -105,6 +119,9 @@ def novel(
         except OSError as error:
             raise unwritable("--out", out, error) from None
         tell(f"wrote {out}")
+    if export is not None:
+        export_novel(result, reached, 0, modes[0], export, overwrite)
+        tell(f"wrote {export}")
     return 0
 
 
@@ -112,12 +129,14 @@ def export(
     directory: Annotated[Positional[Path], arg(help="the folder of a run")],
     client: Annotated[int, arg(help="whose variables")],
     out: Annotated[Path, arg(metavar="FILE", help="a .safetensors file to write")],
+    overwrite: Annotated[bool, arg(help="replace the file, if there is one")] = False,
 ) -> int:
     """Write what a client would run now as a safetensors file, which needs no simulator to be read."""
-    from fedtp_jax.export import export_client
+    from fedtp_jax.export.safetensors_file import check_file, export_client
     from fedtp_jax.results.result import Result
 
-    export_client(Result.load(directory), client, out)
+    check_file(out, overwrite)  # before the run is read
+    export_client(Result.load(directory), client, out, overwrite)
     tell(f"wrote {out}")
     return 0
 
