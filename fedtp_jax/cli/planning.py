@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from fedtp_jax.cli.output import expect_png, show, tell, write_picture
+from fedtp_jax.cli.output import expect_picture, show, tell, write_picture
 from fedtp_jax.cli.runs import Overrides
 from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.engine.targets import TARGETS, check_installed
@@ -20,7 +20,9 @@ def plan(
     leaves: Annotated[
         bool, arg(help="a line for every leaf; default: one for those alike, as in all blocks")
     ] = False,
-    picture: Annotated[Path | None, arg(metavar="PNG", help="draw who sits on which lane in round 1")] = None,
+    picture: Annotated[
+        Path | None, arg(metavar="FILE", help="a .png, .pdf or .svg file: who sits on which lane in round 1")
+    ] = None,
     target: Annotated[
         str | None,
         arg(metavar="NAME", help=f"compile for {', '.join(TARGETS)} in place of this machine; run nothing"),
@@ -37,7 +39,7 @@ def plan(
     from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.simulation.plan import plan_run
 
-    expect_png("--picture", picture)
+    expect_picture("--picture", picture)
     keep_programs()
     settings = load_config(config, overrides)
     with Console(stderr=True).status("compiling, and timing a few ticks"):

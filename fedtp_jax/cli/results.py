@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from fedtp_jax.cli.output import expect_png, show, show_sheet, tell, unwritable, write_output, write_picture
+from fedtp_jax.cli.output import (
+    expect_picture,
+    show,
+    show_sheet,
+    tell,
+    unwritable,
+    write_output,
+    write_picture,
+)
 from fedtp_jax.core.errors import UserError
 
 FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
@@ -24,7 +32,9 @@ def compare(
     out: Annotated[
         Path | None, arg(metavar="FILE", help="file for the table; default: standard output")
     ] = None,
-    picture: Annotated[Path | None, arg(metavar="FILE.png", help="PNG file for the learning curves")] = None,
+    picture: Annotated[
+        Path | None, arg(metavar="FILE", help="a .png, .pdf or .svg file for the learning curves")
+    ] = None,
     metric: Annotated[
         str | None,
         arg(
@@ -42,7 +52,7 @@ def compare(
         raise UserError(
             "RUNS: got none; give folders of runs, of some seeds or of sweeps, such as runs/sweep"
         )
-    expect_png("--picture", picture)
+    expect_picture("--picture", picture)
     made = compare_runs(runs, metric)
     form = format or FORMATS.get(out.suffix.lower() if out else "", "terminal")
     if picture is not None:

@@ -17,7 +17,7 @@ from fedtp_jax.runs.watched import Watched
 from fedtp_jax.sweeps.watched_runs import WatchedRuns
 
 RELOADED = 5  # seconds between two times that a browser reads it
-MOST_CURVES = 28  # more cannot be told apart
+MOST_CURVES = 28  # more cannot be told apart (plots.style.line_looks)
 COMPARED = "Mean over the seeds that were evaluated in a round; the band is one standard deviation."
 
 

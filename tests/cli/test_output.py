@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from commands import fedtp
+from histories import history
 from paths import ROOT
 from tiny_run import TINY
 
 from fedtp_jax.cli import main
+from fedtp_jax.cli.output import expect_picture, write_picture
 from fedtp_jax.config.plain import to_yaml
+from fedtp_jax.plots.curves import learning_curves
 
 
 @pytest.fixture
@@ -97,3 +100,10 @@ def test_a_narrow_terminal_loses_no_number_of_a_partition(capsys, tmp_path, monk
     assert code == 0
     head = next(line for line in out.splitlines() if "client" in line)
     assert head.split() == ["client", *map(str, range(10)), "total"]
+
+
+@pytest.mark.parametrize(("name", "begin"), [("a.png", b"\x89PNG"), ("a.PDF", b"%PDF-"), ("a.svg", b"<?xml")])
+def test_a_picture_has_the_format_of_its_ending(name, begin, tmp_path):
+    expect_picture("--picture", tmp_path / name)
+    write_picture("--picture", tmp_path / name, learning_curves(history(4, 2)))
+    assert (tmp_path / name).read_bytes().startswith(begin)
