@@ -15,6 +15,7 @@ from fedtp_jax.cli.output import (
     write_output,
     write_picture,
 )
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 
 FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
@@ -96,7 +97,6 @@ def novel(
 ) -> int:
     """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
     from fedtp_jax.cli.tables import novel_table
-    from fedtp_jax.cli.units import count_of
     from fedtp_jax.config.load import from_dict
     from fedtp_jax.config.plain import to_dict
     from fedtp_jax.data.sources import load

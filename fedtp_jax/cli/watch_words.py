@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fedtp_jax.cli.units import count_of, duration
+from fedtp_jax.cli.units import duration
 from fedtp_jax.config.metrics import WORDS, columns_of, measure_of, told
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.runs.watched import State, Watched
 from fedtp_jax.storage.run_folder import read_order
 from fedtp_jax.sweeps.watched_runs import WatchedRuns

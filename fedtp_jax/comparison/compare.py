@@ -19,6 +19,7 @@ from fedtp_jax.comparison.crosstab import CrossTab, Place
 from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
 from fedtp_jax.config.metrics import HEADLINES, NOT_SHARES, columns_of
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, nearest, user_path
 from fedtp_jax.core.identity import UNKNOWN
 from fedtp_jax.evaluation.measures import TITLES
@@ -252,7 +253,7 @@ def _unknown(runs: Sequence[ComparedRun]) -> list[str]:
 
 def _range(numbers: Sequence[int], what: str) -> str:
     low, high = min(numbers), max(numbers)
-    return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
+    return count_of(high, what) if low == high else f"{low} to {count_of(high, what)}"
 
 
 def _test_notes(

@@ -12,6 +12,7 @@ import numpy as np
 from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.config.metrics import measure_names
 from fedtp_jax.core import hosts, tree
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.dataset import Dataset
@@ -275,8 +276,8 @@ class Result(NewClients):
         lost = excluded_uploads(self.history)
         adapted = f", adapted {b.told('last', 3)}" if b else ""
         return (
-            f"Result({name_of(self.config.method)}, {a['round']} rounds, "
-            f"{self.data_spec.num_clients} clients: "
+            f"Result({name_of(self.config.method)}, {count_of(int(a['round']), 'round')}, "
+            f"{count_of(self.data_spec.num_clients, 'client')}: "
             f"test {a.words} {a.told('last', 3)},{several * (a['evaluations'] > 1)} "
             f"worst decile {a.told('worst_decile', 3)}{adapted}{lost and f'; {lost} not finite, left out'})"
         )

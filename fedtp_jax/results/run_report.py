@@ -7,9 +7,10 @@ import numpy as np
 
 from fedtp_jax.config import name_of
 from fedtp_jax.config.plain import to_yaml
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.results.notes import choice_notes, participation_notes, privacy_note, untrained_note
 from fedtp_jax.results.pictures import Pictures, embedding_figure
-from fedtp_jax.results.reached import headline
+from fedtp_jax.results.reached import Reached, headline
 from fedtp_jax.storage.environment import describe_environment
 
 MOST_EMBEDDINGS = 10_000  # clients in the picture of embeddings
@@ -32,9 +33,9 @@ def report_result(
     a, config, timing = headline(result), result.config, result.timing
     pairs = [
         ("Method", name_of(config.method)),
-        ("Data", f"{name_of(config.data)}, {result.data_spec.num_clients} clients"),
+        ("Data", f"{name_of(config.data)}, {count_of(result.data_spec.num_clients, 'client')}"),
         (f"Test {a.words}, last evaluation", f"{a.shown('last')} (round {a['round']})"),
-        (f"Test {a.words}, last {a['evaluations']} evaluations", f"{a.shown('mean')} ± {a.shown('std')}"),
+        (f"Test {a.words}, {_last(a)}", f"{a.shown('mean')} ± {a.shown('std')}"),
         ("Client mean ± std", f"{a.shown('client_mean')} ± {a.shown('client_std')}"),
         ("Worst decile of clients", a.shown("worst_decile")),
         ("Partition fingerprint", result.data_spec.partition),
@@ -43,7 +44,7 @@ def report_result(
         b = headline(result, "adapted")
         pairs[6:6] = [
             ("Adapted, last evaluation", b.shown("last")),
-            (f"Adapted, last {b['evaluations']} evaluations", f"{b.shown('mean')} ± {b.shown('std')}"),
+            (f"Adapted, {_last(b)}", f"{b.shown('mean')} ± {b.shown('std')}"),
             ("Adapted, client mean ± std", f"{b.shown('client_mean')} ± {b.shown('client_std')}"),
             ("Adapted, worst decile of clients", b.shown("worst_decile")),
         ]
@@ -60,15 +61,17 @@ def report_result(
     if started := result.data_spec.init:
         notes.append(f"It started from variables that it was given (fingerprint {started}).")
     if untested:
-        notes.append(f"{untested:,} clients hold no test examples and are not part of any test.")
+        who = count_of(untested, "client holds", "clients hold")
+        notes.append(f"{who} no test examples: not part of any test.")
     if held_out := config.training.held_out:
-        notes.append(f"{held_out:,} clients were held out: they did not train, and are not evaluated.")
+        who = count_of(held_out, "client was", "clients were")
+        notes.append(f"{who} held out: neither trained nor evaluated.")
     if untrained := untrained_note(result.history):
         notes.append(f"{untrained}.")
     notes += [f"{note[0].upper()}{note[1:]}." for note in choice_notes(config, result.history)]
     if wanted := config.evaluation.clients:
         count, how = (wanted, "drawn once") if isinstance(wanted, int) else (len({*wanted}), "chosen")
-        notes.append(f"Tests are of {count:,} clients that were {how}.")
+        notes.append(f"Tests are of {count_of(count, 'client that was', 'clients that were')} {how}.")
     write_report(
         path,
         title=f"{name_of(config.method)} on {name_of(config.data)}",
@@ -84,3 +87,9 @@ def report_result(
         headline=pairs,
         notes=notes,
     )
+
+
+def _last(reached: Reached) -> str:
+    """The evaluations that its mean is of."""
+    count = reached["evaluations"]
+    return "mean of the last evaluation" if count == 1 else f"last {count} evaluations"

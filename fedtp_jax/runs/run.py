@@ -36,6 +36,7 @@ from fedtp_jax.storage.checkpoints import Saved
 from fedtp_jax.storage.csv_log import csv_lines, csv_text, numbers_table
 from fedtp_jax.storage.run_folder import CLIENTS, CLIENTS_HISTORY
 from fedtp_jax.storage.run_store import Best, RunStore, TakenUp
+from fedtp_jax.storage.stored_result import timing_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ class Run:
             if saved is None:
                 self.state = self.simulator.init(self._path)
             else:
-                self.rows, self.timing = saved.history, saved.timing
+                self.rows, self.timing = saved.history, timing_rows(saved)
                 self.evaluations.take_up(saved)
                 population = initial.population(self.config.engine.rows, self._path)
                 self.state = self.simulator.place(saved.state(population))

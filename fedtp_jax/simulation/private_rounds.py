@@ -6,6 +6,7 @@ import jax
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import rng
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.programs import Programs
 from fedtp_jax.learning.method import Upload
@@ -52,8 +53,9 @@ class PrivateRounds:
         if not self.noise:
             return ""
         privacy, rounds = self._config.privacy, self._config.training.rounds
+        after = f"at delta {privacy.delta:g} after {count_of(rounds, 'round')}"
         return (
-            f"epsilon {self.epsilon(rounds):.3f} at delta {privacy.delta:g} after {rounds:,} rounds: noise "
+            f"epsilon {self.epsilon(rounds):.3f} {after}: noise "
             f"of {self.noise:.4g} norms of the clip, {privacy.clip:g}; a client comes with probability "
             f"{self.share:.4g}"
         )

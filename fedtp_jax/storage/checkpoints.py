@@ -62,11 +62,6 @@ class Saved(NamedTuple):
         """The rows of metrics.csv until then."""
         return csv_rows(self.logs["metrics"])
 
-    @property
-    def timing(self) -> list[dict[str, Any]]:
-        """The rows of timing.csv until then."""
-        return csv_rows(self.logs.get("timing", b""))
-
     def state(self, population: Population) -> State:
         """The state, its rows put into `population`; of version 0.1.0 everybody counts as trained."""
         population.put(self.ids, self.rows)

@@ -144,7 +144,7 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         config=config,
         history=numbers_table(saved.history),
         clients=pd.DataFrame(_clients(run, saved)),
-        timing=numbers_table(saved.timing),
+        timing=numbers_table(timing_rows(saved)),
         state=saved.state(initial.population(config.engine.rows)),
         partition=load_partition(run.partition),
         spec=spec,
@@ -153,6 +153,11 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         clients_history=clients_history(saved),
         ended=done >= config.training.rounds or ended_after(run) == done,
     )
+
+
+def timing_rows(saved: Saved) -> list[dict[str, Any]]:
+    """The rows of timing.csv until then."""
+    return csv_rows(saved.logs.get("timing", b""))
 
 
 def clients_history(saved: Saved) -> "pd.DataFrame | None":

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fedtp_jax.comparison.compared_run import ComparedRun
 from fedtp_jax.config.metrics import measure_of, told
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.summary import missing_in_words
@@ -46,7 +47,8 @@ class Board:
         self._all = sum(len(c.seeds) for c in combinations)
         self.left = {(c.name, seed) for c in combinations for seed in c.left}
         if done := self._all - len(self.left):
-            self.say(f"{done} of {self._all} runs are finished already")
+            of = f"of {self._all} runs"
+            self.say(f"{count_of(done, f'{of} is', f'{of} are')} finished already")
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """What is printed: any console, any name; an output that fails changes nothing."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def test_a_narrow_terminal_breaks_no_path(capsys, monkeypatch):
     wide = fedtp(capsys, "doctor", "--json")[1]
     code, out, _ = fedtp(capsys, "doctor")
     assert code == 0
+    assert len(out.splitlines()) == len(json.loads(wide))  # a line for each finding, in a pipe too
     for line in out.splitlines():
         found = line.split("  ")[-1].strip()
         assert found.replace('"', '\\"') in wide, found
