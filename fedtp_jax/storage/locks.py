@@ -29,10 +29,8 @@ class Holder(NamedTuple):
 def lock(folder: Path, what: str = "run") -> int | None:
     """Keep `folder` for this process; what it gives is for `unlock`. UserError if another process has it.
 
-    `what` is in the folder, for messages.
-
     The lock is on the folder itself and ends with the process, however it ends. Where the system has none, a
-    warning says so.
+    warning says so. `what` the folder holds is for messages.
     """
     if sys.platform == "win32":
         warnings.warn(

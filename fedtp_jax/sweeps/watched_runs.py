@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, in_one_line
 from fedtp_jax.runs.watched import State, Watched, Watcher
 from fedtp_jax.storage.locks import HELD, at_work
 from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, in_order, read_order
@@ -85,10 +85,14 @@ def look_at(folder: Path, watcher: Watcher) -> WatchedRuns:
             f"{folder}: there is no such folder; give that of a run, of some seeds or a sweep that is begun"
         )
     # of a combination the sweep's, of a seed the combination's too
-    wholes = [folder, *folder.resolve().parents[:2]]
-    held = [at_work(whole) for whole in wholes]
+    held = [at_work(whole) for whole in (folder, *folder.resolve().parents[:2])]
     above = True if True in held else None if None in held else False
-    runs = [watcher.look(path, above) for path in _runs(folder)]
+    try:
+        runs = [watcher.look(path, above) for path in _runs(folder)]
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder}: cannot be read ({in_one_line(error)}); see who may read it"
+        ) from None
     if not runs:
         raise UserError(
             f"{folder}: holds no run (no config.yaml in it or below it); give the folder of a run, of some "
