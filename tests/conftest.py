@@ -101,13 +101,13 @@ class Sharing:
 
 @pytest.fixture(scope="session", autouse=True)
 def sharing(compilation_cache):
-    from fedtp_jax.results import report  # not before JAX is set up
+    from fedtp_jax.results import page  # not before JAX is set up
     from fedtp_jax.runs import run
 
     made = Sharing()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "set_up", made.set_up(run.set_up))
-        patch.setattr(report, "to_png", made.to_png(report.to_png))
+        patch.setattr(page, "to_png", made.to_png(page.to_png))
         yield made
 
 

@@ -43,7 +43,9 @@ def made(method, seed, curve, correct, shift=0, **changes):
     )
     lists = Shards.from_lists([np.array([k + shift]) for k in range(len(correct))])
     settings = dataclasses.replace(BASE, method=method, seed=seed, **changes)
-    return Result(settings, history, pd.DataFrame(clients), None, Partition(lists, lists), SPEC, {})
+    return Result(
+        settings, history, pd.DataFrame(clients), pd.DataFrame(), None, Partition(lists, lists), SPEC, {}
+    )
 
 
 def flat(method, seed, accuracy, correct=(50,) * 8, **changes):

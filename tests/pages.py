@@ -18,6 +18,7 @@ from paths import ROOT
 from fedtp_jax import load_config
 from fedtp_jax.cli import planning, results, runs
 from fedtp_jax.cli.arguments import parse
+from fedtp_jax.cli.watch import watch
 from fedtp_jax.sweeps.combinations import read_sweep
 
 COMMANDS = {
@@ -28,6 +29,7 @@ COMMANDS = {
     "partition": planning.partition,
     "prepare": planning.prepare,
     "sweep": runs.sweep,
+    "watch": watch,
     "compare": results.compare,
     "novel": results.novel,
     "export": results.export,

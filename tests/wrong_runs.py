@@ -131,6 +131,7 @@ def damage_checkpoints(run):
         path.write_bytes(b"damaged")
 
 
+EXPORT = "fedtp export run --client 0 --out {}"
 FOLDERS = {
     "`fedtp resume` of nothing": shell("fedtp resume nothing"),
     "`fedtp resume` of a file": shell("fedtp resume tiny.yaml"),
@@ -151,6 +152,20 @@ FOLDERS = {
     "`fedtp resume`, but seeds.json has other settings": shell(
         "fedtp resume runs", {"runs/seeds.json": '{"seeds": [0], "config": 3}'}
     ),
+    "`fedtp export` over a file": after(put("one.safetensors", "mine"), EXPORT.format("run/one.safetensors")),
+    "`fedtp export` into another format": after(None, EXPORT.format("one.npz")),
+    "`fedtp export` of a client that is not there": after(
+        None, EXPORT.replace("0", "60").format("one.safetensors")
+    ),
+    "`fedtp novel --export` of all clients": after(None, "fedtp novel run --export one.safetensors"),
+    "`fedtp watch` of nothing": shell("fedtp watch nothing"),
+    "`fedtp watch` of a folder without a run": shell("fedtp watch runs", {"runs/tiny/x": b""}),
+    "`fedtp watch`, but metrics.csv was changed": after(
+        edit("metrics.csv", b"\n1,", b"\none,"), "fedtp watch run --once"
+    ),
+    "`fedtp watch`, but config.yaml is no run's": after(
+        put("config.yaml", "seed: 0"), "fedtp watch run --once"
+    ),
     "`fedtp novel` of a run without held-out clients": after(None, "fedtp novel run"),
     "`Result.load` of nothing": lambda: lambda: Result.load("nothing"),
     "`Result.load` of a run that has no checkpoint": reading(take("checkpoints")),
@@ -168,6 +183,8 @@ COMMANDS = commands(
     "fedtp run tiny.yaml --outt runs",
     "fedtp list method",
     "fedtp novel run --epochs many",
+    "fedtp watch run --json",
+    "fedtp watch run --page run.png",
     "fedtp run none.yaml",
     "fedtp run tiny.yaml rounds",
     "fedtp run tiny.yaml --out .",

@@ -1,4 +1,4 @@
-"""The entry point of the `fedtp` command, which loads JAX once it knows that there is something to do.
+"""The entry point of the `fedtp` command, which loads JAX once it knows that something is to be computed.
 
 Exit codes: 0 done, 1 the run failed or a file of it could not be written, 2 the user's mistake,
 130 interrupted (resumable).
@@ -15,8 +15,11 @@ from fedtp_jax.cli.output import replace_what_cannot_be_shown, tell
 from fedtp_jax.cli.planning import list_, partition, plan, prepare
 from fedtp_jax.cli.results import compare, doctor, export, novel
 from fedtp_jax.cli.runs import resume, run, sweep
+from fedtp_jax.cli.watch import watch
 from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.sweeps.orphans import end_with_parent
+
+WITHOUT_JAX = ("watch",)  # it takes a while to load
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         "partition": partition,
         "prepare": prepare,
         "sweep": sweep,
+        "watch": watch,
         "compare": compare,
         "novel": novel,
         "export": export,
@@ -52,10 +56,14 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         tell(f"error: {error}", error=True)
         sys.exit(2)
-    sys.exit(_do(command))
+    sys.exit(_answered(command, _say) if arguments[0] in WITHOUT_JAX else _with_jax(command))
 
 
-def _do(command: Callable[[], int]) -> int:
+def _say(message: str) -> None:
+    tell(message, error=True)
+
+
+def _with_jax(command: Callable[[], int]) -> int:
     """The exit code of a command, of which the first of several processes says what there is to say."""
     import jax
 
@@ -64,21 +72,25 @@ def _do(command: Callable[[], int]) -> int:
 
     def say(message: str) -> None:
         if hosts.is_first():  # the others would say the same
-            tell(message, error=True)
+            _say(message)
 
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-    code: int
-    try:
-        with in_our_settings():
-            code = command()
-    except UserError as error:
-        say(f"error: {error}")
-        code = 2
-    except (FloatingPointError, StorageError) as error:
-        say(f"failed: {error}")
-        code = 1
-    except KeyboardInterrupt:
-        say("interrupted; nothing was written")
-        code = 130
+    with in_our_settings():
+        code = _answered(command, say)
     jax.distributed.shutdown()  # where there are others, when all of them have come to this
     return code
+
+
+def _answered(command: Callable[[], int], say: Callable[[str], None]) -> int:
+    """The exit code of a command; what it raises for the user is said."""
+    try:
+        return command()
+    except UserError as error:
+        say(f"error: {error}")
+        return 2
+    except (FloatingPointError, StorageError) as error:
+        say(f"failed: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; nothing was written")
+        return 130

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from fedtp_jax import config
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.sources import load
 from fedtp_jax.engine.mesh import open_mesh
@@ -47,7 +48,7 @@ def _machine() -> list[Finding]:
     memory = ""
     if hasattr(os, "sysconf"):  # not on Windows
         memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB memory"
-    findings.append(Finding("host", f"{os.cpu_count()} cores{memory}"))
+    findings.append(Finding("host", f"{count_of(os.cpu_count() or 1, 'core')}{memory}"))
     for device in mesh.devices.flat:
         if limit := (device.memory_stats() or {}).get("bytes_limit"):
             findings.append(Finding(f"memory of {device}", f"{limit / 2**30:.1f} GiB"))

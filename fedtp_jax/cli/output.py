@@ -16,6 +16,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.storage.files import write_atomically
 
 UNBOUNDED = 10_000  # letters in a line
+PICTURES = ".png", ".pdf", ".svg"
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,14 +78,17 @@ def show_sheet(sheet: "Sheet") -> None:
         tell(sheet.text().rstrip("\n"))
 
 
-def expect_png(flag: str, path: Path | None) -> None:
+def expect_picture(flag: str, path: Path | None) -> None:
     """Refuse another ending before any work is done for it."""
-    if path is not None and path.suffix.lower() != ".png":
-        raise UserError(f"{flag} {path}: expected a file that ends in .png")
+    if path is not None and path.suffix.lower() not in PICTURES:
+        raise UserError(
+            f"{flag} {path}: expected a file that ends in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}"
+        )
 
 
 def write_picture(flag: str, path: Path, figure: "Figure") -> None:
-    """Write the figure as a PNG file."""
-    from fedtp_jax.plots.style import to_png  # matplotlib: not before it is needed
+    """Write the figure in the format that the file's ending names."""
+    from fedtp_jax.plots.style import to_png, to_vectors  # matplotlib: not before it is needed
 
-    write_output(flag, path, to_png(figure))
+    form = path.suffix.lower()
+    write_output(flag, path, to_png(figure) if form == ".png" else to_vectors(figure, form[1:]))

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from rich.console import Console
 from tyro.conf import Positional, arg
 
-from fedtp_jax.cli.output import expect_png, show, tell, write_picture
+from fedtp_jax.cli.output import expect_picture, show, tell, write_picture
 from fedtp_jax.cli.runs import Overrides
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, nearest
 from fedtp_jax.engine.targets import TARGETS, check_installed
 
@@ -20,7 +21,9 @@ def plan(
     leaves: Annotated[
         bool, arg(help="a line for every leaf; default: one for those alike, as in all blocks")
     ] = False,
-    picture: Annotated[Path | None, arg(metavar="PNG", help="draw who sits on which lane in round 1")] = None,
+    picture: Annotated[
+        Path | None, arg(metavar="FILE", help="a .png, .pdf or .svg file: who sits on which lane in round 1")
+    ] = None,
     target: Annotated[
         str | None,
         arg(metavar="NAME", help=f"compile for {', '.join(TARGETS)} in place of this machine; run nothing"),
@@ -37,7 +40,7 @@ def plan(
     from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.simulation.plan import plan_run
 
-    expect_png("--picture", picture)
+    expect_picture("--picture", picture)
     keep_programs()
     settings = load_config(config, overrides)
     with Console(stderr=True).status("compiling, and timing a few ticks"):
@@ -47,7 +50,8 @@ def plan(
 
         load = made.training
         which = f"first of {load.waves:,} waves, " if load.waves > 1 else ""
-        title = f"Round 1: {which}{len(load.stays):,} clients on {made.devices * load.lanes:,} lanes"
+        who, where = count_of(len(load.stays), "client"), count_of(made.devices * load.lanes, "lane")
+        title = f"Round 1: {which}{who} on {where}"
         write_picture("--picture", picture, lane_schedule(load.stays, made.devices, load.lanes, title))
     if json:
         tell(jsonlib.dumps(made.figures()))
@@ -134,7 +138,8 @@ def partition(
     tell(f"{data.name} from {data.source}; partition fingerprint {made.fingerprint()}")
     if made.validation is not None:
         tell(
-            f"set aside for validation, and not in the table: {len(made.validation.indices):,} train examples"
+            "set aside for validation, and not in the table: "
+            f"{count_of(len(made.validation.indices), 'train example')}"
         )
     if out is not None:
         tell(f"wrote partition.npz, partition.csv and partition.png into {out}")

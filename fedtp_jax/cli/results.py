@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from fedtp_jax.cli.output import expect_png, show, show_sheet, tell, unwritable, write_output, write_picture
+from fedtp_jax.cli.output import (
+    expect_picture,
+    show,
+    show_sheet,
+    tell,
+    unwritable,
+    write_output,
+    write_picture,
+)
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 
 FORMATS = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
@@ -24,7 +33,9 @@ def compare(
     out: Annotated[
         Path | None, arg(metavar="FILE", help="file for the table; default: standard output")
     ] = None,
-    picture: Annotated[Path | None, arg(metavar="FILE.png", help="PNG file for the learning curves")] = None,
+    picture: Annotated[
+        Path | None, arg(metavar="FILE", help="a .png, .pdf or .svg file for the learning curves")
+    ] = None,
     metric: Annotated[
         str | None,
         arg(
@@ -51,7 +62,7 @@ def compare(
         raise UserError(
             "RUNS: got none; give folders of runs, of some seeds or of sweeps, such as runs/sweep"
         )
-    expect_png("--picture", picture)
+    expect_picture("--picture", picture)
     made = compare_runs(runs, metric, target)
     form = format or FORMATS.get(out.suffix.lower() if out else "", "terminal")
     if picture is not None:
@@ -85,19 +96,32 @@ def novel(
     learning_rate: Annotated[float | None, arg(help="default: training.learning_rate")] = None,
     embedding_learning_rate: Annotated[float | None, arg(help="default: the hypernetwork's")] = None,
     out: Annotated[Path | None, arg(help="CSV file to write, a row per client")] = None,
+    export: Annotated[
+        Path | None,
+        arg(
+            metavar="FILE", help="a .safetensors file of one client after one mode, as `fedtp export` writes"
+        ),
+    ] = None,
+    overwrite: Annotated[bool, arg(help="replace the file of --export, if there is one")] = False,
 ) -> int:
     """What clients that never trained reach: at once, by fitting their embedding, by training everything."""
     from fedtp_jax.cli.tables import novel_table
-    from fedtp_jax.cli.units import count_of
     from fedtp_jax.config.load import from_dict
     from fedtp_jax.config.plain import to_dict
     from fedtp_jax.data.sources import load
     from fedtp_jax.engine.compilation_cache import keep_programs
     from fedtp_jax.evaluation.novel_clients import Adaptation
     from fedtp_jax.evaluation.novel_modes import MODES
+    from fedtp_jax.export.safetensors_file import check_file, export_novel
     from fedtp_jax.results.result import Result
     from fedtp_jax.storage.csv_log import write_csv
 
+    if export is not None:
+        check_file(export, overwrite, "--export")
+        if len(clients) != 1 or len(modes) != 1:
+            raise UserError(
+                "--export: is of one client after one mode; give both, such as --clients 3 --modes fit"
+            )
     keep_programs()
     settings = Adaptation(epochs, learning_rate, embedding_learning_rate)
     result = Result.load(directory)
@@ -114,6 +138,9 @@ def novel(
         except OSError as error:
             raise unwritable("--out", out, error) from None
         tell(f"wrote {out}")
+    if export is not None:
+        export_novel(result, reached, 0, modes[0], export, overwrite)
+        tell(f"wrote {export}")
     return 0
 
 
@@ -121,12 +148,14 @@ def export(
     directory: Annotated[Positional[Path], arg(help="the folder of a run")],
     client: Annotated[int, arg(help="whose variables")],
     out: Annotated[Path, arg(metavar="FILE", help="a .safetensors file to write")],
+    overwrite: Annotated[bool, arg(help="replace the file, if there is one")] = False,
 ) -> int:
     """Write what a client would run now as a safetensors file, which needs no simulator to be read."""
-    from fedtp_jax.export import export_client
+    from fedtp_jax.export.safetensors_file import check_file, export_client
     from fedtp_jax.results.result import Result
 
-    export_client(Result.load(directory), client, out)
+    check_file(out, overwrite)  # before the run is read
+    export_client(Result.load(directory), client, out, overwrite)
     tell(f"wrote {out}")
     return 0
 

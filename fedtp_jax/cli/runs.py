@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 
 from fedtp_jax.cli.distributed import ALONE, DistributedFlags, join
 from fedtp_jax.cli.output import show_sheet, tell
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def _print_words(
     if already:
         tell(_already(results, out))
     c = results[-1].compiled
-    told = f"compiled {c['programs']} programs in {c['seconds']:.1f} s"
+    told = f"compiled {count_of(int(c['programs']), 'program')} in {c['seconds']:.1f} s"
     if not any("report.html" in result.missing for result in results):
         told += f"; report: {out / ('seed-*/report.html' if seeds else 'report.html')}"
     tell(told)

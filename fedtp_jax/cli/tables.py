@@ -7,9 +7,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fedtp_jax.cli.units import count_of, duration, in_bytes
+from fedtp_jax.cli.units import duration, in_bytes
 from fedtp_jax.config.metrics import told
 from fedtp_jax.core.client_names import called
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.learning.leaf_roles import LeafRole, leaves_in_short
 from fedtp_jax.results.novel_table import Personalized
 from fedtp_jax.simulation.plan import Load, Plan
@@ -18,6 +19,7 @@ BFLOAT16 = (
     "engine.precision=bfloat16: activations take half the bytes, and a GPU multiplies twice as fast; "
     "accuracies differ by less than those of seeds did where it was measured (docs/gpu.md)"
 )
+ROUND = 1000  # from here on a half more or less is not seen in a share of two digits
 MOST_CLASSES = 20  # with a column each; more are summarised
 
 
@@ -46,7 +48,9 @@ def partition_table(
         table.add_row(Text(called(client, clients_names)), *cells, f"{row.sum():,}")
     if clients > limit:
         rest = clients - limit
-        table.caption = f"and {rest:,} more client{'s' * (rest != 1)} with {counts[limit:].sum():,} examples"
+        table.caption = (
+            f"and {count_of(rest, 'more client')} with {count_of(int(counts[limit:].sum()), 'example')}"
+        )
         table.caption_justify = "left"
     return table
 
@@ -142,12 +146,17 @@ def leaves_table(leaves: Sequence[LeafRole], each: bool = False) -> Table:
 def _work(load: Load, devices: int) -> str:
     """The work in plain words, and why lanes idle if they do."""
     waves = f" of {load.wave_size:,}" if load.waves > 1 else ""
-    steps = f"{load.useful_steps:,.0f} of {load.executed_steps:,.0f} steps"
+    steps = f"{_mean(load.useful_steps)} of {_mean(load.executed_steps)} steps"
     return (
         f"{count_of(load.clients, 'client')} in {count_of(load.waves, 'wave')}{waves}, "
         f"{count_of(load.lanes, 'lane')} a device, {count_of(round(load.ticks), 'tick')}; "
         f"occupancy {load.occupancy:.2f}: {steps} work for somebody{_limit(load, devices)}"
     )
+
+
+def _mean(number: float) -> str:
+    """A mean over rounds, as exact as the occupancy that stands beside it."""
+    return f"{number:,.0f}" if number == round(number) or number >= ROUND else f"{number:,.1f}"
 
 
 def _limit(load: Load, devices: int) -> str:
@@ -156,7 +165,7 @@ def _limit(load: Load, devices: int) -> str:
         return ""
     larger = f"; a larger engine.wave_size than {load.wave_size:,} may fill them" if load.waves > 1 else ""
     if load.limit == "longest_client":
-        alone = f"{load.longest_ticks:,.0f} of the {load.ticks:,.0f} ticks"
+        alone = f"{_mean(load.longest_ticks)} of the {_mean(load.ticks)} ticks"
         whose = "each wave's" if load.waves > 1 else "the"
         return f"; bounded by {whose} longest client, which takes {alone} by itself{larger}"
     if load.waves == 1 and load.lanes == 1:

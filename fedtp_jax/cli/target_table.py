@@ -4,7 +4,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedtp_jax.cli.tables import BFLOAT16
-from fedtp_jax.cli.units import brief, count_of, in_bytes, with_prefix
+from fedtp_jax.cli.units import brief, in_bytes, with_prefix
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.engine.targets import TARGETS, Target
 from fedtp_jax.simulation.plan_target import Bound, TargetPlan
 

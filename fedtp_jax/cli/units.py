@@ -36,7 +36,3 @@ def with_prefix(number: float, unit: str) -> str:
     while number >= 999.5 and power < len(PREFIXES) - 1:
         number, power = number / 1000, power + 1
     return f"{number:.3g} {PREFIXES[power]}{unit}"
-
-
-def count_of(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -20,6 +20,7 @@ from fedtp_jax.comparison.sheet import TIED, Cell, Sheet
 from fedtp_jax.comparison.significance import LEVEL, judge
 from fedtp_jax.comparison.time_to_accuracy import check_timed, time_to_accuracy
 from fedtp_jax.config.metrics import HEADLINES, NOT_SHARES, TIME_TO_ACCURACY, columns_of
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, nearest, user_path
 from fedtp_jax.core.identity import UNKNOWN
 from fedtp_jax.evaluation.measures import TITLES
@@ -274,7 +275,7 @@ def _unknown(runs: Sequence[ComparedRun]) -> list[str]:
 
 def _range(numbers: Sequence[int], what: str) -> str:
     low, high = min(numbers), max(numbers)
-    return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
+    return count_of(high, what) if low == high else f"{low} to {count_of(high, what)}"
 
 
 def _test_notes(

@@ -14,6 +14,7 @@ from fedtp_jax.config.fields import ValidationMetric
 from fedtp_jax.config.metrics import HEADLINES, METRICS, STATISTICS, columns_of
 from fedtp_jax.config.plain import flat, to_dict
 from fedtp_jax.config.yaml_files import read_yaml
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.identity import UNKNOWN
 from fedtp_jax.partitions.files import load_partition
@@ -145,7 +146,7 @@ class ComparedRun:
         if "excluded" not in self.history:  # a table of evaluations alone
             return ""
         uploads, rounds = int(self.history["excluded"].sum()), int((self.history["excluded"] > 0).sum())
-        return f"{uploads:,} in {rounds:,} round{'s' * (rounds != 1)}" if uploads else ""
+        return f"{uploads:,} in {count_of(rounds, 'round')}" if uploads else ""
 
     def measure(self, metric: str) -> float:
         """What Result.accuracy calls "mean" (for the headline), client_mean or worst_decile.

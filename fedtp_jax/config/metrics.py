@@ -38,6 +38,12 @@ def columns_of(measure: str) -> list[str]:
     return [measure, *(before + statistic for statistic in STATISTICS)]
 
 
+def attack_columns(headline: str, backdoor: bool) -> list[str]:
+    """Those of metrics.csv that an evaluation beside adversaries has."""
+    names = [f"honest_{name}" for name in columns_of(headline) if not name.endswith("client_std")]
+    return names + ["attack_success", "attack_success_client_mean"] * backdoor
+
+
 def measure_of(column: str) -> str:
     """What such a column is of: "f1_macro" of f1_macro_client_mean, "accuracy" of client_mean."""
     for statistic in STATISTICS:

@@ -6,7 +6,6 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 import yaml
 
@@ -14,6 +13,7 @@ from fedtp_jax.config import Optimizer, Own, SimulationConfig, name_of
 from fedtp_jax.config.convert import NAMED, show
 from fedtp_jax.config.upload import UPLOADS
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.origin import is_jax_array
 
 
 def to_dict(settings: SimulationConfig) -> dict[str, Any]:
@@ -84,13 +84,14 @@ def plain_values(value: Any) -> Any:
     """Nested plain values, numbers of NumPy as Python's; parts made in Python stay what they are."""
     if isinstance(value, Own):
         return plain_values(value.section) if value.named else value
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray | jax.Array) and value.ndim == 0):
+    is_array = isinstance(value, np.ndarray) or is_jax_array(value)
+    if isinstance(value, np.generic) or (is_array and value.ndim == 0):
         return value.item()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, type) and any(value in kinds.values() for kinds in NAMED.values()):
         return {"name": name_of(value())}
-    if isinstance(value, np.ndarray | jax.Array):
+    if is_array:
         return np.asarray(value).tolist()
     if isinstance(value, Optimizer):
         if not isinstance(value.arguments, Mapping):

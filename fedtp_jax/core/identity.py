@@ -18,12 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fedtp_jax.core import bytecode
-from fedtp_jax.core.origin import defined, is_library, of_flax
+from fedtp_jax.core.origin import defined, is_jax_array, is_library, of_flax
 
 UNKNOWN = "unknown"
 ROUNDS = 16  # of refinement: children so far below change what is above them
@@ -124,8 +122,10 @@ class _Graph:
         """Of numbers, texts, arrays and plain containers of these."""
         if type(value) in SCALARS:
             return _Node(_scalar(value))
-        if isinstance(value, jax.Array):
-            if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if is_jax_array(value):
+            import jax  # it is loaded, where there is such a value
+
+            if jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
                 return _Node(f"key {value.dtype}", (np.asarray(jax.random.key_data(value)),))
             return _array(np.asarray(value))
         if isinstance(value, np.generic) or type(value) is np.ndarray:

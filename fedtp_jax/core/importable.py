@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, in_one_line, nearest
 from fedtp_jax.core.origin import is_library, of_flax
 
@@ -72,7 +73,7 @@ def check_call(
     kinds = {p.kind for p in parameters}
     if len(placed) < len(given) and inspect.Parameter.VAR_POSITIONAL not in kinds:
         raise UserError(
-            f"{field}: {called} takes {len(placed)} argument{'s' * (len(placed) != 1)}, expected a "
+            f"{field}: {called} takes {count_of(len(placed), 'argument')}, expected a "
             f"function of {' and '.join(given)}"
         )
     first = placed[: len(given)]

@@ -1,4 +1,4 @@
-"""Who wrote a function or a class: an installed package, or the user."""
+"""Who wrote a function or a class: an installed package, or the user; whether a value is of JAX."""
 
 import functools
 import sys
@@ -24,6 +24,12 @@ def defined(kind: type) -> Any:
     for word in kind.__qualname__.split("."):
         found = getattr(found, word, None)
     return found
+
+
+def is_jax_array(value: Any) -> bool:
+    """Whether it is an array of JAX, which need not be loaded to say no."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.Array)
 
 
 def of_flax(kind: type) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fedtp_jax.config.convert import show
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 
 Kind = Literal["image", "series", "features", "tokens"]
@@ -70,9 +71,9 @@ def _finite(field: str, x: np.ndarray, gaps: bool) -> np.ndarray:
     if bad.any():
         what = "infinity" if gaps else "NaN or infinity"
         advice = "" if gaps or np.isinf(x).any() else ", or fill gaps with impute='mean'"
+        hold = count_of(int(bad.sum()), f"of {len(x)} examples holds", f"of {len(x)} examples hold")
         raise UserError(
-            f"{field}: {bad.sum()} of {len(x)} examples hold {what}, first at index "
-            f"{bad.argmax()}; remove or replace them{advice}"
+            f"{field}: {hold} {what}, first at index {bad.argmax()}; remove or replace them{advice}"
         )
     if given.dtype.itemsize == 8:
         _warn_of_blurred(field, given, x)

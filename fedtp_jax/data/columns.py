@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.array_checks import plain_array, refuse_masked
 
@@ -38,9 +39,9 @@ def _one_kind(field: str, y: np.ndarray) -> np.ndarray:
     entries = y.tolist()
     missing = [entry is None or entry != entry or str(entry) == "<NA>" for entry in entries]
     if any(missing):
+        are_missing = f"{count_of(sum(missing), 'label is', 'labels are')} missing"
         raise UserError(
-            f"{field}: {sum(missing)} labels are missing, first at index {missing.index(True)}; leave these "
-            "examples out"
+            f"{field}: {are_missing}, first at index {missing.index(True)}; leave these examples out"
         )
     for kind in (str, bool):
         if all(isinstance(entry, kind) for entry in entries):

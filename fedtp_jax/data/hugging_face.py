@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fedtp_jax.config import HuggingFace
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, in_one_line, nearest, user_path
 from fedtp_jax.data.arrays import from_source
 from fedtp_jax.data.dataset import Dataset
@@ -161,7 +162,8 @@ def _labels(config: HuggingFace, where: str, name: str, split: "datasets.Dataset
         missing = [label is None or label < 0 for label in labels]
         if any(missing):
             raise UserError(
-                f"data.label: {sum(missing)} of {len(labels)} examples in data.{name} of {where} have none; "
+                f"data.label: data.{name} of {where} has none for "
+                f"{sum(missing)} of {len(labels)} examples; "
                 "leave them out, or choose other splits"
             )
     return labels
@@ -209,7 +211,7 @@ def _inputs(config: HuggingFace, splits: dict[str, "datasets.Dataset"]) -> tuple
 def _pixels(column: str, images: list[Any]) -> np.ndarray:
     """[M, H, W, 1 or 3] uint8."""
     if missing := sum(image is None for image in images):
-        raise UserError(f"data.input: {missing} examples have nothing in {column!r}; leave them out")
+        raise UserError(f"data.input: {column!r} is empty in {count_of(missing, 'example')}; leave them out")
     if other := next((image for image in images if image.size != images[0].size), None):
         sizes = " and ".join(f"{image.height}x{image.width}" for image in (images[0], other))
         raise UserError(
@@ -239,7 +241,7 @@ def _lists(column: str, split: "datasets.Dataset") -> _Lists:
             return _Lists(array.to_numpy(zero_copy_only=False), lengths)
         if array.null_count:
             raise UserError(
-                f"data.input: {array.null_count} examples have nothing in {column!r}; leave them out"
+                f"data.input: {column!r} is empty in {count_of(array.null_count, 'example')}; leave them out"
             )
         lengths.append(array.value_lengths().to_numpy(zero_copy_only=False))
         array = array.flatten()

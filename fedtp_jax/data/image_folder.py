@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedtp_jax.config import ImageFolder
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, in_one_line, user_path
 from fedtp_jax.data.arrays import by_split, from_source
 from fedtp_jax.data.dataset import Dataset
@@ -91,7 +92,7 @@ def _files(config: ImageFolder, root: Path) -> tuple[list[tuple[Path, tuple[str,
 
 
 def _deep(folders: int) -> str:
-    return f"{folders} folder{'s' * (folders != 1)} deep"
+    return f"{count_of(folders, 'folder')} deep"
 
 
 def _pixels(config: ImageFolder, paths: list[Path]) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fedtp_jax.config import Table
 from fedtp_jax.config.convert import show
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, in_one_line, nearest, user_path
 from fedtp_jax.data.arrays import by_split, from_source
 from fedtp_jax.data.dataset import Dataset
@@ -40,8 +41,9 @@ def read_table(config: Table, task: str = "classification") -> Dataset:
     x = np.concatenate([_numbers(frame[name], name) for name in names], axis=1)
     if config.impute is None and (gaps := np.isnan(x).any(1)).any():
         first = next(name for name in names if frame[name].isna().any())
+        lack = count_of(int(gaps.sum()), f"of {len(x)} rows lacks", f"of {len(x)} rows lack")
         raise UserError(
-            f"data.file: {path}: {gaps.sum()} of {len(x)} rows lack a value, the first one in column "
+            f"data.file: {path}: {lack} a value, the first one in column "
             f"{first!r}; leave them out, or set data.impute to mean or median"
         )
     y, groups = _labels(labels, frame, task), _clients(config, frame)
@@ -86,8 +88,9 @@ def _check_column(field: str, column: str, frame: "pd.DataFrame") -> None:
 
 def _check_gaps(field: str, column: str, frame: "pd.DataFrame") -> None:
     if (gaps := frame[column].isna().to_numpy()).any():
+        have = count_of(int(gaps.sum()), "row has", "rows have")
         raise UserError(
-            f"{field}: {gaps.sum()} rows have nothing in {column!r}, the first one is row "
+            f"{field}: {have} nothing in {column!r}, the first one is row "
             f"{gaps.argmax() + 1}; fill them, or leave these rows out"
         )
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from fedtp_jax.config.convert import show
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.config.task import TASKS
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.array_checks import plain_array
 from fedtp_jax.data.columns import checked_labels
@@ -66,8 +67,9 @@ def _numbers(field: str, y: np.ndarray) -> np.ndarray:
     y = y.astype(np.float64).reshape(len(y), -1)
     bad = ~(np.abs(y) < LARGEST).all(axis=1)
     if bad.any():
+        have = count_of(int(bad.sum()), f"of {len(y)} examples has", f"of {len(y)} examples have")
         raise UserError(
-            f"{field}: {bad.sum()} of {len(y)} examples have NaN, infinity or more than {LARGEST:.0e}, first "
+            f"{field}: {have} NaN, infinity or more than {LARGEST:.0e}, first "
             f"at index {bad.argmax()}; leave these out"
         )
     return y

@@ -6,16 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from fedtp_jax.config.metrics import columns_of
+from fedtp_jax.config.metrics import attack_columns
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.evaluation.evaluate import Evaluator, Predict, evaluation_work
 from fedtp_jax.evaluation.metrics import Score, Sums, summarize
-
-
-def attack_columns(headline: str, backdoor: bool) -> list[str]:
-    """Those of metrics.csv that an evaluation beside adversaries has."""
-    names = [f"honest_{name}" for name in columns_of(headline) if not name.endswith("client_std")]
-    return names + ["attack_success", "attack_success_client_mean"] * backdoor
 
 
 def beside_adversaries(

@@ -10,6 +10,7 @@ from fedtp_jax.config import Clients, SimulationConfig
 from fedtp_jax.config.metrics import HEADLINES
 from fedtp_jax.core import rng, tree
 from fedtp_jax.core.client_names import by_name, called, number_of
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch, ClientWork, Row
@@ -61,9 +62,10 @@ def evaluated_clients(
     if not isinstance(count, int):
         return _named(count, tested, partition.num_clients, names)
     if count > len(tested):
+        who = count_of(len(tested), "client that holds", "clients that hold")
         raise UserError(
-            f"evaluation.clients: {count} is more than the {len(tested)} clients that hold test "
-            f"examples; use at most {len(tested)}, or leave it out"
+            f"evaluation.clients: {count} is more than the {who} test examples; use at most {len(tested)}, "
+            "or leave it out"
         )
     draw = rng.generator(config.seed, rng.Purpose.EVALUATED)
     return np.sort(draw.choice(tested, count, replace=False))

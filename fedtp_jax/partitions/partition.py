@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedtp_jax.config.convert import show
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.data.array_checks import refuse_masked
 from fedtp_jax.data.dataset import Dataset
@@ -100,7 +101,7 @@ class Partition(NamedTuple):
     validation: Shards | None = None
 
     def __repr__(self) -> str:
-        return f"Partition({len(self.train)} clients, {len(self.train.indices)} train examples)"
+        return f"Partition({count_of(len(self.train), 'client')}, {len(self.train.indices)} train examples)"
 
     @classmethod
     def from_lists(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedtp_jax import config as cfg
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.rng import Purpose, generator
 from fedtp_jax.data.dataset import Dataset
@@ -168,12 +169,14 @@ def class_holders(
     if per_client > classes:
         raise UserError(
             f"partition.classes_per_client: {per_client} classes a client, but {data.name} has only "
-            f"{classes} classes; set it to {classes} or less"
+            f"{count_of(classes, 'class', 'classes')}; set it to {classes} or less"
         )
     if config.clients * per_client < classes:
+        own = count_of(per_client, "class", "classes")
+        who = count_of(config.clients, f"client with {own} leaves", f"clients with {own} each leave")
         raise UserError(
-            f"partition.clients: {config.clients} clients with {per_client} classes each leave some of the "
-            f"{classes} classes of {data.name} to nobody; raise partition.clients to "
+            f"partition.clients: {who} some of the {classes} classes of {data.name} to nobody; raise "
+            "partition.clients to "
             f"{-(-classes // per_client)} or more, or partition.classes_per_client"
         )
     held = _deal_classes(rng, config.clients, per_client, classes)
@@ -192,8 +195,9 @@ def deal_evenly(
     for label, own in enumerate(holders):
         if (count := int(np.sum(data.train.y == label))) < len(own):
             raise UserError(
-                f"partition: {len(own)} clients hold class {label}, but {data.name} has only {count} train "
-                "examples of it; lower partition.clients or the number of classes that each holds"
+                f"partition: {count_of(len(own), 'client holds', 'clients hold')} class {label}, but "
+                f"{data.name} has only {count_of(count, 'train example')} of it; lower partition.clients or "
+                "the number of classes that each holds"
             )
         for split, owner in zip((data.train, data.test), owners, strict=True):
             members = rng.permutation(np.flatnonzero(split.y == label))

@@ -16,16 +16,14 @@ from fedtp_jax.plots.style import (
     BLUE,
     CURVE,
     GREEN,
-    INK,
     LEGEND,
     LETTERS,
     LOSS,
     ORANGE,
-    PURPLE,
-    SKY,
     THOUSANDS,
     VERMILION,
     Picture,
+    line_looks,
     style,
 )
 
@@ -87,17 +85,18 @@ def _draw_headline(axes: Axes, evaluated: pd.DataFrame, measure: str) -> None:
     else:
         axes.fill_between(x, low, high, color=ORANGE, alpha=0.18, linewidth=0)
     few = len(evaluated) <= MOST_MARKERS
-    for column, name, colour, marker in (
-        (f"test_{pooled}", "all examples", BLUE, "o"),
-        (f"test_{mean_of}", "mean of clients ± std", ORANGE, "s"),
-        (f"test_{decile}", "worst tenth of clients", VERMILION, "v"),
-        (f"adapted_{pooled}", "all examples, adapted", GREEN, "^"),
+    for column, name, colour, marker, dashes in (  # which differ in grey too
+        (f"test_{pooled}", "all examples", BLUE, "o", "-"),
+        (f"test_{mean_of}", "mean of clients ± std", ORANGE, "s", "-"),
+        (f"test_{decile}", "worst tenth of clients", VERMILION, "v", "--"),
+        (f"adapted_{pooled}", "all examples, adapted", GREEN, "^", ":"),
     ):
         if column not in evaluated:  # nobody adapts
             continue
         values = unit * evaluated[column]
         label = f"{name}: " + (f"{values.iloc[-1]:.1f} %" if share else f"{values.iloc[-1]:.4g}")
-        axes.plot(x, values, marker=marker if few else "", color=colour, label=label, **CURVE)
+        look: dict[str, Any] = {"marker": marker if few else "", "color": colour, "linestyle": dashes}
+        axes.plot(x, values, label=label, **look, **CURVE)
     if share:
         axes.set_ylim(max(axes.get_ylim()[0], -2), min(axes.get_ylim()[1], 102))
     axes.legend(**LEGEND)
@@ -138,18 +137,17 @@ def compared_curves(
     rows = -(-len(panels) // columns)
     figure = Picture(figsize=(max(5.5, 4.2 * columns), 3.4 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    colours = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, INK)
+    looks = dict(zip(names, line_looks(len(names)), strict=True))
     unit, xlabel = _axis(
         over, max(curve["x"].max() for curves in panels.values() for curve in curves.values())
     )
     drawn: dict[str, Line2D] = {}
     for place, (panel, title) in enumerate(zip(axes.flat, panels, strict=False)):
         style(panel, fill(title, 40), xlabel, "" if place % columns else fill(ylabel, 36))
-        for k, name in enumerate(names):
+        for name in names:
             if name in panels[title]:
-                look = {"color": colours[k % 7], "linestyle": ("-", "--", ":", "-.")[k // 7 % 4]}
                 curve = panels[title][name]
-                drawn[name] = _draw_band(panel, curve.assign(x=curve["x"] / unit), look, share)
+                drawn[name] = _draw_band(panel, curve.assign(x=curve["x"] / unit), looks[name], share)
         x = pd.concat([curve["x"] for curve in panels[title].values()])
         if over == "rounds" and x.nunique() == 1:  # the axis of a single one would have none but its tick
             panel.set_xlim(x.iloc[0] - 0.5, x.iloc[0] + 0.5)
@@ -165,7 +163,7 @@ def compared_curves(
     return figure
 
 
-def _draw_band(axes: Axes, curve: pd.DataFrame, look: Mapping[str, Any], share: bool) -> Line2D:
+def _draw_band(axes: Axes, curve: pd.DataFrame, look: dict[str, Any], share: bool) -> Line2D:
     """A curve of means, one standard deviation around it shaded."""
     unit = 100 if share else 1
     mean, std = unit * curve["mean"], unit * curve["std"].fillna(0)
@@ -173,6 +171,6 @@ def _draw_band(axes: Axes, curve: pd.DataFrame, look: Mapping[str, Any], share: 
     if share:
         low, high = low.clip(0, 100), high.clip(0, 100)
     axes.fill_between(curve["x"], low, high, color=look["color"], alpha=0.18, linewidth=0)
-    marker = "o" if len(curve) <= MOST_MARKERS else ""
-    (line,) = axes.plot(curve["x"], mean, marker=marker, **CURVE, **look)
+    crowded = "markevery" not in look and len(curve) > MOST_MARKERS
+    (line,) = axes.plot(curve["x"], mean, **CURVE, **look | ({"marker": ""} if crowded else {}))
     return line

@@ -1,10 +1,11 @@
 """What the rounds of a run lost, in words."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.config.metrics import TIME_TO_ACCURACY, WORDS, headline_of, measure_of, shown, told
-from fedtp_jax.evaluation.choice import best_evaluation
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.results.reached import evaluated_rounds
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def participation_notes(history: "pd.DataFrame") -> list[str]:
             f"{_share(history)}."
         )
     if total["void"]:
-        notes.append(f"{total['void']:,} rounds were void: too few clients returned.")
+        void = count_of(int(total["void"]), "round was", "rounds were")
+        notes.append(f"{void} void: too few clients returned.")
     if lost := excluded_uploads(history):
         notes.append(f"Not finite and left out: {lost}; clients.csv says whose.")
     return notes
@@ -43,7 +45,19 @@ def excluded_uploads(history: "pd.DataFrame") -> str:
     clients = len(set(" ".join(history["excluded_clients"]).split()))
     if not uploads:
         return ""
-    return f"{_count(uploads, 'upload')} of {_count(clients, 'client')} in {_count(rounds, 'round')}"
+    return f"{count_of(uploads, 'upload')} of {count_of(clients, 'client')} in {count_of(rounds, 'round')}"
+
+
+def excluded_warning(seed: int, history: "pd.DataFrame", folder: Path | None) -> str:
+    """What was trained without some clients looks like any other result; "" where all are in it."""
+    if not (lost := excluded_uploads(history)):
+        return ""
+    files = f", metrics.csv and clients.csv of {folder}" if folder else ""
+    return (
+        f"seed {seed}: {lost} not finite, left out (excluded_clients in Result.history, excluded_rounds in "
+        f"Result.clients{files}); lower training.learning_rate, or end such runs with "
+        "training.on_nonfinite=stop"
+    )
 
 
 def untrained_note(history: "pd.DataFrame") -> str:
@@ -56,7 +70,8 @@ def untrained_note(history: "pd.DataFrame") -> str:
     row = last.iloc[0]
     trained, untrained = row[f"test_{measure}_trained"], row[f"test_{measure}_untrained"]
     those = "" if pd.isna(trained) else f", those that have {told(measure, trained)}"
-    who = f"{int(row['clients_untrained'])} of {int(row['clients_tested'])} clients have never trained"
+    of = f"of {int(row['clients_tested']):,} clients"
+    who = count_of(int(row["clients_untrained"]), f"{of} has never trained", f"{of} have never trained")
     return f"{who}: test {WORDS[measure]} {told(measure, untrained)}{those}"
 
 
@@ -77,13 +92,14 @@ def clock_note(history: "pd.DataFrame") -> str:
 
 def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]:
     """What validation shards have chosen: the end of the run, and the round whose state is kept."""
+    from fedtp_jax.evaluation.choice import best_evaluation  # loads JAX, which the other notes do not need
+
     rows, stop, notes = history.to_dict("records"), config.training.stop, []
     ended = best_evaluation(rows, stop.metric) if stop.patience else None
     if ended and ended[1] >= (stop.patience or 0):
         last = f"ended after round {len(history)} of {config.training.rounds}"
-        notes.append(
-            f"{last}: {stop.metric} was best after round {ended[0]}, {_count(ended[1], 'evaluation')} before"
-        )
+        before = f"{count_of(ended[1], 'evaluation')} before"
+        notes.append(f"{last}: {stop.metric} was best after round {ended[0]}, {before}")
     metric = config.checkpoint.best
     if metric and (best := best_evaluation(rows, metric)):
         row = history[history["round"] == best[0]].iloc[0]
@@ -92,7 +108,3 @@ def choice_notes(config: SimulationConfig, history: "pd.DataFrame") -> list[str]
         reached = told(measure, row[f"test_{measure}"])
         notes.append(f"best {metric} {chosen} after round {best[0]}: test {WORDS[measure]} {reached}")
     return notes
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

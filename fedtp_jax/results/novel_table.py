@@ -8,6 +8,7 @@ import numpy as np
 
 from fedtp_jax.config.metrics import told
 from fedtp_jax.core import tree
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.evaluation.metrics import Tested, summarize
@@ -77,7 +78,7 @@ class Personalized:
 
     def __repr__(self) -> str:
         reached = ", ".join(f"{mode} {told(a.headline, a.pooled, 3)}" for mode, a in self.reached.items())
-        return f"Personalized({len(self.clients)} novel clients: {reached})"
+        return f"Personalized({count_of(len(self.clients), 'novel client')}: {reached})"
 
 
 def personalize(

@@ -10,6 +10,7 @@ from fedtp_jax.config.convert import show
 from fedtp_jax.config.metrics import headline_of
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core.client_names import IN_PICTURES, called
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.dataset import Dataset, Examples
@@ -32,6 +33,7 @@ class Pictures:
     config: SimulationConfig
     history: "pd.DataFrame"
     clients: "pd.DataFrame"
+    timing: "pd.DataFrame"
     state: State
     partition: Partition
     data_spec: DataSpec
@@ -121,9 +123,8 @@ class Pictures:
             raise UserError("method: has no embeddings to draw; choose fedtp, fedtp_per, fedtp_rod or pfedhn")
         drawn = embedding_figure(self, counts, projection, superclass)
         if drawn is None:
-            shape = (
-                f"{self.data_spec.num_clients} clients of {self.config.method.hypernetwork.embedding} numbers"
-            )
+            numbers = self.config.method.hypernetwork.embedding
+            shape = f"{count_of(self.data_spec.num_clients, 'client')} of {count_of(numbers, 'number')}"
             raise UserError(f"embeddings: {shape}; a picture needs at least 3 clients and 3 numbers")
         return drawn
 
@@ -159,7 +160,7 @@ class Pictures:
             raise UserError(f"clients: got {show(clients)}, expected ids of clients, such as [0, 1, 2]")
         images = self._test_images(clients[0], 3) if images is None else images
         weights = [attention_weights(self.intermediates(client, images)) for client in clients]
-        title = f"Distance between clients' attention on {len(images)} images"
+        title = f"Distance between clients' attention on {count_of(len(images), 'image')}"
         names = [called(client, self._names, IN_PICTURES) for client in clients]
         return distance_matrix(attention_distances(weights), names, title)
 

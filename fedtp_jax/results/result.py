@@ -12,6 +12,7 @@ import numpy as np
 from fedtp_jax.config import SimulationConfig, name_of
 from fedtp_jax.config.metrics import measure_names
 from fedtp_jax.core import hosts, tree
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError, user_path
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.dataset import Dataset
@@ -23,17 +24,12 @@ from fedtp_jax.results.inputs import model_inputs
 from fedtp_jax.results.new_clients import NewClients
 from fedtp_jax.results.notes import excluded_uploads
 from fedtp_jax.results.reached import headline, reached
+from fedtp_jax.results.save import save_result
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.storage.checkpoints import Saved
 from fedtp_jax.storage.csv_log import csv_rows, numbers_table
 from fedtp_jax.storage.run_folder import CLIENTS
-from fedtp_jax.storage.stored_result import (
-    StoredResult,
-    clients_history,
-    initial_state,
-    read_result,
-    write_result,
-)
+from fedtp_jax.storage.stored_result import clients_history, initial_state, read_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,21 +45,22 @@ class Result(NewClients):
         share_done (of its local steps, mean over these clients), void (1 if too few returned), excluded (how
         many returned what is not finite) and excluded_clients (their ids), examples, bytes_down and bytes_up
         (of all clients), with a clock virtual_seconds (of the round) and virtual_time (since the start, s),
-        train_loss, and for evaluated rounds test_accuracy (pooled over examples),
-        test_client_mean, test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test,
-        clients_untrained (of those tested), test_accuracy_trained, test_accuracy_untrained; with
-        evaluation.adapt adapted_accuracy and so on, with validation shards val_accuracy, with evaluation.fit
-        fit_accuracy (on train shards), as the test_ columns to test_loss. Accuracies are fractions. In
+        train_loss, and for evaluated rounds test_accuracy (pooled over examples), test_client_mean,
+        test_client_std, test_worst_decile, test_loss, clients_tested, clients_without_test, clients_untrained
+        (of those tested), test_accuracy_trained, test_accuracy_untrained; with evaluation.adapt
+        adapted_accuracy and so on, with validation shards val_accuracy, with evaluation.fit fit_accuracy
+        (on train shards), as the test_ columns to test_loss. Accuracies are fractions. In
         regression mae stands for accuracy, and mae_client_mean for client_mean. Each measure beside accuracy
-        that evaluation.metrics names has columns of its own after the loss: test_f1_macro,
-        test_f1_macro_client_mean, test_f1_macro_client_std, test_f1_macro_worst_decile. Of a private run
-        epsilon, beside adversaries honest_accuracy and so on.
+        that evaluation.metrics names has columns of its own after the loss: test_f1_macro, and
+        test_f1_macro_client_mean and so on. Of a private run epsilon, beside adversaries honest_accuracy.
       clients: a row per client of the last evaluation (empty before the first): client, name (where the data
         name groups), train_examples, test_examples, test_correct, test_accuracy, test_accuracy_mean (over the
         last evaluations), test_loss (NaN without test examples, and for clients that are not evaluated),
         trained_rounds, excluded_rounds (whose upload was not finite); with evaluation.adapt adapted_accuracy,
         adapted_accuracy_mean, adapted_loss; with validation shards val_examples, val_correct, val_accuracy,
         val_loss; with evaluation.fit fit_accuracy and so on; after the loss further measures, test_f1_macro.
+      timing: a row per round: round, train_seconds, host_seconds (beside the devices' work),
+        evaluation_seconds, examples_per_second, clients_per_second, occupancy.
       state: shared leaves, the clients' rows (rows.take(ids)), the hypernetwork and its optimizer.
       partition: who held which examples.
       data_spec: shapes and fingerprints of the data.
@@ -73,6 +70,7 @@ class Result(NewClients):
       missing: files of the run's folder that could not be written, such as "report.html"; with space again
         a resume of the run writes them.
       kept_best: what checkpoint.best has kept, of which `best` is made.
+      ended: whether it came to its end; False of a result that was loaded while rounds were left to do.
       clients_history: with evaluation.clients_history a row per evaluation and tested client: round, client,
         and what `clients` says of that evaluation alone; else None.
     """
@@ -80,6 +78,7 @@ class Result(NewClients):
     config: SimulationConfig
     history: "pd.DataFrame"
     clients: "pd.DataFrame"
+    timing: "pd.DataFrame"
     state: State
     partition: Partition
     data_spec: DataSpec
@@ -88,6 +87,7 @@ class Result(NewClients):
     missing: tuple[str, ...] = ()
     kept_best: Saved | None = dataclasses.field(default=None, repr=False)
     clients_history: "pd.DataFrame | None" = dataclasses.field(default=None, repr=False)
+    ended: bool = True
 
     @functools.cached_property
     def best(self) -> "Result":
@@ -96,9 +96,10 @@ class Result(NewClients):
 
         if (saved := self.kept_best) is None:
             raise UserError("result.best: none was kept; run with partition.validation and checkpoint.best")
-        tables = numbers_table(saved.history), pd.DataFrame(csv_rows(saved.logs[CLIENTS]))
-        known = self.partition, self.data_spec
-        return _restored(self.config, *tables, saved, *known, {}, self.init, (), None, clients_history(saved))
+        history, clients = numbers_table(saved.history), pd.DataFrame(csv_rows(saved.logs[CLIENTS]))
+        tables = self.config, history, clients, self.timing.head(len(history))
+        told: tuple[Any, ...] = {}, self.init, (), None, clients_history(saved)
+        return _restored(*tables, saved, self.partition, self.data_spec, *told)
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -240,11 +241,14 @@ class Result(NewClients):
         return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
 
     @under_our_settings
-    def save(self, path: str | Path) -> None:
-        """Write the result as a run's folder; `path` must not exist or be empty."""
-        parts = self.config, self.history, self.clients, self.state, self.partition, self.data_spec
-        stored = StoredResult(*parts, self.init, self.kept_best, self.clients_history)
-        hosts.on_first(functools.partial(write_result, user_path(path), stored))
+    def save(self, path: str | Path, data: Dataset | None = None) -> None:
+        """Write the result as a run's folder, report and all; `path` must not exist or be empty.
+
+        `data`: the run's own, for what the report draws of them and classes.csv tells; by default those that
+        the configuration names. Where there are none, the report says so. A result that is not `ended` has
+        none.
+        """
+        hosts.on_first(functools.partial(save_result, self, user_path(path), data))
 
     @classmethod
     @under_our_settings
@@ -254,15 +258,15 @@ class Result(NewClients):
         `own`: the parts (model, method, partition) that `simulate` was given and no file can hold.
         """
         stored = read_result(user_path(path), own)
-        return cls(*stored[:6], {}, stored.init, (), stored.best, stored.clients_history)
+        return cls(*stored[:7], {}, stored.init, (), stored.best, stored.clients_history, stored.ended)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Results travel to other processes: rows that were never written are functions, and made again."""
         tables, told = (
-            (self.history, self.clients, Saved.of(self.state)),
+            (self.history, self.clients, self.timing, Saved.of(self.state)),
             (self.compiled, self.init, self.missing, self.kept_best, self.clients_history),
         )
-        return _restored, (self.config, *tables, self.partition, self.data_spec, *told)
+        return _restored, (self.config, *tables, self.partition, self.data_spec, *told, self.ended)
 
     def __repr__(self) -> str:
         a, b = headline(self), self.config.evaluation.adapt.asked_for and headline(self, "adapted")
@@ -272,8 +276,8 @@ class Result(NewClients):
         lost = excluded_uploads(self.history)
         adapted = f", adapted {b.told('last', 3)}" if b else ""
         return (
-            f"Result({name_of(self.config.method)}, {a['round']} rounds, "
-            f"{self.data_spec.num_clients} clients: "
+            f"Result({name_of(self.config.method)}, {count_of(int(a['round']), 'round')}, "
+            f"{count_of(self.data_spec.num_clients, 'client')}: "
             f"test {a.words} {a.told('last', 3)},{several * (a['evaluations'] > 1)} "
             f"worst decile {a.told('worst_decile', 3)}{adapted}{lost and f'; {lost} not finite, left out'})"
         )
@@ -283,6 +287,7 @@ def _restored(
     config: SimulationConfig,
     history: "pd.DataFrame",
     clients: "pd.DataFrame",
+    timing: "pd.DataFrame",
     saved: Saved,
     partition: Partition,
     spec: DataSpec,
@@ -292,4 +297,4 @@ def _restored(
 ) -> Result:
     """The inverse of `Result.__reduce__`."""
     state = saved.state(initial_state(config, spec, init).population(config.engine.rows))
-    return Result(config, history, clients, state, partition, spec, compiled, init, *told)
+    return Result(config, history, clients, timing, state, partition, spec, compiled, init, *told)

@@ -1,4 +1,4 @@
-"""A run's tables: the rows of metrics.csv and timing.csv, clients.csv, and the report's headline."""
+"""A run's tables: the rows of metrics.csv and timing.csv, and clients.csv."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -6,31 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedtp_jax.config import name_of
 from fedtp_jax.config.metrics import columns_of, headline_of
-from fedtp_jax.config.plain import to_yaml
 from fedtp_jax.evaluation.metrics import Measured, Sums, Tested, headline_of_clients
 from fedtp_jax.partitions.partition import Partition
-from fedtp_jax.results.notes import (
-    choice_notes,
-    clock_note,
-    participation_notes,
-    privacy_note,
-    untrained_note,
-)
-from fedtp_jax.results.pictures import embedding_figure
-from fedtp_jax.results.reached import headline
-from fedtp_jax.results.result import Result
 from fedtp_jax.simulation.round_result import RoundResult
-from fedtp_jax.storage.csv_log import csv_rows
-from fedtp_jax.storage.environment import describe_environment
-from fedtp_jax.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ON_TEST_SHARDS = "test", "adapted"  # evaluators
-MOST_EMBEDDINGS = 10_000  # clients in the report's picture of embeddings
 
 
 def history_row(
@@ -194,71 +178,3 @@ def _measured(test: str, sums: Sums) -> dict[str, np.ndarray]:
         f"{test}_{sums.headline}": measured / tested,
         f"{test}_loss": loss / tested,
     }
-
-
-def report_run(
-    folder: RunFolder, result: Result, counts: np.ndarray, class_names: Sequence[str] = ()
-) -> None:
-    """Write report.html; counts [N, classes] are the clients' training examples."""
-    import pandas as pd
-
-    from fedtp_jax.results.report import write_report  # matplotlib: not before it is needed
-
-    a, config = headline(result), result.config
-    timing = pd.DataFrame(csv_rows(folder.timing.content()))
-    pairs = [
-        ("Method", name_of(config.method)),
-        ("Data", f"{name_of(config.data)}, {result.data_spec.num_clients} clients"),
-        (f"Test {a.words}, last evaluation", f"{a.shown('last')} (round {a['round']})"),
-        (f"Test {a.words}, last {a['evaluations']} evaluations", f"{a.shown('mean')} ± {a.shown('std')}"),
-        ("Client mean ± std", f"{a.shown('client_mean')} ± {a.shown('client_std')}"),
-        ("Worst decile of clients", a.shown("worst_decile")),
-        ("Partition fingerprint", result.data_spec.partition),
-    ]
-    if config.evaluation.adapt.asked_for:
-        b = headline(result, "adapted")
-        pairs[6:6] = [
-            ("Adapted, last evaluation", b.shown("last")),
-            (f"Adapted, last {b['evaluations']} evaluations", f"{b.shown('mean')} ± {b.shown('std')}"),
-            ("Adapted, client mean ± std", f"{b.shown('client_mean')} ± {b.shown('client_std')}"),
-            ("Adapted, worst decile of clients", b.shown("worst_decile")),
-        ]
-    if config.evaluation.fit:
-        pairs.insert(4, (f"Train {a.words}, last evaluation", headline(result, "fit").shown("last")))
-    if spent := privacy_note(config, result.history):
-        pairs.append(("Spent", spent))
-    if timed := clock_note(result.history):
-        pairs.append(("Virtual time", timed))
-    if len(timing):
-        pairs += [
-            ("Median time of a round", f"{timing['train_seconds'].median():.3f} s"),
-            ("Examples per second (median)", f"{timing['examples_per_second'].median():,.0f}"),
-            ("Lane occupancy (mean)", f"{timing['occupancy'].mean():.3f}"),
-        ]
-    untested = int((result.partition.test.sizes == 0).sum())
-    notes = participation_notes(result.history)
-    if started := result.data_spec.init:
-        notes.append(f"It started from variables that it was given (fingerprint {started}).")
-    if untested:
-        notes.append(f"{untested:,} clients hold no test examples and are not part of any test.")
-    if held_out := config.training.held_out:
-        notes.append(f"{held_out:,} clients were held out: they did not train, and are not evaluated.")
-    if untrained := untrained_note(result.history):
-        notes.append(f"{untrained}.")
-    notes += [f"{note[0].upper()}{note[1:]}." for note in choice_notes(config, result.history)]
-    if wanted := config.evaluation.clients:
-        count, how = (wanted, "drawn once") if isinstance(wanted, int) else (len({*wanted}), "chosen")
-        notes.append(f"Tests are of {count:,} clients that were {how}.")
-    write_report(
-        folder.report,
-        title=f"{name_of(config.method)} on {name_of(config.data)}",
-        config_yaml=to_yaml(config),
-        environment=describe_environment(),
-        history=result.history,
-        clients=result.clients,
-        counts=counts,
-        class_names=class_names,
-        embeddings=embedding_figure(result, counts) if len(counts) <= MOST_EMBEDDINGS else None,
-        headline=pairs,
-        notes=notes,
-    )

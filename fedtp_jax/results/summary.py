@@ -9,6 +9,7 @@ import numpy as np
 
 from fedtp_jax.config import name_of
 from fedtp_jax.config.metrics import HEADLINES, columns_of, headline_of, measure_names, told
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.results.notes import choice_notes, clock_note, privacy_note, untrained_note
 from fedtp_jax.results.reached import Reached, evaluated_rounds, headline
@@ -64,14 +65,14 @@ def several_in_words(results: Sequence[Result]) -> str:
     for result in results:
         a, b = headline(result), _adapted(result)
         lines.append(
-            f"seed {result.config.seed}: test {a.words} {a.told('mean')} over the last {a['evaluations']} "
-            f"evaluation{'s' * (a['evaluations'] > 1)}, worst decile {a.told('worst_decile')}"
+            f"seed {result.config.seed}: test {a.words} {a.told('mean')} over the last "
+            f"{count_of(int(a['evaluations']), 'evaluation')}, worst decile {a.told('worst_decile')}"
             + (f"; adapted {b.told('mean')}, {b.told('worst_decile')}" if b else "")
         )
     reached = [headline(result) for result in results]
     whole = f"test {reached[0].words} {_over_seeds(reached)}"
     then = f"; adapted {_over_seeds(adapted)}" if adapted else ""
-    return "\n".join([*lines, f"{whole}{then} over {len(results)} seeds"])
+    return "\n".join([*lines, f"{whole}{then} over {count_of(len(results), 'seed')}"])
 
 
 def _over_seeds(reached: Sequence[Reached]) -> str:

@@ -13,20 +13,20 @@ import numpy as np
 
 from fedtp_jax.config import SimulationConfig, Stop
 from fedtp_jax.config.load import from_dict
-from fedtp_jax.config.metrics import HEADLINES, measure_names
+from fedtp_jax.config.metrics import HEADLINES, attack_columns, measure_names
 from fedtp_jax.config.places import in_full
 from fedtp_jax.config.plain import plain_values
 from fedtp_jax.core import hosts
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.waves import Prefetch
-from fedtp_jax.evaluation.attacked import attack_columns
 from fedtp_jax.evaluation.choice import best_evaluation
 from fedtp_jax.evaluation.metrics import Measured
 from fedtp_jax.partitions.make import client_names
 from fedtp_jax.results.confusion import class_table
-from fedtp_jax.results.notes import excluded_uploads
+from fedtp_jax.results.notes import excluded_warning
 from fedtp_jax.results.result import Result
-from fedtp_jax.results.run_tables import history_row, report_run, timing_row
+from fedtp_jax.results.run_report import report_result
+from fedtp_jax.results.run_tables import history_row, timing_row
 from fedtp_jax.runs.evaluations import Evaluations
 from fedtp_jax.runs.progress import OnEvaluation, OnRound, Progress, Resume
 from fedtp_jax.simulation.round_result import RoundResult
@@ -36,6 +36,7 @@ from fedtp_jax.storage.checkpoints import Saved
 from fedtp_jax.storage.csv_log import csv_lines, csv_text, numbers_table
 from fedtp_jax.storage.run_folder import CLIENTS, CLIENTS_HISTORY
 from fedtp_jax.storage.run_store import Best, RunStore, TakenUp
+from fedtp_jax.storage.stored_result import timing_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,8 @@ class Run:
         self.partition = self.simulator.partition
         self._strata, self._class_names = data.strata, data.strata_names
         self.done, self.ended = 0, False  # rounds, and whether the run came to its end with the last of them
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []  # of metrics.csv
+        self.timing: list[dict[str, Any]] = []  # rows of timing.csv
         self.evaluations = Evaluations(self.simulator, client_names(config.partition, data))
         self.best: Best | None = None
         self._stop = config.training.stop
@@ -84,7 +86,7 @@ class Run:
         if out is not None:
             self.store = hosts.on_first(functools.partial(RunStore.create, out, *self._parts))
         with self._let_go_if_it_fails():
-            self.state = self.simulator.init(self._rows_folder)
+            self.state = self.simulator.init(self._path)
 
     def _take_up(self, out: Path, further: bool) -> None:
         """The state of a stopped run, which the first process reads."""
@@ -96,11 +98,11 @@ class Run:
             read = functools.partial(store.read, initial, further) if store else TakenUp
             self.done, saved, self.best, self.ended = hosts.from_first(read)
             if saved is None:
-                self.state = self.simulator.init(self._rows_folder)
+                self.state = self.simulator.init(self._path)
             else:
-                self.rows = saved.history
+                self.rows, self.timing = saved.history, timing_rows(saved)
                 self.evaluations.take_up(saved)
-                population = initial.population(self.config.engine.rows, self._rows_folder)
+                population = initial.population(self.config.engine.rows, self._path)
                 self.state = self.simulator.place(saved.state(population))
             if further:
                 self._stop = Stop()  # it ends no run
@@ -124,8 +126,8 @@ class Run:
         return self.config, self.spec, self.partition, self._init
 
     @property
-    def _rows_folder(self) -> Path | None:
-        """Where rows on disk lie: other processes may not have the first one's folder."""
+    def _path(self) -> Path | None:
+        """Of its folder, where rows on disk lie too: other processes may not have the first one's."""
         return self.store.folder.path if self.store else None
 
     @contextlib.contextmanager
@@ -151,9 +153,10 @@ class Run:
                 evaluated = self._due(round, self.config.evaluation.every)
                 measured = self.evaluations.add(self.state) if evaluated else measured
                 row = self._record(round, result, measured if evaluated else None)
+                spent = timing_row(round, result, seconds, time.perf_counter() - begin - seconds)
+                self.timing.append(spent)
                 if self.store:
-                    evaluation = time.perf_counter() - begin - seconds
-                    self.store.append_timing(timing_row(round, result, seconds, evaluation))
+                    self.store.append_timing(spent)
                 if self._due(round, self.config.checkpoint.every):
                     self._save(round)
                 seed = self.config.seed
@@ -251,6 +254,7 @@ class Run:
             config=self.config,
             history=numbers_table(self.rows),
             clients=self._clients(),
+            timing=numbers_table(self.timing),
             state=self.simulator.fetch(self.state),
             partition=self.partition,
             data_spec=self.spec,
@@ -262,8 +266,10 @@ class Run:
         self._write_classes()
         if self.store:
             counts = self.partition.train.class_counts(self._strata[0], self._strata[2])
-            self.store.write_report(lambda folder: report_run(folder, result, counts, self._class_names))
-        self._warn_of_excluded(result)
+            write = functools.partial(report_result, result=result, counts=counts)
+            self.store.write_report(lambda path: write(path, class_names=self._class_names))
+        if (lost := excluded_warning(self.config.seed, result.history, self._path)) and hosts.is_first():
+            warnings.warn(lost, stacklevel=4)
         store, last = self.store, int(self.rows[-1]["round"])
         missing = hosts.from_first(lambda: store.missing(last) if store else ())
         return dataclasses.replace(result, missing=missing)
@@ -287,14 +293,3 @@ class Run:
             counts = self.evaluations.counts(self.state)
             if store:
                 store.write_classes(class_table(counts, self._class_names))
-
-    def _warn_of_excluded(self, result: Result) -> None:
-        """What was trained without some clients looks like any other result."""
-        if (lost := excluded_uploads(result.history)) and hosts.is_first():
-            files = f", metrics.csv and clients.csv of {self.store.folder.path}" if self.store else ""
-            warnings.warn(
-                f"seed {self.config.seed}: {lost} not finite, left out (excluded_clients in Result.history, "
-                f"excluded_rounds in Result.clients{files}); lower training.learning_rate, or end such runs "
-                "with training.on_nonfinite=stop",
-                stacklevel=5,
-            )

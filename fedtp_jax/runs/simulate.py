@@ -23,6 +23,7 @@ from fedtp_jax.results.result import Result
 from fedtp_jax.runs.progress import OnEvaluation, OnRound, Progress, Resume
 from fedtp_jax.runs.side_by_side import Job, run_jobs
 from fedtp_jax.storage.init_file import read_init
+from fedtp_jax.storage.locks import keeping
 from fedtp_jax.storage.more_rounds import check_more_rounds
 from fedtp_jax.storage.run_folder import RunFolder, SeedsFolder, noted_rounds, read_devices
 
@@ -259,15 +260,19 @@ def simulate_alike(requests: Sequence[Job], seeds: Sequence[Sequence[int]]) -> l
 def _each_seed(job: Job, seeds: list[int], data: Dataset) -> list[Result]:
     """A run of the job for each seed, all of which share programs and the examples on the devices."""
     hosts.check_same("seeds", seeds)
-    jobs = _jobs_of_seeds(job, seeds)
+    jobs, kept = _jobs_of_seeds(job, seeds), contextlib.ExitStack()
 
     def begin() -> None:
-        if job.folder and not job.resume:
+        if job.folder is None:
+            return
+        if not job.resume:
             SeedsFolder(job.folder).create(in_full(to_dict(job.config)), seeds, job.init)
-        elif job.folder:
+        kept.enter_context(keeping(job.folder, "run"))  # between two of its runs too
+        if job.resume:
             _go_on_with(SeedsFolder(job.folder), jobs)
 
-    return run_jobs(jobs, data, lambda: hosts.on_first(begin))
+    with kept:
+        return run_jobs(jobs, data, lambda: hosts.on_first(begin))
 
 
 def _go_on_with(folder: SeedsFolder, jobs: Sequence[Job]) -> None:

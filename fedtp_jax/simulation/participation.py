@@ -13,6 +13,7 @@ import numpy as np
 from fedtp_jax.config import SimulationConfig, Training
 from fedtp_jax.core import rng
 from fedtp_jax.core.client_names import called
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.engine.schedule import steps_of
 from fedtp_jax.partitions.partition import Partition
@@ -104,9 +105,10 @@ class Participation:
             asked = f"{self._size}"
             if self._ask > self._size:
                 asked += f" times participation.over_selection {self._settings.over_selection}"
+            who = count_of(len(self.candidates), "client that holds", "clients that hold")
             raise UserError(
-                f"training.cohort_size: {asked} is more than the {len(self.candidates)} clients that hold "
-                f"training examples; use at most {len(self.candidates)}"
+                f"training.cohort_size: {asked} is more than the {who} training examples; use at most "
+                f"{len(self.candidates)}"
             )
 
     def _check_named(self, names: Sequence[str]) -> None:

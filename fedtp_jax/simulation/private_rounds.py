@@ -8,6 +8,7 @@ import numpy as np
 
 from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import rng, tree
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.programs import Programs
 from fedtp_jax.learning.method import Upload
@@ -79,10 +80,10 @@ class PrivateRounds:
             return ""
         privacy, rounds = self._config.privacy, self._config.training.rounds
         moves = "" if privacy.quantile is None else f" at first, then towards quantile {privacy.quantile:g}"
+        after = f"at delta {privacy.delta:g} after {count_of(rounds, 'round')}"
         return (
-            f"epsilon {self.epsilon(rounds):.3f} at delta {privacy.delta:g} after {rounds:,} rounds: noise "
-            f"of {self.noise:.4g} norms of the clip, {privacy.clip:g}{moves}; a client comes with "
-            f"probability {self.share:.4g}"
+            f"epsilon {self.epsilon(rounds):.3f} {after}: noise of {self.noise:.4g} norms of the clip, "
+            f"{privacy.clip:g}{moves}; a client comes with probability {self.share:.4g}"
         )
 
     def _add(

@@ -94,7 +94,8 @@ def check_excluded(
     """
     if len(excluded) < clients and not (excluded and on_nonfinite == "stop"):
         return
-    who = f"all {clients} clients" if len(excluded) == clients else f"{len(excluded)} of {clients} clients"
+    all_of = "the only client" if clients == 1 else f"all {clients} clients"
+    who = all_of if len(excluded) == clients else f"{len(excluded)} of {clients} clients"
     named = ", ".join(called(k, names) for k in excluded[:10]) + (", ..." if len(excluded) > 10 else "")
     advice = "lower training.learning_rate, and the hypernetwork's where there is one"
     if round == 0:

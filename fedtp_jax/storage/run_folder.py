@@ -10,7 +10,7 @@ ended.json of a run that came to its end before its last round.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fedtp_jax.config.yaml_files import read_yaml
 from fedtp_jax.core.errors import UserError, in_one_line
@@ -150,18 +150,37 @@ class RunFolder:
         return path
 
 
-def note_order(path: Path, names: Sequence[str]) -> None:
-    """Say in which order the folders in a sweep's folder stand in its file."""
-    if in_order(path, names) != list(names) or not (path / ORDER).exists():
-        write_json(path / ORDER, {"combinations": list(names)})
+class Order(NamedTuple):
+    """What a sweep's folder says of it: combinations and seeds as its file has them, by what it chooses."""
+
+    combinations: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    select: str | None = None
+
+
+def note_order(
+    path: Path, names: Sequence[str], seeds: Sequence[int] = (), select: str | None = None
+) -> None:
+    """Say in which order the folders in a sweep's folder stand in its file, and what else it asks for."""
+    noted = Order(tuple(names), tuple(seeds), select)
+    if read_order(path) != noted or not (path / ORDER).exists():
+        write_json(path / ORDER, noted._asdict())
+
+
+def read_order(path: Path) -> Order:
+    """What was noted in `path`; no combinations where nothing was."""
+    try:
+        noted = json.loads((path / ORDER).read_text("utf-8"))
+        seeds, select = noted.get("seeds", []), noted.get("select")  # version 0.1.0 noted neither
+        names = tuple(str(name) for name in noted["combinations"])
+        return Order(names, tuple(int(seed) for seed in seeds), None if select is None else str(select))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return Order()
 
 
 def in_order(path: Path, names: Sequence[str]) -> list[str]:
     """The names of folders in `path` as the sweep's file has them, others after them by name."""
-    try:
-        order = [str(name) for name in json.loads((path / ORDER).read_text("utf-8"))["combinations"]]
-    except (OSError, ValueError, LookupError, TypeError):
-        order = []
+    order = read_order(path).combinations
     return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
@@ -185,6 +204,14 @@ def read_devices(path: Path) -> int | Literal["auto"]:
         except (OSError, ValueError, LookupError, TypeError, UserError):
             continue
     return "auto"
+
+
+def ended_after(run: RunFolder) -> int | None:
+    """The round with which a run came to its end, though more were planned; None where it has not."""
+    try:
+        return int(json.loads(run.ended.read_text("utf-8"))["round"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def noted_rounds(run: RunFolder) -> int | None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from fedtp_jax.storage.csv_log import csv_lines, csv_text, write_csv
 from fedtp_jax.storage.files import go_on_without, storage_error, write_atomically, write_json
 from fedtp_jax.storage.init_file import write_init
 from fedtp_jax.storage.more_rounds import last_common_round
-from fedtp_jax.storage.run_folder import CLIENTS, WINDOW, RunFolder, noted_rounds
+from fedtp_jax.storage.run_folder import CLIENTS, WINDOW, RunFolder, ended_after, noted_rounds
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_same_run
 
@@ -124,7 +123,7 @@ class RunStore:
         finally:
             checkpoints.close()
         self._open()
-        ended = self._ended(done) and not further
+        ended = ended_after(folder) == done and not further
         if not ended:
             folder.ended.unlink(missing_ok=True)
             if done < self._config.training.rounds:  # who finds a report takes the run for finished
@@ -142,13 +141,6 @@ class RunStore:
             return kept.newest(initial)
         finally:
             kept.close()
-
-    def _ended(self, round: int) -> bool:
-        """Whether the run came to its end with this round."""
-        try:
-            return bool(json.loads(self.folder.ended.read_text("utf-8"))["round"] == round)
-        except (OSError, ValueError, LookupError, TypeError):
-            return False
 
     def _restore_partition(self, path: Path) -> None:
         before = path.read_bytes() if path.is_file() else b""
@@ -205,9 +197,9 @@ class RunStore:
         """Write classes.csv."""
         self._try(self.folder.classes, lambda: write_csv(self.folder.classes, table))
 
-    def write_report(self, write: Callable[[RunFolder], None]) -> None:
+    def write_report(self, write: Callable[[Path], None]) -> None:
         """Let `write` write report.html."""
-        self._try(self.folder.report, lambda: write(self.folder))
+        self._try(self.folder.report, lambda: write(self.folder.report))
 
     def save(self, round: int, state: State, window: Sequence[np.ndarray], best: Best | None = None) -> None:
         """Make a checkpoint, if there is none of this round; `window`: clients' accuracies until then.

@@ -1,7 +1,7 @@
 """A result as a run's folder: written whole, read back as it stood at the newest checkpoint."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,9 +17,9 @@ from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.initial_state import InitialState
 from fedtp_jax.storage.checkpoints import Checkpoints, Saved
 from fedtp_jax.storage.csv_log import csv_rows, csv_text, numbers_table, read_rows
-from fedtp_jax.storage.files import write_atomically
+from fedtp_jax.storage.files import write_atomically, write_json
 from fedtp_jax.storage.init_file import read_init
-from fedtp_jax.storage.run_folder import CLIENTS, CLIENTS_HISTORY, RunFolder
+from fedtp_jax.storage.run_folder import CLIENTS, CLIENTS_HISTORY, RunFolder, ended_after
 from fedtp_jax.storage.run_identity import checkpoint_meta, read_meta, read_newest, spec_of, write_header
 from fedtp_jax.storage.same_run import check_config
 
@@ -45,19 +45,21 @@ WHOLE_NUMBERS = {
 class StoredResult(NamedTuple):
     """What a folder holds of a result.
 
-    `history`, `clients` and, if it was kept, `clients_history` are its tables, `init` is what it was given to
-    start from, `best` is of the best round.
+    `history`, `clients`, `timing` and, if it was kept, `clients_history` are its tables, `init` is what it
+    was given to start from, `best` is of the best round; `ended`: whether there is nothing more to come.
     """
 
     config: SimulationConfig
     history: "pd.DataFrame"
     clients: "pd.DataFrame"
+    timing: "pd.DataFrame"
     state: State
     partition: Partition
     spec: DataSpec
     init: Mapping[str, Any] | None = None
     best: Saved | None = None
     clients_history: "pd.DataFrame | None" = None
+    ended: bool = True
 
 
 def initial_state(
@@ -67,13 +69,19 @@ def initial_state(
     return InitialState(spec.build(config, init)[1], spec.num_clients, config.seed, Programs())
 
 
-def write_result(path: Path, result: StoredResult) -> None:
-    """Make the folder; `path` must not exist or be empty."""
+def write_result(
+    path: Path, result: StoredResult, write_rest: Callable[[RunFolder], None] = lambda run: None
+) -> None:
+    """Make the folder; `path` must not exist or be empty. `write_rest` comes last.
+
+    Raises StorageError where a file cannot be written.
+    """
     parts = result.config, result.spec, result.partition, result.init
     run = RunFolder.create(path, lambda folder: write_header(folder, *parts))
     try:
-        for row in result.history.to_dict("records"):
-            run.metrics.append({str(name): _plain(str(name), value) for name, value in row.items()})
+        for log, table in ((run.metrics, result.history), (run.timing, result.timing)):
+            for row in table.to_dict("records"):
+                log.append({str(name): _plain(str(name), value) for name, value in row.items()})
         if result.clients_history is not None:
             run.clients_history.append_table(result.clients_history)
         run.close_logs()
@@ -85,6 +93,16 @@ def write_result(path: Path, result: StoredResult) -> None:
             states[run.best] = result.best
         for folder, saved in states.items():
             _write_state(folder, saved, checkpoint_meta(result.config, result.spec))
+        if result.ended and len(result.history) < result.config.training.rounds:
+            write_json(run.ended, {"round": len(result.history)})
+        write_rest(run)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename or path}: cannot be written ({error.strerror}); free space, then save the "
+            "result in another folder"
+        ) from None
     finally:
         run.release()
 
@@ -126,13 +144,20 @@ def read_result(path: Path, own: Mapping[str, Any]) -> StoredResult:
         config=config,
         history=numbers_table(saved.history),
         clients=pd.DataFrame(_clients(run, saved)),
+        timing=numbers_table(timing_rows(saved)),
         state=saved.state(initial.population(config.engine.rows)),
         partition=load_partition(run.partition),
         spec=spec,
         init=init,
         best=_best(run, initial, done),
         clients_history=clients_history(saved),
+        ended=done >= config.training.rounds or ended_after(run) == done,
     )
+
+
+def timing_rows(saved: Saved) -> list[dict[str, Any]]:
+    """The rows of timing.csv until then."""
+    return csv_rows(saved.logs.get("timing", b""))
 
 
 def clients_history(saved: Saved) -> "pd.DataFrame | None":

@@ -205,11 +205,11 @@ def place(file: Path, sweep: Sweep, out: Path) -> list[Combination]:
     return placed
 
 
-def make_folder(out: Path, combinations: Sequence[Combination]) -> None:
-    """The sweep's folder, if it is not there, with the order of its combinations."""
+def make_folder(out: Path, combinations: Sequence[Combination], select: str | None = None) -> None:
+    """The sweep's folder, if it is not there, with the order of its combinations, and what chooses."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        note_order(out, [combination.name for combination in combinations])
+        note_order(out, [c.name for c in combinations], combinations[0].seeds, select)
     except OSError as error:
         raise UserError(
             f"{out}: cannot be created ({error.strerror}); choose another folder with --out"

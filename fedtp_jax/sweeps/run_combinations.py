@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fedtp_jax.comparison.compared_run import ComparedRun
 from fedtp_jax.config.metrics import measure_of, told
+from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.summary import missing_in_words
@@ -25,6 +26,7 @@ from fedtp_jax.runs.simulate import simulate, simulate_alike
 from fedtp_jax.simulation.numbers import programs_alike
 from fedtp_jax.simulation.setup import may_train_side_by_side
 from fedtp_jax.storage.csv_log import csv_rows
+from fedtp_jax.storage.locks import keeping
 from fedtp_jax.storage.run_folder import RunFolder
 from fedtp_jax.sweeps.combinations import Combination, check, make_folder
 from fedtp_jax.sweeps.core_shares import child_environment, core_shares
@@ -45,7 +47,8 @@ class Board:
         self._all = sum(len(c.seeds) for c in combinations)
         self.left = {(c.name, seed) for c in combinations for seed in c.left}
         if done := self._all - len(self.left):
-            self.say(f"{done} of {self._all} runs are finished already")
+            of = f"of {self._all} runs"
+            self.say(f"{count_of(done, f'{of} is', f'{of} are')} finished already")
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -102,11 +105,12 @@ def run_left(
     """Check what is left of a file's combinations, and run it. KeyboardInterrupt as `run_here`."""
     with board.warnings_once():
         check(file, [combination for combination in combinations if combination.left], board.select)
-        make_folder(out, combinations)
-        if processes == 1:
-            run_here(combinations, board)
-        else:
-            run_in_processes(combinations, board, processes)
+        make_folder(out, combinations, board.select)
+        with keeping(out, "sweep"):
+            if processes == 1:
+                run_here(combinations, board)
+            else:
+                run_in_processes(combinations, board, processes)
 
 
 def run_here(combinations: Sequence[Combination], board: Board) -> None:

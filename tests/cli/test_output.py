@@ -1,6 +1,7 @@
 """What is printed: any console, any name; an output that fails changes nothing."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -8,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from commands import fedtp
+from histories import history
 from paths import ROOT
 from tiny_run import TINY
 
 from fedtp_jax.cli import main
+from fedtp_jax.cli.output import expect_picture, write_picture
 from fedtp_jax.config.plain import to_yaml
+from fedtp_jax.plots.curves import learning_curves
 
 
 @pytest.fixture
@@ -69,6 +73,7 @@ def test_a_narrow_terminal_breaks_no_path(capsys, monkeypatch):
     wide = fedtp(capsys, "doctor", "--json")[1]
     code, out, _ = fedtp(capsys, "doctor")
     assert code == 0
+    assert len(out.splitlines()) == len(json.loads(wide))  # a line for each finding, in a pipe too
     for line in out.splitlines():
         found = line.split("  ")[-1].strip()
         assert found.replace('"', '\\"') in wide, found
@@ -97,3 +102,10 @@ def test_a_narrow_terminal_loses_no_number_of_a_partition(capsys, tmp_path, monk
     assert code == 0
     head = next(line for line in out.splitlines() if "client" in line)
     assert head.split() == ["client", *map(str, range(10)), "total"]
+
+
+@pytest.mark.parametrize(("name", "begin"), [("a.png", b"\x89PNG"), ("a.PDF", b"%PDF-"), ("a.svg", b"<?xml")])
+def test_a_picture_has_the_format_of_its_ending(name, begin, tmp_path):
+    expect_picture("--picture", tmp_path / name)
+    write_picture("--picture", tmp_path / name, learning_curves(history(4, 2)))
+    assert (tmp_path / name).read_bytes().startswith(begin)

@@ -5,7 +5,8 @@ import io
 import numpy as np
 from rich.console import Console
 
-from fedtp_jax.cli.tables import partition_table
+from fedtp_jax.cli.tables import _work, partition_table
+from fedtp_jax.simulation.plan import Load
 
 
 def rendered(table, width=200):
@@ -46,3 +47,11 @@ def test_a_narrow_terminal_loses_no_digit():
 def test_clients_have_their_names():
     named = rendered(partition_table(np.ones((2, 3), int), clients_names=["Ann", "[red]"]))[1]
     assert "0 (Ann)" in named and "1 ([red])" in named
+
+
+def test_occupancy_is_of_the_steps_that_stand_beside_it():
+    """Means over rounds: 20 of 21 would be another share."""
+    sizes = {"clients": 4, "waves": 1, "wave_size": 4, "lanes": 2, "ticks": 32 / 3, "longest_ticks": 5.0}
+    costs = {"program_bytes": 0, "host_seconds": 0.0, "device_seconds": 0.0, "stays": np.zeros((0, 5))}
+    told = _work(Load(**sizes, useful_steps=59 / 3, executed_steps=64 / 3, **costs), devices=1)
+    assert "4 clients in 1 wave, 2 lanes a device, 11 ticks; occupancy 0.92: 19.7 of 21.3 steps" in told

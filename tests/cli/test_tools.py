@@ -34,8 +34,13 @@ def test_an_exported_client_is_read_without_the_simulator(whole, tmp_path, capsy
     logits = result.model.apply(unflatten_dict(leaves, sep="/"), inputs.astype(np.float32))
     np.testing.assert_allclose(logits, result.predict(3, x), atol=1e-5)
     assert (about["client"], about["model"]["name"], about["divide_by_255"]) == (3, "vit", True)
-    with pytest.raises(UserError, match="exists already"):
-        export_client(result, 3, file)
+    assert about["trained_rounds"] == result.clients["trained_rounds"][3]
+    before = file.read_bytes()
+    with pytest.raises(UserError, match="exists already; choose another file, or give --overwrite"):
+        export_client(result, 4, file)
+    assert file.read_bytes() == before
+    assert fedtp(capsys, "export", str(path), "--client", "4", "--out", str(file), "--overwrite")[0] == 0
+    assert file.read_bytes() != before
 
 
 def test_doctor_finds_what_is_here(capsys):

@@ -92,7 +92,10 @@ def test_mistakes_exit_with_2_and_one_line(runs, tmp_path, capsys):
         ([str(tmp_path / "empty")], "holds no run"),
         ([str(tmp_path / "other")], "other: cannot be read as a run (KeyError('training')); run it again"),
         ([str(torn)], f"none is finished yet: {torn} (1 of 2 rounds); go on with fedtp resume"),
-        ([str(path), "--picture", "curves.pdf"], "--picture curves.pdf: expected a file that ends in .png"),
+        (
+            [str(path), "--picture", "curves.jpg"],
+            "--picture curves.jpg: expected a file that ends in .png, .pdf or .svg",
+        ),
         (
             [str(path), "--out", str(tmp_path / "none" / "t.md")],
             "cannot be written (No such file or directory)",

@@ -91,7 +91,7 @@ def test_numbers_are_what_their_shape_says(tmp_path, values, feature, kind, expe
 def test_gaps_are_filled_and_clients_scaled_on_request(tmp_path):
     columns = {"x": [[1, None], [2, 5], [3, 6], [9, 8]], "y": [0, 1, 0, 1], "who": ["a", "a", "b", "b"]}
     about = {"directory": saved(tmp_path, columns), "input": "x", "label": "y", "kind": "features"}
-    with pytest.raises(UserError, match="1 of 4 examples hold NaN"):
+    with pytest.raises(UserError, match="1 of 4 examples holds NaN"):
         load(config.HuggingFace(**about))
     data = load(config.HuggingFace(**about, client="who", impute="median", standardize="client"))
     filled = np.array([[1, 6], [2, 5], [3, 6], [9, 8]], np.float32)

@@ -1,6 +1,7 @@
 """Clients met after training: what is trained and what is not, against a plain loop; their mistakes."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,13 @@ import optax
 import pandas as pd
 import pytest
 from commands import fedtp
+from safetensors import safe_open
 
 from fedtp_jax import Result, SimulationConfig, UserError, config, from_arrays, simulate
 from fedtp_jax.core import rng, tree
 from fedtp_jax.data.sources import load
 from fedtp_jax.evaluation.novel_clients import Adaptation
+from fedtp_jax.export import export_client
 from fedtp_jax.learning.method import own
 
 SETTINGS = SimulationConfig(
@@ -212,3 +215,22 @@ def test_a_run_without_held_out_clients_has_no_novel_ones(tmp_path):
     simulate(dataclasses.replace(SETTINGS, training=training), out=tmp_path / "run")
     with pytest.raises(UserError, match=r"training\.held_out: 0, so every client took part"):
         Result.load(tmp_path / "run").personalize_held_out(DATA)
+
+
+def test_a_held_out_client_is_exported_after_its_adaptation(run, tmp_path, capsys):
+    result, path = run
+    client = int(np.flatnonzero(result.clients["test_accuracy"].isna())[1])
+    file, how = tmp_path / "new.safetensors", ["--clients", str(client), "--modes", "fit", "--epochs", "2"]
+    code, out, err = fedtp(capsys, "novel", str(path), *how, "--export", str(file))
+    assert (code, err) == (0, "") and f"wrote {file}" in out
+    with safe_open(file, "numpy") as opened:
+        found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        about = {name: json.loads(opened.metadata()[name]) for name in ("client", "mode", "trained_rounds")}
+    assert about == {"client": client, "mode": "fit", "trained_rounds": 0}
+    reached = result.personalize_held_out(DATA, [client], ["fit"], Adaptation(2))
+    for name, leaf in leaves(reached.variables(0, "fit")).items():
+        np.testing.assert_allclose(found[name], leaf, atol=1e-6, err_msg=name)
+    code, _, err = fedtp(capsys, "novel", str(path), *how, "--export", str(file))
+    assert code == 2 and "--export " in err and "or give --overwrite" in err
+    with pytest.warns(UserWarning, match=f"client {client} has never trained"):
+        export_client(result, client, tmp_path / "as_it_began.safetensors")

@@ -69,6 +69,7 @@ def test_resume_equals_never_stopped(stop, measured, tmp_path):
     simulate(**SETTINGS, out=tmp_path / "run", resume=True)
     assert (path / "classes.csv").read_bytes() == (tmp_path / "run" / "classes.csv").read_bytes()
     again.save(tmp_path / "saved")
+    assert (path / "classes.csv").read_bytes() == (tmp_path / "saved" / "classes.csv").read_bytes()
     saved = Result.load(tmp_path / "saved", **OWN)
     pd.testing.assert_frame_equal(saved.clients_history, result.clients_history)
 

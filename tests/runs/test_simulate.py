@@ -194,23 +194,6 @@ def test_keyboard_interrupt_in_the_callback_saves_first(whole, tmp_path):
     same_files(path, tmp_path / "run")
 
 
-def test_save_and_load(whole, tmp_path):
-    result, path = whole
-    result.save(tmp_path / "saved")
-    same_files(path, tmp_path / "saved")
-    simulate(TINY, out=tmp_path / "saved", resume=True)  # a saved result is a run's folder
-    for folder in (tmp_path / "saved", path):
-        loaded = Result.load(folder)
-        same_state(result.state, loaded.state)
-        pd.testing.assert_frame_equal(result.history, loaded.history)
-        pd.testing.assert_frame_equal(result.clients, loaded.clients)
-        assert loaded.accuracy == result.accuracy
-        assert loaded.config == result.config
-        same_state(result.variables(2), loaded.variables(2))
-    with pytest.raises(UserError, match="exists and is not an empty folder"):
-        result.save(path)
-
-
 def test_a_run_never_overwrites_a_folder(whole, tmp_path):
     _, path = whole
     with pytest.raises(UserError, match="fedtp resume"):

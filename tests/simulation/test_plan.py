@@ -133,7 +133,7 @@ def test_the_command_prints_and_writes_nothing(tmp_path, monkeypatch, capsys):
     assert err.startswith("error: training.cohort_size: 100 is more than")
     code, out, err = fedtp("--picture", "lanes.jpg")
     assert (code, out) == (2, "")
-    assert err == "error: --picture lanes.jpg: expected a file that ends in .png\n"
+    assert err == "error: --picture lanes.jpg: expected a file that ends in .png, .pdf or .svg\n"
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
     code, out, err = fedtp("--picture", "lanes.png")
     assert (code, err) == (0, "")

@@ -1,12 +1,14 @@
-"""What a sweep's file asks for: combinations, their names and folders."""
+"""What a sweep's file asks for: combinations, their names and folders, each for one sweep at a time."""
 
 from pathlib import Path
 
 import pytest
+from commands import fedtp
 from sweep_files import BASE, GRID, placed
 
 from fedtp_jax import load_config
 from fedtp_jax.config import name_of
+from fedtp_jax.storage.locks import keeping
 from fedtp_jax.sweeps.combinations import read_sweep
 
 DIRICHLET = {"name": "dirichlet", "clients": 6, "alpha": 0.3}
@@ -91,3 +93,12 @@ def test_a_list_beside_a_grid_is_each_entry_with_all_of_it(file):
         *(("local", rate, rounds) for rate in (0.1, 0.2) for rounds in (1, 2)),
         *(("fedavg", 0.3, rounds) for rounds in (1, 2)),
     ]
+
+
+def test_two_sweeps_never_share_a_folder(file, capsys):
+    name = file(grid={"method.name": ["local"]}, seeds=[0])
+    Path("runs/tiny").mkdir(parents=True)
+    with keeping(Path("runs/tiny"), "sweep"):
+        code, _, err = fedtp(capsys, "sweep", name)
+    assert code == 2 and "runs/tiny: another process is at work on this sweep (pid " in err
+    assert fedtp(capsys, "sweep", name, "--quiet")[0] == 0

@@ -183,7 +183,7 @@ def test_several_at_once(file, capsys):
     code, _, err = fedtp(capsys, "sweep", name, "--processes", "2")
     assert code == 1
     assert lines(err) == []
-    assert "1 of 2 runs are finished already" in err
+    assert "1 of 2 runs is finished already" in err
 
 
 @pytest.mark.slow
