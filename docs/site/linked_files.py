@@ -54,9 +54,11 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 def file_of(link: str, origin: str) -> str | None:
     """What a link in a file leads to, a folder's README standing for the folder; None: nowhere."""
     path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), link))
+    if posixpath.basename(path) == "README.md":
+        path = posixpath.dirname(path)
     if (ROOT / path).is_dir():
-        return f"{path}/README.md"
-    return path if (ROOT / path).is_file() or path.endswith("/README.md") else None
+        return posixpath.join(path, "README.md")
+    return path if (ROOT / path).is_file() else None
 
 
 def place(path: str) -> str:

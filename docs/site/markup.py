@@ -22,7 +22,9 @@ def on_page_content(content: str, **_: object) -> str:
 
 def mathml(formula: re.Match[str]) -> str:
     """What the extension arithmatex has found, in the element that it has put around it."""
-    return formula[1] + convert(html.unescape(formula[3]), display="block" if formula[2] == "div" else "inline")
+    return formula[1] + convert(
+        html.unescape(formula[3]), display="block" if formula[2] == "div" else "inline"
+    )
 
 
 def in_table(code: re.Match[str]) -> str:
