@@ -1,7 +1,7 @@
 """Brings into the site what pages link to beside docs/: a hook of mkdocs.yml.
 
-Pages are written for the repository, where links lead to files. A linked page comes in with all that it links to,
-code as a page that shows it, a folder as a list of its code. The README is the site's first page.
+Pages are written for the repository, where links lead to files. A linked page comes in with all that it links
+to, code as a page that shows it, a folder as a list of its code. The README is the site's first page.
 """
 
 import posixpath

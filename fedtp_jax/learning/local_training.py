@@ -42,8 +42,8 @@ class LocalTraining(NamedTuple):
     Attributes:
       start: as ClientWork's.
       gradient: (shared, row, leaves, batch, key) -> (loss, output of the model, gradient in its parameters).
-      move: (shared, row, carry, batch, loss, output, gradient) -> carry: the optimizer's step along a gradient,
-        wherever it was taken.
+      move: (shared, row, carry, batch, loss, output, gradient) -> carry: the optimizer's step along a
+        gradient, wherever it was taken.
       step: both, at the client's own leaves; it gives the model's output as well.
       finish: as ClientWork's.
     """
