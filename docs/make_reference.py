@@ -1,7 +1,7 @@
 """Makes docs/reference.md of the settings and their help: python docs/make_reference.py
 
-Docstrings of Python, which docs/api.md names, are put in by mkdocstrings. A setting's help, default and bounds
-are in no docstring but in its field's metadata, and its names in registries: the running code is asked for them.
+Docstrings of Python, which docs/api.md names, are put in by mkdocstrings. A setting's help, default and
+bounds are in no docstring but in its field's metadata, and its names in registries: the code is run for them.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ INTRODUCTION = """\
 # Settings
 
 Every field of a configuration, by its dotted name, with its default; functions and classes are in
-[Python](api.md). Made of the fields' help by `python docs/make_reference.py`; a test sees to it that it is up to
-date. In the terminal `fedtp run --help` shows the same, `fedtp COMMAND --help` each command.
+[Python](api.md). Made of the fields' help by `python docs/make_reference.py`; a test sees to it that it is up
+to date. In the terminal `fedtp run --help` shows the same, `fedtp COMMAND --help` each command.
 """
 HEAD = "| field | default | |\n| --- | --- | --- |"
 

@@ -1,7 +1,8 @@
 """Brings into the site what pages link to beside docs/: a hook of mkdocs.yml.
 
 Pages are written for the repository, where links lead to files. A linked page comes in with all that it links
-to, code as a page that shows it, a folder as a list of its code. The README is the site's first page.
+to, code as a page that shows it, a folder as a list of its code, a notebook as a page with what its cells
+print and draw. The README is the site's first page.
 """
 
 import posixpath
@@ -11,13 +12,21 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from notebooks import as_markdown
 
 ROOT = Path(__file__).parents[2]
-LINK = re.compile(r"(?<=\]\()[^)\s#:]+")
+LINK = re.compile(r"(?<=\]\()[^)\s#:]+(?=[#)])")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".cff": "yaml"}
 PLACES = {"README.md": "index.md", "docs/README.md": "all_pages.md"}  # both would be the first page
 
 origins: dict[str, str] = {}  # a page of the site: the file of the repository that it is
+run_notebooks = True
+
+
+def on_startup(command: str, **_: object) -> None:
+    """Notebooks are run for a site, not at every change of a page that `mkdocs serve` shows."""
+    global run_notebooks
+    run_notebooks = command == "build"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -25,18 +34,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.remove(files.src_uris["README.md"])
     pages = [f"docs/{file.src_uri}" for file in files.documentation_pages()]
     origins.update({place(path): path for path in pages})
-    waiting = [*pages, *PLACES]
+    found, waiting = set(), [*pages, *PLACES]
     while waiting:
         path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
         text = page_of(path)
         if place(path) not in files.src_uris:
             content = {"abs_src_path": str(ROOT / path)} if text is None else {"content": text}
             files.append(File.generated(config, place(path), **content))
             origins[place(path)] = path
-        for link in LINK.findall(text or ""):
-            found = file_of(link, path)
-            if found and place(found) not in files.src_uris:
-                waiting.append(found)
+        waiting += filter(None, (file_of(link, path) for link in LINK.findall(text or "")))
     return files
 
 
@@ -63,12 +72,15 @@ def file_of(link: str, origin: str) -> str | None:
 
 def place(path: str) -> str:
     """Where a file of the repository is in the site."""
-    return PLACES.get(path, f"{path.removeprefix('docs/')}{'.md' * (Path(path).suffix in LANGUAGES)}")
+    becomes_page = Path(path).suffix in {*LANGUAGES, ".ipynb"}
+    return PLACES.get(path, f"{path.removeprefix('docs/')}{'.md' * becomes_page}")
 
 
 def page_of(path: str) -> str | None:
     """The Markdown of a page, of code, or of the list of a folder's code; None for pictures and the like."""
     file = ROOT / path
+    if file.suffix == ".ipynb":
+        return as_markdown(file, run_notebooks)
     if file.suffix in LANGUAGES:
         return f"# `{path}`\n\n~~~~ {LANGUAGES[file.suffix]}\n{file.read_text(encoding='utf-8')}\n~~~~\n"
     if file.name == "README.md" and not file.exists():

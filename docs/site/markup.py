@@ -1,7 +1,7 @@
 """What Git hosts show and Python's Markdown does not: a hook of mkdocs.yml.
 
-Formulas become MathML, which browsers draw without a script. In the code of tables `\\|` is `|`, and long names
-may break after dots and underscores.
+Formulas become MathML, which browsers draw without a script. In the code of tables `\\|` is `|`, and long
+names may break after dots and underscores.
 """
 
 import html
