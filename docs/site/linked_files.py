@@ -50,8 +50,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Let links lead to where their files are in the site."""
+    """Let links lead to where their files are in the site; code is no answer to a search."""
     origin, folder = origins[page.file.src_uri], posixpath.dirname(page.file.src_uri)
+    if Path(origin).suffix in LANGUAGES:
+        page.meta["search"] = {"exclude": True}
 
     def moved(link: re.Match[str]) -> str:
         found = file_of(link[0], origin)
