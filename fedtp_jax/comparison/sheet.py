@@ -85,7 +85,9 @@ class Sheet:
         from rich.console import Console
 
         paper = io.StringIO()
-        Console(file=paper, width=WIDTH, highlight=False, color_system=None).print(self.terminal("{}*", "*"))
+        # in a notebook rich would show it at once, and write nothing to `file`
+        console = Console(file=paper, width=WIDTH, highlight=False, color_system=None, force_jupyter=False)
+        console.print(self.terminal("{}*", "*"))
         return "\n".join(line.rstrip() for line in paper.getvalue().splitlines()) + "\n"
 
     def terminal(self, best: str = "[bold]{}[/bold]", sign: str = "Bold") -> Any:

@@ -25,9 +25,12 @@ NOISE = 1  # word that parts the key of a step's noise from those of its dropout
 class Batch(NamedTuple):
     """One local step's examples.
 
-    x [B, ...] normalised (text: [B, T] codes), y [B] (text: [B, T]), mask [B] 1.0 where the example is real,
-    step: number of the client's local step, below 0 in a method's prelude; positions [B] of the examples
-    among all of the data.
+    Attributes:
+      x: [B, ...] normalised (text: [B, T] codes).
+      y: [B] (text: [B, T]).
+      mask: [B] 1.0 where the example is real.
+      step: number of the client's local step, below 0 in a method's prelude.
+      positions: [B] of the examples among all of the data.
     """
 
     x: jax.Array
@@ -40,10 +43,13 @@ class Batch(NamedTuple):
 class Facts(NamedTuple):
     """What the host tells of each client, beside its batches; leading axis [K] outside the work.
 
-    weight: p_k, its share in the cohort's mean; last_pass: first of the last local steps, as many as a pass
-    over its examples takes; steps: how many local steps the client does; rate: the round's factor on the
-    learning rate; noise: standard deviation of the noise on its inputs; class_counts [C]: examples it holds
-    of each class (C = 0 where nobody asks).
+    Attributes:
+      weight: p_k, its share in the cohort's mean.
+      last_pass: first of the last local steps, as many as a pass over its examples takes.
+      steps: how many local steps the client does.
+      rate: the round's factor on the learning rate.
+      noise: standard deviation of the noise on its inputs.
+      class_counts: [C] examples it holds of each class (C = 0 where nobody asks).
     """
 
     weight: jax.Array
@@ -64,10 +70,11 @@ class Row(NamedTuple):
 class ClientWork(NamedTuple):
     """What one client does. No axis of clients appears in these functions: they read like the paper.
 
-    start(shared, row, key) -> carry: before the first local step.
-    step(shared, row, carry, batch, key) -> carry: one local step; `key` is of (seed, round, client, step)
-      alone.
-    finish(shared, row, carry) -> (to_sum, to_keep): to_sum is summed over clients, to_keep stored.
+    Attributes:
+      start: (shared, row, key) -> carry: before the first local step.
+      step: (shared, row, carry, batch, key) -> carry: one local step; `key` is of (seed, round, client, step)
+        alone.
+      finish: (shared, row, carry) -> (to_sum, to_keep): to_sum is summed over clients, to_keep stored.
     """
 
     start: Callable[[Any, Row, jax.Array], Any]

@@ -39,10 +39,13 @@ class Carry(NamedTuple):
 class LocalTraining(NamedTuple):
     """The parts of which methods make their ClientWork.
 
-    gradient(shared, row, leaves, batch, key) -> (loss, output of the model, gradient in its parameters).
-    move(shared, row, carry, batch, loss, output, gradient) -> carry: the optimizer's step along a gradient,
-      wherever it was taken.
-    step: both, at the client's own leaves; it gives the model's output as well.
+    Attributes:
+      start: as ClientWork's.
+      gradient: (shared, row, leaves, batch, key) -> (loss, output of the model, gradient in its parameters).
+      move: (shared, row, carry, batch, loss, output, gradient) -> carry: the optimizer's step along a
+        gradient, wherever it was taken.
+      step: both, at the client's own leaves; it gives the model's output as well.
+      finish: as ClientWork's.
     """
 
     start: Callable[[Leaves, Row, jax.Array], Carry]

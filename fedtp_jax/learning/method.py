@@ -46,10 +46,12 @@ class Upload(NamedTuple):
 class Kept(NamedTuple):
     """Per client: what the host is told of it, and what is not summed.
 
-    personal: its new rows. One that is left out stays what it was: of a method of the user's own that is
-      refused, unless something else writes it (`mix`, steps of embeddings).
-    cotangent: p_k * (sent - returned) of the generated leaves; loss: summed over the examples of all of its
-      local steps, 0 if excluded; excluded: 1.0 if it is.
+    Attributes:
+      personal: its new rows. One that is left out stays what it was: of a method of the user's own that is
+        refused, unless something else writes it (`mix`, steps of embeddings).
+      cotangent: p_k * (sent - returned) of the generated leaves.
+      loss: summed over the examples of all of its local steps, 0 if excluded.
+      excluded: 1.0 if it is.
     """
 
     personal: Leaves
@@ -61,8 +63,10 @@ class Kept(NamedTuple):
 class Received(NamedTuple):
     """What a wave of K clients leaves behind at the server.
 
-    rows: {path: [K, ...]} new personal leaves; generator: gradient of the hypernetwork, summed over clients;
-    embeddings: {EMBEDDING: [K, E]} gradients of the clients' embeddings, {} where there are none.
+    Attributes:
+      rows: {path: [K, ...]} new personal leaves.
+      generator: gradient of the hypernetwork, summed over clients.
+      embeddings: {EMBEDDING: [K, E]} gradients of the clients' embeddings, {} where there are none.
     """
 
     rows: Leaves
@@ -73,8 +77,10 @@ class Received(NamedTuple):
 class Description(NamedTuple):
     """How clients' embeddings are computed, where they are not learnt.
 
-    parts: (generator, batch) -> [B, E], of which the mean over a client's examples is its embedding. batches:
-    of how many of its batches in a round, drawn anew; None: of all its examples, as outside the training.
+    Attributes:
+      parts: (generator, batch) -> [B, E], of which the mean over a client's examples is its embedding.
+      batches: of how many of its batches in a round, drawn anew; None: of all its examples, as outside the
+        training.
     """
 
     parts: Callable[[Leaves, Batch], jax.Array]

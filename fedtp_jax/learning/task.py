@@ -25,8 +25,10 @@ STATISTICS = "batch_stats/"  # the collection of running statistics: leaves that
 class Output(NamedTuple):
     """What a model gives for a batch.
 
-    logits [B, classes] (text: [B, T, classes]; in other tasks of each number or label); features [B, F]
-    (text: [B, T, F]) or None; statistics: {path: leaf} the running ones after the batch, in training.
+    Attributes:
+      logits: [B, classes] (text: [B, T, classes]; in other tasks of each number or label).
+      features: [B, F] (text: [B, T, F]) or None.
+      statistics: {path: leaf} the running ones after the batch, in training.
     """
 
     logits: jax.Array

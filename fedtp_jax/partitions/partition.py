@@ -91,8 +91,10 @@ def _positions(split: str, client: int, part: Any) -> np.ndarray:
 class Partition(NamedTuple):
     """Who holds which examples: positions in the data set's train and in its test examples.
 
-    noise: [N] float32 std of the Gaussian noise on each client's normalised inputs, or None.
-    validation: who is validated on which of the train examples, apart from those it trains on, or None.
+    Attributes:
+      train, test: a list of positions for each client.
+      noise: [N] float32 std of the Gaussian noise on each client's normalised inputs, or None.
+      validation: who is validated on which of the train examples, apart from those it trains on, or None.
     """
 
     train: Shards
@@ -137,6 +139,7 @@ class Partition(NamedTuple):
 
     @property
     def num_clients(self) -> int:
+        """N."""
         return len(self.train)
 
     @property

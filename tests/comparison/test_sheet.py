@@ -3,6 +3,7 @@
 import csv
 import io
 
+import pytest
 from made_up_results import THREE
 from rich.console import Console
 
@@ -26,8 +27,10 @@ def test_markdown(three):
     assert three._repr_markdown_() == three.to_markdown()  # as a notebook shows it
 
 
-def test_plain_text_marks_the_best_by_a_star(three, monkeypatch):
+@pytest.mark.parametrize("in_notebook", [False, True])
+def test_plain_text_marks_the_best_by_a_star(three, monkeypatch, in_notebook):
     monkeypatch.setenv("FORCE_COLOR", "1")  # which is for terminals
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: in_notebook)
     lines = str(three).splitlines()
     assert repr(three) == str(three)
     assert [line.split() for line in lines[4:7]] == [

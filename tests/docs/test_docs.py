@@ -133,7 +133,7 @@ def test_every_page_is_in_the_index(page):
     assert page.name == "README.md" or f"]({page.name})" in index
 
 
-def test_the_reference_is_what_the_docstrings_say():
+def test_the_settings_page_is_what_the_code_says():
     committed = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     assert committed == made_by("make_reference").page(), "run: python docs/make_reference.py"
 
