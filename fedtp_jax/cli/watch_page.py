@@ -71,8 +71,8 @@ def _combination(run: Watched, seen: WatchedRuns) -> str:
 def _figure(groups: dict[str, list[pd.DataFrame]], column: str) -> Figure:
     curves = {}
     for name, runs in groups.items():
-        values = pd.concat(runs).groupby("round")[column].agg(["mean", "std"]).reset_index()
-        curves[name] = values
+        values = pd.concat(runs).groupby("round")[column].agg(["mean", "std"])
+        curves[name] = values.reset_index(names="x")
     measure = measure_of(column.partition("_")[2])
     share = measure not in (*NOT_SHARES, "loss")
     label = column.replace("_", " ") + " (%)" * share
