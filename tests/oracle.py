@@ -54,7 +54,8 @@ class World:
 
     def hypernetwork(self, shapes, settings):
         """(hypernetwork for leaves of these shapes, its initial weights)."""
-        made = hyper(tuple(shapes.items()), settings.embedding, settings.hidden, settings.layers)
+        about = settings.embedding, settings.hidden, settings.layers, settings.rank
+        made = hyper(tuple(shapes.items()), *about)
         return made, to_numpy(made.init(rng.key(self.seed, rng.Purpose.HYPERNETWORK)))
 
     def initial_embedding(self, k, size):

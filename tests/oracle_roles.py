@@ -214,6 +214,12 @@ class FedTP(FedAvg):
         shapes = {path: shape for path, shape in self.shapes.items() if self.generated(path)}
         self.hyper, self.phi = world.hypernetwork(shapes, settings.hypernetwork)
         hyper, clients = settings.hypernetwork, range(world.clients)
+        self.base = list(shapes) if hyper.base else []
+        if hyper.base:  # to which nothing is added at first
+            w = world.initial_model()
+            self.w |= {path: w[path] for path in shapes}
+            heads = [f"params/head:{path.replace('/', '.')}/" for path in shapes]
+            self.phi = {p: 0 * leaf if p.startswith(tuple(heads)) else leaf for p, leaf in self.phi.items()}
         self.z = {k: world.initial_embedding(k, hyper.embedding) for k in clients}
         self.phi_optimizer = Optimizer(hyper.optimizer, hyper.weight_decay)
         self.z_optimizer = {k: Optimizer(hyper.optimizer, hyper.weight_decay) for k in clients}
@@ -223,14 +229,17 @@ class FedTP(FedAvg):
         return is_adapter(path) if self.settings.generated == config.ADAPTER else is_qkv(path)
 
     def weights(self, k):
-        return {**super().weights(k), **to_numpy(self.hyper.generate(self.phi, self.z[k]))}
+        made = to_numpy(self.hyper.generate(self.phi, self.z[k]))
+        based = {path: self.w[path] + made[path] for path in self.base}
+        return {**super().weights(k), **made, **based}
 
     def aggregate(self, p, sent, trained):
         """The gradient is sum_k p_k J_k^T (W_k - W_k'), without any division by steps or learning rate.
 
         Embeddings of clients that were not there step too, along 0 and their decay, unless steps are sparse.
         """
-        super().aggregate(p, sent, trained)
+        moved = {k: {path: self.w[path] + trained[k][path] - sent[k][path] for path in self.base} for k in p}
+        super().aggregate(p, sent, {k: {**trained[k], **moved[k]} for k in p})
         gradient = dict.fromkeys(self.phi, 0.0)
         of_z = {k: np.zeros_like(z) for k, z in self.z.items()}
         for k in p:

@@ -123,6 +123,13 @@ CASES = {
     "fedtp, sparse": case(
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, embedding_update="sparse", weight_decay=0.1))
     ),
+    "fedtp, base": case(
+        config.FedTP(hypernetwork=dataclasses.replace(HYPER, base=True)), server=config.Server(0.5, MOMENTUM)
+    ),
+    "fedtp, base and rank": case(
+        config.FedTP(hypernetwork=dataclasses.replace(HYPER, base=True, rank=2, learning_rate=0.5)),
+        clip_norm=0.5,
+    ),
     "fedtp_per": case(
         config.FedTPPer(hypernetwork=dataclasses.replace(HYPER, learning_rate=0.3)),
         role_learning_rates=config.RoleRates(shared=0.02, personal=0.1, generated=0.2),

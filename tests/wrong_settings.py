@@ -86,6 +86,7 @@ method.mu=2
 method.personal='[3]'
 method.hypernetwork=150
 method.hypernetwork.hiden=2
+method.hypernetwork.rank=4
 'method={name: fedproto, weight: .inf}'
 'method={name: fedamp, sigma: 0}'
 'method={name: fedpac, head_learning_rate: 0}'

@@ -214,7 +214,13 @@ def _check_participation(part: Participation) -> None:
 
 
 def _check_rules(method: Any) -> None:
-    """Raise UserError for an expression that gives leaves two roles."""
+    """Raise UserError for an expression that gives leaves two roles, and a rank without a base."""
+    hypernetwork = getattr(method, "hypernetwork", None)
+    if hypernetwork and hypernetwork.rank is not None and not hypernetwork.base:
+        raise UserError(
+            f"method.hypernetwork.rank: {hypernetwork.rank}, but matrices of low rank alone make no model; "
+            "set method.hypernetwork.base=true too"
+        )
     role_of: dict[str, str] = {}
     for role in ("generated", "personal", "shared", "fixed"):
         for pattern in getattr(method, role, ()):

@@ -19,6 +19,14 @@ class Hypernetwork:
     )
     hidden: int = option(150, "width of the trunk", ge=1)
     layers: int = option(3, "hidden layers of the trunk", ge=0)
+    base: bool = option(
+        False,
+        "add what is generated, at first nothing, to leaves that all clients have in common, which the server"
+        " averages as it does shared ones",
+    )
+    rank: int | None = option(
+        None, "with base: generate matrices as products of two of this rank; default: whole", ge=1
+    )
     learning_rate: float | None = option(None, "its learning rate; default: training.learning_rate", gt=0)
     weight_decay: float = option(1e-3, "its L2 decay, added to the gradient", ge=0)
     optimizer: Optimizer = optimizer(

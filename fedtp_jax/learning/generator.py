@@ -36,6 +36,7 @@ class Generator:
         descriptor: Descriptor | None = None,
     ) -> None:
         self.shapes, self.size, self.descriptor = shapes, settings.embedding, descriptor
+        self.base = settings.base and bool(shapes)
         self._inputs, self._labels = task.inputs, task.targets.label_shape(task.num_classes)
         self.optimizer = optax.identity()
         if shapes:
@@ -44,10 +45,13 @@ class Generator:
             self.optimizer = make_optimizer(
                 settings.optimizer, "method.hypernetwork.optimizer", rate, settings.weight_decay
             )
-        self.module = Hypernetwork(shapes, settings.hidden, settings.layers)
+        self.module = Hypernetwork(shapes, settings.hidden, settings.layers, settings.rank)
 
     def init(self, key: jax.Array, given: Leaves | None = None) -> Leaves:
-        """The hypernetwork's leaves; `given`: what it is to generate for every client at first."""
+        """The hypernetwork's leaves; `given`: what it is to generate for every client at first.
+
+        Beside a base that is nothing.
+        """
         phi = tree.flatten(self.module.init(key, jnp.zeros((1, self.size)))) if self.shapes else {}
         if self.descriptor:
             like = self._inputs.example
@@ -56,10 +60,11 @@ class Generator:
             y = jnp.zeros((1, *self._labels)) if self._labels else y
             leaves = tree.flatten(self.descriptor.init(jax.random.fold_in(key, Purpose.DESCRIPTION), x, y))
             phi |= {DESCRIPTOR + path: leaf for path, leaf in leaves.items()}
-        for path, leaf in (given or {}).items():
+        for path in self.shapes if self.base else given or {}:
             head = f"params/{head_of(path)}"
             phi[f"{head}/kernel"] = jnp.zeros_like(phi[f"{head}/kernel"])
-            phi[f"{head}/bias"] = leaf.reshape(-1)
+            bias = phi[f"{head}/bias"]
+            phi[f"{head}/bias"] = jnp.zeros_like(bias) if self.base or not given else given[path].reshape(-1)
         return phi
 
     def init_rows(self, key: jax.Array, ids: jax.Array) -> Leaves:

@@ -163,8 +163,9 @@ def local_training(
         began = {**shared, **row.leaves}
         leaves = {p: jnp.where(good, new, began[p]) for p, new in carry.leaves.items()}
         weight = jnp.where(good, row.facts.weight, 0.0)
-        upload = Upload(tree.scale(tree.select(leaves, roles, "shared"), weight), weight)
         sent = tree.select(row.leaves, roles, "generated")
+        moved = {p: shared[p] + leaves[p] - sent[p] for p in sent if p in shared}  # a base, as the leaf did
+        upload = Upload(tree.scale({**tree.select(leaves, roles, "shared"), **moved}, weight), weight)
         kept = Kept(
             personal=tree.select(leaves, roles, "personal"),
             cotangent={p: jnp.where(good, weight * (sent[p] - leaves[p]), 0.0) for p in sent},

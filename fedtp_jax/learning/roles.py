@@ -5,6 +5,7 @@
 | shared | one copy on the server | weighted mean over the cohort, or a server optimizer's step towards it |
 | personal | N rows, one per client, never uploaded | the cohort's rows are put back |
 | generated | nobody: hypernetwork(client's embedding) | one vjp with cotangents p_k * (sent_k - returned_k) |
+| generated, with a base | beside that one copy, to which it is added | both of the above |
 | fixed | one copy, the same at every client from the start | nothing: neither trained nor sent |
 """
 
@@ -55,7 +56,8 @@ def role_method(
     roles = _roles_of(task, list(shapes), rules, extra)
     generated = {path: shapes[path].shape for path in roles if roles[path] == "generated"}
     generator = Generator(task, generated, hypernetwork, descriptor)
-    server = _Server(task.server, {path for path, role in roles.items() if role == "shared"})
+    based = generated if generator.base else {}
+    server = _Server(task.server, {path for path, role in roles.items() if role == "shared"} | {*based})
 
     def init(key: jax.Array, ids: jax.Array) -> State:
         model_key = jax.random.fold_in(key, Purpose.MODEL)
@@ -63,7 +65,7 @@ def role_method(
         rows = tree.repeated(tree.select(leaves, roles, "personal"), len(ids))
         keys = jax.vmap(lambda k: jax.random.fold_in(model_key, k))(ids)
         rows |= {path: jax.vmap(make)(_key_of(path, keys)) for path, make in extra.items()}
-        shared = tree.select(leaves, roles, "shared", "fixed")
+        shared = {**tree.select(leaves, roles, "shared", "fixed"), **{path: leaves[path] for path in based}}
         generator_key = jax.random.fold_in(key, Purpose.HYPERNETWORK)
         given = None if task.given is None else {path: leaves[path] for path in generated}
         phi = generator.init(generator_key, given)
@@ -72,7 +74,11 @@ def role_method(
 
     def realize(shared: Leaves, phi: Leaves, own: Leaves) -> Leaves:
         personal = {path: rows for path, rows in own.items() if path != EMBEDDING}
-        return {**personal, **(generator.apply(phi, own[EMBEDDING]) if EMBEDDING in own else {})}
+        made = generator.apply(phi, own[EMBEDDING]) if EMBEDDING in own else {}
+        return {
+            **personal,
+            **{path: shared[path] + leaf if path in based else leaf for path, leaf in made.items()},
+        }
 
     def send(state: State) -> tuple[Leaves, Leaves]:
         return state.shared, realize(state.shared, state.generator, own(state.rows))

@@ -127,8 +127,10 @@ def traffic(method: Method, one: Any, task: Task) -> tuple[int, int]:
         return method.work.finish(shared, row, method.work.start(shared, row, jax.random.key(0)))
 
     upload, kept = jax.eval_shape(a_round, sent, row)
-    down = method.travelling(shared), tree.select(rows, method.roles, "generated"), method.mixed(rows, "down")
-    up = upload.shared, kept.cotangent, method.mixed(kept.personal, "up")
+    # a base travels as the leaves to which something is added
+    leaves = {**method.travelling(shared), **tree.select(rows, method.roles, "generated")}
+    down = leaves, method.mixed(rows, "down")
+    up = {**upload.shared, **kept.cotangent}, method.mixed(kept.personal, "up")
     described = tree.num_bytes(describing(method, one)) if method.description else 0
     if method.sent_bytes:
         sent = {**upload.shared, **kept.cotangent}
