@@ -40,7 +40,8 @@ def learning_curves(history: pd.DataFrame, over: Over = "rounds") -> Figure:
       over: "time": over the seconds of the virtual clock, which the history then has.
     """
     unit, xlabel = _axis(over, history[COLUMNS[over]].max())
-    history = history.assign(x=history[COLUMNS[over]] / unit)
+    # many measures make many columns, to which pandas adds none in their place
+    history = pd.concat([history, (history[COLUMNS[over]] / unit).rename("x")], axis=1)
     figure = Picture(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     history = history.replace([np.inf, -np.inf], np.nan)  # a diverged round leaves a gap

@@ -39,7 +39,7 @@ def test_no_two_of_28_lines_look_alike():
 
 
 def test_markers_stay_where_there_are_many_evaluations():
-    curves = {name: pd.DataFrame({"round": range(200), "mean": 0.5, "std": np.nan}) for name in "abcde"}
+    curves = {name: pd.DataFrame({"x": range(200), "mean": 0.5, "std": np.nan}) for name in "abcde"}
     lines = compared_curves({"": curves}, [*curves], "accuracy", "").axes[0].lines
     assert {line.get_marker() for line in lines} == {"o", "s", "v", "D", "^"}
     assert all(line.get_markevery() == 0.1 for line in lines)  # apart, so that dashes are seen
