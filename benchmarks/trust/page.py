@@ -16,26 +16,33 @@ from fedtp_jax.storage.csv_log import write_csv
 from fedtp_jax.storage.files import write_atomically
 
 METHODS = "fedavg", "fedper", "vanilla", "fedtp"
+COLUMNS = (  # of a run's row
+    *("sweep", "method", "clients", "noise", "adversaries", "upload", "defence", "seed"),
+    *("test_accuracy", "honest_accuracy", "attack_success", "epsilon", "bytes_up"),
+)
 MARKERS = dict(zip(METHODS, "osD^", strict=True))
 
 
 def write_page(out: Path, rows: Sequence[dict[str, Any]]) -> None:
     """trust.csv, trust.md and a picture for each part of what is finished."""
+    if not rows:
+        return
     out.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).reindex(columns=[*COLUMNS])
     write_csv(out / "trust.csv", table)
     parts = [
         "# Privacy, adversaries, bits",
-        "[What is measured, and what was found](../README.md). Mean ± sample std of three seeds, in percent.",
+        "[What is measured](../README.md). Mean ± sample std of three seeds, in percent.",
     ]
-    attacks = "adversaries", "clipped"
+    attacks, figure_of = ("adversaries", "clipped"), {"backdoors": "attack_success"}
     for name, make, sweeps in (
         ("privacy", private, ("privacy",)),
         ("adversaries", attacked, attacks),
         ("backdoors", obeyed, attacks),
         ("bits", compressed, ("bits",)),
     ):
-        if (part := table[table["sweep"].isin(sweeps)]).empty:
+        part = table[table["sweep"].isin(sweeps)].dropna(subset=figure_of.get(name, "test_accuracy"))
+        if part.empty:
             continue
         figure, shown = make(part)
         write_atomically(out / f"{name}.png", to_png(figure))
@@ -68,14 +75,14 @@ def private(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
 
 def attacked(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """What honest clients reach beside each attack, by defence."""
-    honest = rows.get("honest_accuracy", rows["test_accuracy"])  # not measured where all are
-    rows = rows.assign(honest=honest.fillna(rows["test_accuracy"]))
+    honest = rows["honest_accuracy"].fillna(rows["test_accuracy"])  # not measured where all are
+    rows = rows.assign(honest=honest)
     return _by_defence(rows, "honest", "honest clients' accuracy, %")
 
 
 def obeyed(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """How often a backdoor's trigger is obeyed, by defence."""
-    return _by_defence(rows.dropna(subset="attack_success"), "attack_success", "attack success, %")
+    return _by_defence(rows, "attack_success", "attack success, %")
 
 
 def _by_defence(rows: pd.DataFrame, name: str, label: str) -> tuple[Figure, pd.DataFrame]:
@@ -112,7 +119,8 @@ def compressed(rows: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     _legend(figure, ax)
     wide = _wide(rows, ["upload"], "test_accuracy")
     sent = rows[rows["method"] == "fedavg"].groupby("upload")["bytes_up"].mean()
-    wide.insert(1, "bytes (fedavg)", [f"{sent[name]:,.0f}" for name in wide["upload"]])
+    told = [f"{sent[name]:,.0f}" if name in sent else "-" for name in wide["upload"]]
+    wide.insert(1, "bytes (fedavg)", told)
     return figure, wide
 
 

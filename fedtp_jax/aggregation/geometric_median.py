@@ -21,8 +21,9 @@ def geometric_median(settings: config.GeometricMedian) -> Rule:
     def weights(distances: jax.Array, weight: jax.Array, n: jax.Array) -> jax.Array:
         def step(_: int, share: jax.Array) -> jax.Array:
             # |x_i - z|^2 of z = sum_j share_j x_j
-            to_others = distances @ share
-            away = jnp.sqrt(jnp.maximum(to_others - share @ to_others / 2, 0.0))
+            to_others = jnp.matmul(distances, share, precision="highest")
+            away = to_others - jnp.dot(share, to_others, precision="highest") / 2
+            away = jnp.sqrt(jnp.maximum(away, 0.0))
             new = weight / jnp.maximum(away, SMOOTHING)
             return new / new.sum()
 

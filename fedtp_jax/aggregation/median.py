@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from fedtp_jax import config
+from fedtp_jax.config.checks import CLOSE
 from fedtp_jax.learning.method import Rule
-
-CLOSE = 1e-3  # of a client, by which a share of them may be rounded up
 
 
 def median(settings: config.Median) -> Rule:

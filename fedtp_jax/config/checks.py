@@ -12,6 +12,7 @@ from fedtp_jax.config import (
     Participation,
     SimulationConfig,
     Table,
+    TrimmedMean,
     Uploads,
     name_of,
 )
@@ -29,6 +30,8 @@ _BOUNDS = {
     "lt": (lambda value, bound: value < bound, "less than"),
     "le": (lambda value, bound: value <= bound, "at most"),
 }
+
+CLOSE = 1e-3  # of a client, by which a share of them may be rounded up
 
 
 def check(settings: SimulationConfig) -> None:
@@ -169,8 +172,14 @@ def _check_aggregation(settings: SimulationConfig) -> None:
                 f"{field}: {name} counts a client once, but training.participation.sampling "
                 f"{part.sampling!r} may draw it several times; choose without_replacement or poisson"
             )
+    cohort = settings.training.cohort_size
+    if isinstance(rule, TrimmedMean) and part.cohorts is None and 0 < rule.share * cohort < 1 - CLOSE:
+        raise UserError(
+            f"{field}.share: {rule.share} of training.cohort_size {cohort} is nobody, so nothing would be "
+            f"left out; give at least {1 / cohort:.3g}"
+        )
     if isinstance(rule, Krum) and part.cohorts is None:
-        cohort, attackers = settings.training.cohort_size, rule.attackers or 0
+        attackers = max((cohort - 3) // 2, 0) if rule.attackers is None else rule.attackers
         if cohort < 2 * attackers + 3:
             raise UserError(
                 f"{field}.attackers: {attackers} of training.cohort_size {cohort}, but Krum asks for cohorts "

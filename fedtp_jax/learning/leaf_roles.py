@@ -77,7 +77,8 @@ def _rule(method: Method, path: str, role: str) -> str:
         return ""
     each = ((given, pattern) for given, patterns in method.rules for pattern in patterns)
     given, pattern = next((pair for pair in each if re.search(pair[1], path)), ("", ""))
-    return pattern if given == role else ""
+    based = (given, role) == ("generated", "shared")  # a base, to which something is added
+    return pattern if given == role or based else ""
 
 
 def leaves_in_short(leaves: Sequence[LeafRole]) -> list[LeavesAlike]:

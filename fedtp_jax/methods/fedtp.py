@@ -15,7 +15,7 @@ def fedtp(settings: config.FedTP, task: Task) -> Method:
     """W_k = h(z_k; phi) for `settings.generated`; phi steps along sum_k p_k J_k^T (W_k - W_k').
 
     With a personal head it is FedTP-Per. With `hypernetwork.base` W_k = W + h(z_k; phi), where h is nothing
-    at first and W steps as shared leaves do, along sum_k p_k (W_k - W_k'): the first round is FedAvg's.
+    at first and W steps as shared leaves do, along sum_k p_k (W_k - W_k'): all begin from FedAvg's model.
     """
     return role_method(task, fedtp_rules(settings), settings.hypernetwork)
 

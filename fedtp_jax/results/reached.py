@@ -41,7 +41,7 @@ def evaluated_rounds(history: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def reached(history: "pd.DataFrame", test: str, last: int) -> Reached:
-    """The last evaluation by "test" or "adapted", and the pooled headline over the `last` evaluations."""
+    """The last evaluation by "test", "adapted" or "fit", and the pooled headline over `last` evaluations."""
     evaluated = evaluated_rounds(history)
     if evaluated.empty:
         raise UserError("result: no round was evaluated yet; let the run get further (evaluation.every)")

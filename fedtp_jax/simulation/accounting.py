@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedtp_jax.config import Privacy
-from fedtp_jax.core.errors import UserError
+from fedtp_jax.core.errors import UserError, in_one_line
 
 CLOSE = 1e-4  # to which a noise multiplier is found
 
@@ -71,7 +71,7 @@ def _search(target: float, delta: float, share: float, rounds: int) -> float:
     except Exception as error:  # of the package, where no noise will do
         raise UserError(
             f"privacy.epsilon: {target}, for which no noise is found: {rounds:,} rounds spend less with "
-            "hardly any, or more with a great deal; give privacy.noise_multiplier"
+            f"hardly any, or more with a great deal ({in_one_line(error)}); give privacy.noise_multiplier"
         ) from error
     return float(found)
 

@@ -74,6 +74,11 @@ def make_evaluators(
         validation = Evaluator(**about, like=test.layout, split="validation", batch=test.layout.batch)
         test.layout = validation.layout
     if bench.config.evaluation.fit:
+        if not bench.partition.train.sizes[clients].any():
+            raise UserError(
+                "evaluation.fit: none of the clients that are evaluated has a train example; evaluate "
+                "others, or leave it out"
+            )
         fit = Evaluator(**about, like=test.layout, split="train", batch=test.layout.batch)
         for other in (test, validation):
             if other:

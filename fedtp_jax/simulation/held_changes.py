@@ -64,8 +64,8 @@ class HeldChanges:
 
     @property
     def num_bytes(self) -> int:
-        """Of a cohort's changes on the host."""
-        return self._usual * self.row_bytes
+        """Of a cohort's changes on the host: as they came, and in order."""
+        return 2 * self._usual * self.row_bytes
 
     def _check(self) -> None:
         """Raise UserError where the host cannot hold a cohort."""
@@ -97,10 +97,11 @@ class HeldChanges:
         # in order of their ids, so that sums do not depend on lanes and waves
         order = np.argsort(np.concatenate(self._ids))
         n = len(order)
-        size = self._usual if n <= self._usual else self._most
+        size = min(self._most, self._usual * math.ceil(n / self._usual))
         changes = np.zeros((size, self._width(apart)), np.float32)
-        np.concatenate(self._rows, out=changes[:n])
-        changes[:n] = changes[:n][order]
+        rows = [row for wave in self._rows for row in wave]
+        for place, k in enumerate(order):
+            changes[place] = rows[k]
         weights = np.zeros(size, np.float32)
         weights[:n] = np.concatenate(self._weights)[order]
         self._ids, self._rows, self._weights = [], [], []
@@ -119,7 +120,7 @@ class HeldChanges:
             parts = [programs("entries", self._entries, c, count) for c in self._chunks(changes)]
         else:
             distances = replicate(np.zeros((len(changes), len(changes)), np.float32))
-            # running statistics are of other units
+            # running statistics, of other units, come first: their paths are the first in sorted order
             first = sum(leaf.size for path, leaf in apart.like.items() if path.startswith(STATISTICS))
             for chunk in self._chunks(changes[:, first:]):
                 distances = programs("distances", self._distances, distances, chunk, count, donate=(0,))

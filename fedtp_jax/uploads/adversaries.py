@@ -140,7 +140,7 @@ def _poisoned(
         return batch
     if trigger is None:
         return batch._replace(y=jnp.where(flag, classes - 1 - batch.y, batch.y))
-    # every so manieth example, from the first on: of few as well, and of either half of a batch
+    # evenly spaced, from the first on: one of few at least, and as many of either half of a batch
     places = np.ceil(settings.poisoned * np.arange(len(batch.y) + 1) - CLOSE)
     carries = flag & jnp.asarray(np.diff(places) > 0)
     x = jnp.where(carries[:, None, None, None], trigger.on(batch.x), batch.x)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from marks import every_day
-from method_cases import CLIENTS, METHODS, TRAINING, one_step, simulator
+from method_cases import CLIENTS, HYPER, METHODS, TRAINING, one_step, simulator
 from private_rounds import POISSON, UNIFORM, private, sums
 
 from fedtp_jax import UserError, config
@@ -21,7 +21,12 @@ def length(leaves):
 # ------------------------------------------------------------------------------------------------ bounds
 
 
-@pytest.mark.parametrize("name", every_day(["fedtp", "fedtp_per", "fedper", "vanilla"], ["fedtp"]))
+BASED = config.FedTP(hypernetwork=dataclasses.replace(HYPER, base=True))
+
+
+@pytest.mark.parametrize(
+    "name", every_day(["fedtp", BASED, "fedtp_per", "fedper", "vanilla"], ["fedtp"]), ids=str
+)
 def test_the_sum_is_that_of_clients_changes_each_shortened(name):
     """Each client alone and unclipped; its gradient of the hypernetwork by the vjp of the plain method."""
     whole = private(name, clip=1e9)
@@ -39,7 +44,7 @@ def test_the_sum_is_that_of_clients_changes_each_shortened(name):
     assert min(lengths) < clip < max(lengths)
     for path in expected:
         np.testing.assert_allclose(found[path], expected[path], atol=2e-7, err_msg=path)
-    if name in ("fedtp", "fedtp_per"):
+    if name in ("fedtp", BASED, "fedtp_per"):
         assert any(path.startswith("generator/") and np.any(leaf) for path, leaf in found.items())
 
 
@@ -144,7 +149,7 @@ def test_running_statistics_in_clear_are_refused():
 
 
 def test_what_the_embeddings_learn_does_not_tell_how_many_came():
-    """Each other client's step is the same whether client k came or not, and one is made if nobody came."""
+    """They are divided by one and the same number, and stepped if nobody came."""
     sim = private("fedtp", noise=1e-9, cohort=2)
     rounds = {len(sim.participation.participants(r).ids): r for r in range(60)}
     assert {1, 2, 3} <= {*rounds}
