@@ -33,6 +33,9 @@ TABLES = {
     "clients": ["run", "seed", "client", "test_accuracy"],
 }
 TEXTS = {"run": str, "partition": str}
+LATER = {
+    "server.aggregation.name": "mean"
+}  # names of what there was no choice of when the first runs were kept
 
 
 def told_of(config: SimulationConfig) -> str:
@@ -42,6 +45,7 @@ def told_of(config: SimulationConfig) -> str:
     """
     fields = flat(to_dict(config))
     fields = {field: value for field, value in fields.items() if field not in (*MACHINE, "seed")}
+    fields = {field: value for field, value in fields.items() if LATER.get(field) != value}
     names: dict[str, Any] = {}
     for field, value in fields.items():
         *path, last = field.split(".")
