@@ -14,7 +14,8 @@ from rich.console import Console
 
 from benchmarks.board.page import write_page
 from benchmarks.board.tables import curves_of, rows_of
-from fedtp_jax import SimulationConfig, UserError
+from benchmarks.many_runs import answer, shortened
+from fedtp_jax import SimulationConfig
 from fedtp_jax.engine.compilation_cache import keep_programs
 from fedtp_jax.sweeps.combinations import Combination, Sweep, place, read_sweep
 from fedtp_jax.sweeps.run_combinations import Board, run_left
@@ -28,23 +29,8 @@ QUICK: dict[str, Any] = {"rounds": 2, "cohort_size": 3}
 def main(arguments: list[str]) -> None:
     """`python -m benchmarks board [--quick] [--processes N]`."""
     parser = argparse.ArgumentParser("python -m benchmarks board", description=__doc__)
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help=f"{QUICK['rounds']} rounds, one seed and one setting of each method: does it all work?",
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/board"), help="the runs' folder (%(default)s)")
-    parser.add_argument(
-        "--processes", type=int, default=1, help="combinations at once, each on its share of the cores"
-    )
-    try:
-        run(parser.parse_args(arguments))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    quick = f"{QUICK['rounds']} rounds, one seed and one setting of each method"
+    answer(parser, arguments, quick, "runs/board", run)
 
 
 def run(given: argparse.Namespace) -> None:
@@ -87,12 +73,5 @@ def short(asked: Sweep) -> Sweep:
     first: dict[type, SimulationConfig] = {}
     for config in asked.configs:
         first.setdefault(type(config.method), config)
-    configs = [
-        dataclasses.replace(
-            config,
-            training=dataclasses.replace(config.training, **QUICK),
-            evaluation=dataclasses.replace(config.evaluation, every=1),
-        )
-        for config in first.values()
-    ]
+    configs = [shortened(config, **QUICK) for config in first.values()]
     return Sweep(configs, asked.seeds[:1], asked.select)

@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from benchmarks.machine import describe_machine, in_words
+from benchmarks.many_runs import answer
 from benchmarks.paper.items import ITEMS, Item
 from benchmarks.paper.store import Store, claimed, key_of, with_seeds
 from benchmarks.paper.summaries import lead_table
 from benchmarks.results import markdown
-from fedtp_jax import Progress, Result, SimulationConfig, UserError, compare, simulate
+from fedtp_jax import Progress, Result, SimulationConfig, compare, simulate
 from fedtp_jax.config import name_of
 from fedtp_jax.engine.compilation_cache import keep_programs
 from fedtp_jax.plots.style import to_png
@@ -37,26 +38,7 @@ def main(arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("items", nargs="+", metavar="ITEM", choices=ITEMS, help="which experiments")
-    parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK['rounds']} rounds and one seed: does it all work?"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/paper"), help="folder for the runs (%(default)s)"
-    )
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=1,
-        help="runs at once, each with its share of the cores (%(default)s)",
-    )
-    try:
-        run_items(parser.parse_args(arguments))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+    answer(parser, arguments, f"{QUICK['rounds']} rounds and one seed", "runs/paper", run_items)
 
 
 def run_items(given: argparse.Namespace) -> None:

@@ -1,16 +1,15 @@
 """Runs the sweeps on privacy, adversaries and compression, or what is left, and writes the findings."""
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.many_runs import answer, shortened
 from benchmarks.trust.page import write_page
 from benchmarks.trust.tables import rows_of
-from fedtp_jax import UserError
 from fedtp_jax.engine.compilation_cache import keep_programs
 from fedtp_jax.sweeps.combinations import Sweep, place, read_sweep
 from fedtp_jax.sweeps.run_combinations import Board, run_left
@@ -23,21 +22,7 @@ QUICK: dict[str, Any] = {"rounds": 2}
 def main(arguments: list[str]) -> None:
     """`python -m benchmarks trust [--quick] [--processes N]`."""
     parser = argparse.ArgumentParser("python -m benchmarks trust", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help=f"{QUICK['rounds']} rounds and one seed: does it all work?"
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/trust"), help="the runs' folder (%(default)s)")
-    parser.add_argument(
-        "--processes", type=int, default=1, help="combinations at once, each on its share of the cores"
-    )
-    try:
-        run(parser.parse_args(arguments))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(130)
+    answer(parser, arguments, f"{QUICK['rounds']} rounds and one seed", "runs/trust", run)
 
 
 def run(given: argparse.Namespace) -> None:
@@ -61,12 +46,5 @@ def run(given: argparse.Namespace) -> None:
 
 def short(asked: Sweep) -> Sweep:
     """One seed, for a few rounds."""
-    configs = [
-        dataclasses.replace(
-            config,
-            training=dataclasses.replace(config.training, **QUICK),
-            evaluation=dataclasses.replace(config.evaluation, every=1),
-        )
-        for config in asked.configs
-    ]
+    configs = [shortened(config, **QUICK) for config in asked.configs]
     return Sweep(configs, asked.seeds[:1], asked.select)

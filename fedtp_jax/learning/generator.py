@@ -60,11 +60,12 @@ class Generator:
             y = jnp.zeros((1, *self._labels)) if self._labels else y
             leaves = tree.flatten(self.descriptor.init(jax.random.fold_in(key, Purpose.DESCRIPTION), x, y))
             phi |= {DESCRIPTOR + path: leaf for path, leaf in leaves.items()}
-        for path in self.shapes if self.base else given or {}:
+        heads = {path: leaf.reshape(-1) for path, leaf in (given or {}).items()}
+        if self.base:
+            heads = {path: jnp.zeros_like(phi[f"params/{head_of(path)}/bias"]) for path in self.shapes}
+        for path, bias in heads.items():
             head = f"params/{head_of(path)}"
-            phi[f"{head}/kernel"] = jnp.zeros_like(phi[f"{head}/kernel"])
-            bias = phi[f"{head}/bias"]
-            phi[f"{head}/bias"] = jnp.zeros_like(bias) if self.base or not given else given[path].reshape(-1)
+            phi |= {f"{head}/kernel": jnp.zeros_like(phi[f"{head}/kernel"]), f"{head}/bias": bias}
         return phi
 
     def init_rows(self, key: jax.Array, ids: jax.Array) -> Leaves:

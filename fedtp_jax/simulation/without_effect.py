@@ -95,9 +95,10 @@ def _participation(settings: SimulationConfig, candidates: int) -> dict[str, str
     if math.ceil(round(training.cohort_size * part.over_selection, 9)) == training.cohort_size:
         reasons[f"{where}.over_selection"] = f"no more than the {training.cohort_size} of a cohort are asked"
     if not drawn:
-        fields = ["training.cohort_size", f"{where}.sampling", f"{where}.over_selection"]
-        boosts = settings.adversaries.kind == "boost" and settings.adversaries.factor is None
-        reasons |= dict.fromkeys(fields[boosts:], f"{where}.cohorts says who")
+        fields = [f"{where}.sampling", f"{where}.over_selection"]
+        if settings.adversaries.kind != "boost":  # which takes its factor from it
+            fields.append("training.cohort_size")
+        reasons |= dict.fromkeys(fields, f"{where}.cohorts says who")
     elif part.sampling == "poisson" and training.cohort_size == candidates and not settings.privacy.asked_for:
         reasons[f"{where}.sampling"] = f"all {candidates} clients with train examples are drawn anyway"
     return reasons

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from fedtp_jax import config
+from fedtp_jax.core import tree
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.learning.method import Kept, Method, State, Upload
@@ -47,15 +48,11 @@ def with_bounded_changes(
         weight = jnp.where(upload.weight > 0, upload.weight, 1.0)
         share = jnp.minimum(1.0, clip / jnp.maximum(length, TINY)) / clients
 
-        def bounded(leaves: Leaves, by: jax.Array) -> Leaves:
-            return {path: jnp.where(good, by * leaf, 0.0) for path, leaf in leaves.items()}
-
-        shared = bounded({path: change[path] for path in upload.shared}, share)
-        cotangent = bounded(kept.cotangent, share / weight)
+        shared = {path: share * change[path] for path in upload.shared}
         if CLIP in sent:  # of a half more or less: no client moves the sum by more than that
-            shared[CLIP] = jnp.where(good, jnp.where(length <= clip, 0.5, -0.5) / clients, 0.0)
-        upload = Upload(shared, jnp.where(good, 1 / clients, 0.0))
-        return excluded_unless(good, upload, kept._replace(cotangent=cotangent))
+            shared[CLIP] = jnp.where(length <= clip, 0.5, -0.5) / clients
+        kept = kept._replace(cotangent=tree.scale(kept.cotangent, share / weight))
+        return excluded_unless(good, Upload(shared, jnp.full((), 1 / clients)), kept)
 
     # sums of changes over the fixed number of clients, noise included
     bounded = with_whole_changes(method, finish)._replace(aggregate=by_changes(method))
