@@ -101,7 +101,7 @@ class Sharing:
 
 @pytest.fixture(scope="session", autouse=True)
 def sharing(compilation_cache):
-    from fedtp_jax.results import page  # not before JAX is set up
+    from fedtp_jax.pages import page  # not before JAX is set up
     from fedtp_jax.runs import run
 
     made = Sharing()

@@ -29,6 +29,7 @@ ROOMS = [
     "partitions",
     "models",
     "data",
+    "pages",
     "plots",
     "config",
     "core",

@@ -36,6 +36,9 @@ def compare(
     picture: Annotated[
         Path | None, arg(metavar="FILE", help="a .png, .pdf or .svg file for the learning curves")
     ] = None,
+    html: Annotated[
+        Path | None, arg(metavar="FILE", help="a page to explore: the table, curves to switch, the clients")
+    ] = None,
     metric: Annotated[
         str | None,
         arg(
@@ -67,6 +70,8 @@ def compare(
     form = format or FORMATS.get(out.suffix.lower() if out else "", "terminal")
     if picture is not None:
         write_picture("--picture", picture, made.plot())
+    if html is not None:
+        write_output("--html", html, made.to_html())
     if form == "terminal":
         text = made.sheet.text()
     else:
@@ -77,7 +82,7 @@ def compare(
         show_sheet(made.sheet)
     else:
         tell(text.rstrip("\n"))
-    for path in filter(None, (out, picture)):
+    for path in filter(None, (out, picture, html)):
         tell(f"wrote {path}", error=True)
     return 0
 

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from fedtp_jax.cli.output import write_output
 from fedtp_jax.cli.watch_words import board_of, lines_of, sum_of, title_of
 from fedtp_jax.config.metrics import NOT_SHARES, measure_of
+from fedtp_jax.pages import page
 from fedtp_jax.plots.curves import compared_curves, learning_curves
-from fedtp_jax.results import page
-from fedtp_jax.results.report import CURVES, EVALUATIONS
+from fedtp_jax.results.explored import CURVES
+from fedtp_jax.results.report import EVALUATIONS
 from fedtp_jax.runs.watched import Watched
 from fedtp_jax.sweeps.watched_runs import WatchedRuns
 

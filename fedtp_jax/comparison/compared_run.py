@@ -27,7 +27,7 @@ HISTORY = "round", "clients_tested", "excluded"
 CLIENTS = ("client",)
 RANDOM = {"init.of": "drawn", "init.identity": "drawn"}  # where no variables were given to start from
 NOT_ALWAYS = (  # version 0.1.0 had no mean; not every run adapts, validates, or has all measures or a clock
-    "virtual_time",
+    *("virtual_time", "test_loss"),
     *(f"{test}_{name}_mean" for test in ("test", "adapted") for name in HEADLINES.values()),
     *get_args(ValidationMetric),
     *(f"{test}_{c}" for test in ("test", "adapted") for name in METRICS for c in columns_of(name)),

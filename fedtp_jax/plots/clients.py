@@ -1,5 +1,6 @@
 """Clients as pictures: their accuracies, and their embeddings."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
@@ -69,33 +70,37 @@ def worst_first(clients: pd.DataFrame) -> pd.DataFrame:
     return tested.sort_values([f"test_{measure}", "client"], ascending=[measure == "accuracy", True])
 
 
-def embedding_map(
-    embeddings: np.ndarray,
-    dominant: Sequence[str],
-    names: Sequence[str],
-    projection: Literal["pca", "tsne"] = "pca",
-    what: str = "class",
-    clients: Sequence[str] = (),
-) -> Figure:
+@dataclasses.dataclass(frozen=True)
+class Embedded:
     """Clients by their embeddings in two dimensions.
 
-    Args:
-      embeddings: [N, E].
+    Attributes:
+      points: [N, 2].
+      axes: what these are.
       dominant: [N] name of the class of which each client holds most train examples: its colour and word.
       names: all of these in their order.
-      projection: principal components, or t-SNE.
       what: "class" or "superclass"; "": neither, and no word beside them.
-      clients: [N] names, which stand beside few of them in place of the class.
+      clients: [N] names, which stand beside few of them in place of the class; or none.
     """
+
+    points: np.ndarray
+    axes: tuple[str, str]
+    dominant: Sequence[str]
+    names: Sequence[str]
+    what: str = "class"
+    clients: Sequence[str] = ()
+
+
+def embedding_map(embedded: Embedded) -> Figure:
+    """Clients as points, by their embeddings."""
     figure = Picture(figsize=(6.4, 5), layout="constrained")
     axes = figure.subplots()
+    points, what, clients, dominant = embedded.points, embedded.what, embedded.clients, embedded.dominant
     by = f", by the {what} they hold most of" if what else ""
-    title = f"Embeddings of {len(embeddings):,} clients{by}"
-    points, xlabel, ylabel = _project(embeddings, projection)
-    style(axes, title, xlabel, ylabel)
+    style(axes, f"Embeddings of {len(points):,} clients{by}", *embedded.axes)
     palette = colormaps["tab20"].colors  # type: ignore[attr-defined]
     named = len(clients) > 0 and len(points) <= MOST_NAMED
-    for number, label in enumerate(name for name in names if name in dominant):
+    for number, label in enumerate(name for name in embedded.names if name in dominant):
         at = points[np.array(dominant) == label]
         colour = palette[min(number, 19)]
         axes.scatter(at[:, 0], at[:, 1], color=colour, s=42, edgecolor=INK, linewidth=0.5, label=label)
@@ -110,17 +115,19 @@ def embedding_map(
     return figure
 
 
-def _project(embeddings: np.ndarray, projection: str) -> tuple[np.ndarray, str, str]:
-    """[N, 2] and what the axes are."""
+def project(
+    embeddings: np.ndarray, projection: Literal["pca", "tsne"] = "pca"
+) -> tuple[np.ndarray, tuple[str, str]]:
+    """([N, 2] of [N, E], by principal components or t-SNE; what the axes are)."""
     if projection == "tsne":
         from sklearn.manifold import TSNE
 
         perplexity = min(30, (len(embeddings) - 1) / 3)
         points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embeddings)
-        return points, "t-SNE: neighbours count, distances do not", ""
+        return points, ("t-SNE: neighbours count, distances do not", "")
     from sklearn.decomposition import PCA
 
     pca = PCA(2).fit(embeddings)
     first, second = 100 * pca.explained_variance_ratio_
     names = f"first component ({first:.0f} % of the variance)", f"second component ({second:.0f} %)"
-    return pca.transform(embeddings), *names
+    return pca.transform(embeddings), names

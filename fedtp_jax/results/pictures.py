@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fedtp_jax.comparison.compare import Comparison
+    from fedtp_jax.plots.clients import Embedded
 
 
 class Pictures:
@@ -34,6 +35,7 @@ class Pictures:
     history: "pd.DataFrame"
     clients: "pd.DataFrame"
     timing: "pd.DataFrame"
+    clients_history: "pd.DataFrame | None"
     state: State
     partition: Partition
     data_spec: DataSpec
@@ -112,6 +114,8 @@ class Pictures:
           projection: "pca" keeps distances, "tsne" neighbours.
           superclass: the superclass of each class, by which to colour instead; CIFAR-100's by default.
         """
+        from fedtp_jax.plots.clients import embedding_map
+
         if projection not in ("pca", "tsne"):
             raise UserError(f"projection: got {projection!r}; choose pca or tsne")
         counts = self._class_counts(data)
@@ -121,12 +125,12 @@ class Pictures:
             )
         if EMBEDDING not in self.state.rows.paths:
             raise UserError("method: has no embeddings to draw; choose fedtp, fedtp_per, fedtp_rod or pfedhn")
-        drawn = embedding_figure(self, counts, projection, superclass)
-        if drawn is None:
+        embedded = embedded_clients(self, counts, projection, superclass)
+        if embedded is None:
             numbers = self.config.method.hypernetwork.embedding
             shape = f"{count_of(self.data_spec.num_clients, 'client')} of {count_of(numbers, 'number')}"
             raise UserError(f"embeddings: {shape}; a picture needs at least 3 clients and 3 numbers")
-        return drawn
+        return embedding_map(embedded)
 
     @under_our_settings
     def plot_attention(self, client: int, *others: "Pictures", images: np.ndarray | None = None) -> "Figure":
@@ -217,14 +221,14 @@ def _check_results(others: Sequence[Any]) -> None:
             )
 
 
-def embedding_figure(
+def embedded_clients(
     run: Pictures,
     counts: np.ndarray,
     projection: Literal["pca", "tsne"] = "pca",
     superclass: Sequence[int] | None = None,
-) -> "Figure | None":
-    """As `plot_embeddings`, given clients' counts of classes [N, C]; None if there is no picture."""
-    from fedtp_jax.plots.clients import embedding_map
+) -> "Embedded | None":
+    """What `plot_embeddings` draws, given clients' counts of classes [N, C]; None if there is no picture."""
+    from fedtp_jax.plots.clients import Embedded, project
 
     if EMBEDDING not in run.state.rows.paths:
         return None
@@ -240,4 +244,5 @@ def embedding_figure(
         names, what = np.unique(superclass), "superclass"
         counts = counts @ (np.array(superclass)[:, None] == names)
     holds = [str(names[row.argmax()]) if row.any() else "none" for row in counts]
-    return embedding_map(embeddings, holds, [*map(str, names), "none"], projection, what, run._names)
+    every = [*map(str, names), "none"]
+    return Embedded(*project(embeddings, projection), holds, every, what, run._names)

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that holds its own pictures and asks nothing of the network."""
+"""The report of a run: one HTML page to explore, which asks nothing of the network."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,27 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from fedtp_jax.plots.clients import client_accuracies, worst_first
-from fedtp_jax.plots.curves import learning_curves
-from fedtp_jax.plots.partition import partition_bubbles
-from fedtp_jax.results import page
+from fedtp_jax.pages import page
+from fedtp_jax.plots.clients import Embedded
+from fedtp_jax.results import explored
 from fedtp_jax.results.reached import evaluated_rounds
 from fedtp_jax.storage.files import write_atomically
 
-EVALUATIONS, WORST = 5, 10  # rows of the two tables
-CURVES = (
-    "Every client is tested on its own test examples. All examples: those of all clients together. Mean of "
-    "clients: every client counts once; the band is one standard deviation."
-)
-TIMED = "The same over the time that the rounds would take by the virtual clock (training.clock)."
-CLIENTS = "Every client counts once. The worst tenth (rounded up) is drawn in orange."
-EMBEDDINGS = (
-    "What the hypernetwork makes each client's own leaves from, seen along its two main directions. Clients "
-    "whose data are alike lie together where the embeddings have learned what clients share."
-)
-PARTITION = "Training examples that each client holds, of each class where there are some."
+EVALUATIONS = 5  # rows of the table
 
 
 def write_report(
@@ -39,9 +26,10 @@ def write_report(
     environment: Mapping[str, Any],
     history: pd.DataFrame,
     clients: pd.DataFrame,
+    clients_history: pd.DataFrame | None = None,
     counts: np.ndarray | None,
     class_names: Sequence[str] = (),
-    embeddings: Figure | None,
+    embedded: Embedded | None,
     headline: Sequence[tuple[str, str]],
     notes: Sequence[str] = (),
 ) -> None:
@@ -51,29 +39,26 @@ def write_report(
       path: file to write or replace.
       config_yaml, environment: shown as they are; the latter may be nested.
       history, clients: as in `Result`; accuracies are fractions, and `clients` may have names.
+      clients_history: what every client reached in every evaluation, if that was kept.
       counts: [N, C] training examples of each class that each client holds; None: not known.
       class_names: of the classes; default: their numbers.
-      embeddings: the clients' picture, None if the method has none.
+      embedded: the clients by their embeddings, None if the method has none.
       headline: (name, value) pairs at the top of the page.
       notes: warnings that a reader of the headline must know.
     """
     evaluated = evaluated_rounds(history)
     last = evaluated.tail(EVALUATIONS).drop(columns="excluded_clients")  # clients.csv has them
-    names = clients["name"].tolist() if "name" in clients else ()
-    worst, timed = worst_first(clients), "virtual_time" in history
+    held = {} if counts is None else {"Partition": explored.partition(counts, class_names, clients)}
+    placed = {} if embedded is None else {"Client embeddings": explored.embeddings(embedded, clients)}
     sections = {
-        "Learning curves": page.picture(learning_curves(history), CURVES),
-        **({"Over virtual time": page.picture(learning_curves(history, "time"), TIMED)} if timed else {}),
-        "Clients at the last evaluation": page.picture(client_accuracies(clients), CLIENTS),
-        **({} if counts is None else {"Partition": _partition(counts, class_names, names)}),
-        **({} if embeddings is None else {"Client embeddings": page.picture(embeddings, EMBEDDINGS)}),
+        "Learning curves": explored.curves(history),
+        "Clients at the last evaluation": explored.clients(clients, clients_history),
+        **held,
+        **placed,
+        "Clients": explored.clients_table(clients),
         f"Last {EVALUATIONS} evaluations": page.table(last, "No evaluation yet."),
-        f"Worst {WORST} clients": page.table(worst.head(WORST), "No client was tested."),
         "Configuration": f"<pre>{escape(config_yaml)}</pre>",
         "Environment": page.pairs(page.flatten(environment)),
     }
-    write_atomically(Path(path), page.html(title, page.pairs(headline, "headline"), sections, notes))
-
-
-def _partition(counts: np.ndarray, class_names: Sequence[str], names: Sequence[str]) -> str:
-    return page.picture(partition_bubbles(counts, class_names or None, names), PARTITION)
+    head = page.pairs(headline, "headline")
+    write_atomically(Path(path), page.html(title, head, sections, notes, explored=True))

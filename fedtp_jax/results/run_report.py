@@ -15,7 +15,7 @@ from fedtp_jax.results.notes import (
     privacy_note,
     untrained_note,
 )
-from fedtp_jax.results.pictures import Pictures, embedding_figure
+from fedtp_jax.results.pictures import Pictures, embedded_clients
 from fedtp_jax.results.reached import Reached, headline
 from fedtp_jax.storage.environment import describe_environment
 
@@ -89,9 +89,10 @@ def report_result(
         environment=describe_environment(),
         history=result.history,
         clients=result.clients,
+        clients_history=result.clients_history,
         counts=counts,
         class_names=class_names,
-        embeddings=embedding_figure(result, counts)
+        embedded=embedded_clients(result, counts)
         if counts is not None and len(counts) <= MOST_EMBEDDINGS
         else None,
         headline=pairs,

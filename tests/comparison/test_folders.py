@@ -70,6 +70,10 @@ def test_from_the_shell(runs, tmp_path, capsys):
     assert err.splitlines() == [f"wrote {file}", f"wrote {picture}"]
     assert file.read_text() == made.to_latex()
     assert picture.read_bytes().startswith(b"\x89PNG")
+    page = tmp_path / "page.html"
+    code, out, err = fedtp(capsys, "compare", str(path), "--html", str(page))
+    assert (code, out, err) == (0, made.sheet.text(), f"wrote {page}\n")
+    assert page.read_text("utf-8") == made.to_html()
     code, out, _ = fedtp(
         capsys, "compare", str(path), "--out", str(tmp_path / "t.txt"), "--metric", "client_mean"
     )

@@ -9,7 +9,7 @@ from matplotlib.collections import FillBetweenPolyCollection, PathCollection, Qu
 from matplotlib.patches import StepPatch
 from PIL import Image
 
-from fedtp_jax.plots.clients import client_accuracies, embedding_map
+from fedtp_jax.plots.clients import Embedded, client_accuracies, embedding_map
 from fedtp_jax.plots.curves import learning_curves
 from fedtp_jax.plots.partition import partition_bubbles
 from fedtp_jax.plots.style import to_png
@@ -96,7 +96,9 @@ def test_clients_are_shown_by_their_names():
     assert [label.get_text() for label in axes.get_xticklabels()] == [shown[k] for k in (1, 2, 0)]
     axes = partition_bubbles(np.ones((3, 2), int), None, names).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == shown
-    axes = embedding_map(np.eye(3), ["u", "v", "u"], ["u", "v"], clients=names).axes[0]
+    axes = embedding_map(
+        Embedded(np.eye(3)[:, :2], ("", ""), ["u", "v", "u"], ["u", "v"], clients=names)
+    ).axes[0]
     assert [text.get_text() for text in axes.texts] == shown
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["u", "v"]
     many = [f"writer {k}" for k in range(200)]

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from fedtp_jax.config.metrics import METRICS, NOT_SHARES, attack_columns, columns_of
+from fedtp_jax.pages import explore
 from fedtp_jax.plots.style import to_png
 
 if TYPE_CHECKING:
@@ -43,16 +44,35 @@ thead th { color: var(--quiet); font-size: .85rem; vertical-align: bottom; }
 img { max-width: 100%; height: auto; box-sizing: border-box; padding: .6rem; background: #fff; }
 figure { margin: 0; } figcaption { margin-top: .4rem; color: var(--quiet); font-size: .87rem; }
 pre { padding: .9rem 1rem; overflow-x: auto; background: var(--box); border-radius: 6px; font-size: .87rem; }
+.chart { margin: 0 0 1rem; } .chart > div, .chart .vega-embed { width: 100%; }
+.beside { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
+.beside > * { min-width: 0; }
+.quiet { color: var(--quiet); font-size: .87rem; } ul.quiet { padding-left: 1.2rem; }
+.controls { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .4rem 0 .6rem; font-size: .9rem; }
+html:not([data-scripts]) :is(.controls, .explored, .chart, input) { display: none; }
+.controls label { display: inline-flex; align-items: center; gap: .35rem; }
+input[type=search] { font: inherit; padding: .25rem .5rem; margin-bottom: .6rem; max-width: 100%; }
+.long { max-height: 32rem; overflow: auto; }
+.long thead th { position: sticky; top: 0; background: var(--page); }
+thead button { all: unset; cursor: pointer; } thead button:focus-visible { outline: 2px solid; }
+[aria-sort=ascending] button::after { content: " ▲"; }
+[aria-sort=descending] button::after { content: " ▼"; }
+.sorted :is(th, td).word { text-align: left; } .sorted td { white-space: nowrap; }
+#vg-tooltip-element { position: fixed; z-index: 1000; visibility: hidden; padding: .4rem .6rem;
+  font-size: .85rem; color: var(--ink); background: var(--box); border: 1px solid var(--line);
+  border-radius: 4px; pointer-events: none; }
+#vg-tooltip-element.visible { visibility: visible; }
+#vg-tooltip-element :is(th, td) { border: 0; padding: .05rem .4rem; }
+#vg-tooltip-element .key { color: var(--quiet); } #vg-tooltip-element .value { text-align: left; }
 """
 
-# The policy makes sure of it: this page can load nothing, whatever its texts hold.
+# The policy makes sure of it: this page can load nothing and runs no foreign script, whatever its texts hold.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 {refresh}<title>{title}</title><style>{style}</style>
 </head><body>
 <h1>{title}</h1>
@@ -62,17 +82,27 @@ PAGE = """<!DOCTYPE html>
 
 
 def html(
-    title: str, head: str, sections: Mapping[str, str], notes: Sequence[str] = (), refresh: int | None = None
+    title: str,
+    head: str,
+    sections: Mapping[str, str],
+    notes: Sequence[str] = (),
+    refresh: int | None = None,
+    explored: bool = False,
 ) -> str:
     """The whole page: `head` and `notes` on top, then the sections {name: HTML}.
 
-    `refresh`: seconds after which a browser reads it anew; None: never.
+    Args:
+      refresh: seconds after which a browser reads it anew; None: never.
+      explored: whether it has charts and tables that answer (explore.py), and the scripts for them.
     """
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
     body = head + (f'<ul class="notes">{items}</ul>' if items else "")
     body += "".join(f"\n<h2>{name}</h2>\n{content}" for name, content in sections.items())
     again = "" if refresh is None else f'<meta http-equiv="refresh" content="{refresh}">\n'
-    return PAGE.format(title=escape(title), style=STYLE, body=body, refresh=again)
+    if explored:
+        body += explore.scripts()
+    policy = explore.policy(STYLE, explored)
+    return PAGE.format(title=escape(title), style=STYLE, body=body, refresh=again, policy=policy)
 
 
 def picture(figure: "Figure", caption: str) -> str:
@@ -91,12 +121,24 @@ def pairs(pairs: Iterable[tuple[str, str]], kind: str = "") -> str:
 
 def table(frame: "pd.DataFrame", empty: str) -> str:
     """The table, its shares in percent; `empty` is said where it has no row."""
+    return grid(*_texts(frame)) if len(frame) else f"<p>{escape(empty)}</p>"
+
+
+def clients_table(frame: "pd.DataFrame", empty: str) -> str:
+    """The same, a row per client, to be sorted and searched; ticked clients stand out in the charts."""
     if frame.empty:
         return f"<p>{escape(empty)}</p>"
+    names, rows = _texts(frame)
+    keys = [str(client) for client in frame["client"]]
+    return explore.table(names, rows, "chosen", keys, left=[names.index(n) for n in names if n == "name"])
+
+
+def _texts(frame: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
+    """(the columns' names, the rows' cells) of a table."""
     columns = [str(name) for name in frame]
     names = [name.replace("_", " ") + (" (%)" if name in FRACTIONS else "") for name in columns]
     rows = frame.itertuples(index=False)
-    return grid(names, [[_cell(*pair) for pair in zip(columns, row, strict=True)] for row in rows])
+    return names, [[_cell(*pair) for pair in zip(columns, row, strict=True)] for row in rows]
 
 
 def grid(names: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
