@@ -17,8 +17,10 @@ from benchmarks.board.tables import curves_of, rows_of
 from benchmarks.many_runs import answer, shortened
 from fedtp_jax import SimulationConfig
 from fedtp_jax.engine.compilation_cache import keep_programs
+from fedtp_jax.sweeps.board import Board
 from fedtp_jax.sweeps.combinations import Combination, Sweep, place, read_sweep
-from fedtp_jax.sweeps.run_combinations import Board, run_left
+from fedtp_jax.sweeps.here import crew_here
+from fedtp_jax.sweeps.run_combinations import run_left
 from fedtp_jax.sweeps.selection import choose
 
 HERE = Path(__file__).parent
@@ -64,7 +66,8 @@ def finish(
 ) -> list[str]:
     """Run what is left of the combinations; what failed, in words."""
     board = Board(combinations, Console(), metric)
-    run_left(file, combinations, combinations[0].folder.parent, board, given.processes)
+    crew = crew_here(combinations, given.processes)
+    run_left(file, combinations, combinations[0].folder.parent, board, crew)
     return [f"{name}: {reason}" for name, reason in board.failed.items()]
 
 

@@ -11,8 +11,10 @@ from benchmarks.many_runs import answer, shortened
 from benchmarks.trust.page import write_page
 from benchmarks.trust.tables import rows_of
 from fedtp_jax.engine.compilation_cache import keep_programs
+from fedtp_jax.sweeps.board import Board
 from fedtp_jax.sweeps.combinations import Sweep, place, read_sweep
-from fedtp_jax.sweeps.run_combinations import Board, run_left
+from fedtp_jax.sweeps.here import crew_here
+from fedtp_jax.sweeps.run_combinations import run_left
 
 HERE = Path(__file__).parent
 SWEEPS = "privacy", "adversaries", "clipped", "bits"  # each NAME.yaml
@@ -36,7 +38,8 @@ def run(given: argparse.Namespace) -> None:
         asked = read_sweep(file)
         combinations = place(file, short(asked) if given.quick else asked, out / name)
         board = Board(combinations, Console(), None)
-        run_left(file, combinations, combinations[0].folder.parent, board, given.processes)
+        crew = crew_here(combinations, given.processes)
+        run_left(file, combinations, combinations[0].folder.parent, board, crew)
         failed += [f"{name}: {one}: {reason}" for one, reason in board.failed.items()]
         rows += rows_of(name, [one for one in combinations if one.name not in board.failed])
         write_page(results, rows)  # findings that are stopped then have what is finished

@@ -9,9 +9,9 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from fedtp_jax.cli.distributed import ALONE, DistributedFlags, join
+from fedtp_jax.cli.elsewhere import HERE, WhereFlags, again, crew_of
 from fedtp_jax.cli.output import show_sheet, tell
 from fedtp_jax.core.counted import count_of
-from fedtp_jax.core.errors import UserError
 
 if TYPE_CHECKING:
     from fedtp_jax.config import SimulationConfig
@@ -24,6 +24,7 @@ Overrides = Annotated[
 ]
 Out = Annotated[Path | None, arg(metavar="DIR", help="the run's folder; default: runs/ and the file's name")]
 Others = Annotated[DistributedFlags, arg(name="")]
+Where = Annotated[WhereFlags, arg(name="")]
 TensorBoardToo = Annotated[
     bool, arg(help="also write tensorboard/ in the run's folder (pip install 'fedtp_jax[tensorboard]')")
 ]
@@ -97,30 +98,28 @@ def sweep(
     out: Annotated[
         Path | None, arg(metavar="DIR", help="its folder; default: runs/ and the file's name")
     ] = None,
-    processes: Annotated[
-        int, arg(metavar="N", help="combinations at once, each on its share of the cores")
-    ] = 1,
+    where: Where = HERE,
     quiet: Annotated[bool, arg(help="print the table alone")] = False,
 ) -> int:
     """Run every combination of settings in a file, or what is not finished of them, and compare them."""
     from fedtp_jax.comparison.compare import compare as compare_runs
     from fedtp_jax.engine.compilation_cache import keep_programs
+    from fedtp_jax.sweeps.board import Board
     from fedtp_jax.sweeps.combinations import place, read_sweep
-    from fedtp_jax.sweeps.run_combinations import Board, run_left
+    from fedtp_jax.sweeps.run_combinations import run_left
     from fedtp_jax.sweeps.selection import select
 
-    if processes < 1:
-        raise UserError(f"--processes: got {processes}, expected a whole number of at least 1")
     keep_programs()
     out = out or Path("runs") / file.stem
     asked = read_sweep(file)
     combinations = place(file, asked, out)
     board = Board(combinations, Console(stderr=True, quiet=quiet), asked.select)
+    crew = crew_of(where, combinations, out, board)
     try:
-        run_left(file, combinations, out, board, processes)
+        run_left(file, combinations, out, board, crew)
     except KeyboardInterrupt:
-        again = f"{file} --out {out}" + (f" --processes {processes}" if processes > 1 else "")
-        tell(f"interrupted; go on with: fedtp sweep {again}", error=True)
+        what = "left, and its jobs go on; see them end" if crew and crew.stays else "interrupted; go on"
+        tell(f"{what} with: fedtp sweep {file} --out {out}{again(where)}", error=True)
         return 130
     finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]
     if asked.select:

@@ -1,116 +1,38 @@
-"""Running a sweep's combinations: one after the other here, or several at once in processes of their own."""
+"""Running a sweep's combinations one after the other; and the board that says how it gets on."""
 
-import contextlib
-import os
-import subprocess
-import sys
-import tempfile
-import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
 
-from rich.console import Console
-
-from fedtp_jax.comparison.compared_run import ComparedRun
-from fedtp_jax.config.metrics import measure_of, told
-from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import StorageError, UserError
 from fedtp_jax.results.result import Result
 from fedtp_jax.results.summary import missing_in_words
-from fedtp_jax.runs.display import RunDisplay, Stop
+from fedtp_jax.runs.display import RunDisplay
 from fedtp_jax.runs.progress import Progress
 from fedtp_jax.runs.side_by_side import Job
 from fedtp_jax.runs.simulate import simulate, simulate_alike
 from fedtp_jax.simulation.numbers import programs_alike
 from fedtp_jax.simulation.setup import may_train_side_by_side
-from fedtp_jax.storage.csv_log import csv_rows
 from fedtp_jax.storage.locks import keeping
-from fedtp_jax.storage.run_folder import RunFolder
+from fedtp_jax.sweeps.board import Board
 from fedtp_jax.sweeps.combinations import Combination, check, make_folder
-from fedtp_jax.sweeps.core_shares import child_environment, core_shares
-from fedtp_jax.sweeps.orphans import PARENT
-
-PAUSE = 0.1  # seconds between two looks at the processes
-
-
-class Board:
-    """Says which run is finished, how many are left, and keeps what failed: {combination's name: message}."""
-
-    def __init__(
-        self, combinations: Sequence[Combination], console: Console, select: str | None = None
-    ) -> None:
-        self.console, self.select = console, select
-        self.failed: dict[str, str] = {}
-        self._heard: set[str] = set()  # warnings that were told
-        self._all = sum(len(c.seeds) for c in combinations)
-        self.left = {(c.name, seed) for c in combinations for seed in c.left}
-        if done := self._all - len(self.left):
-            of = f"of {self._all} runs"
-            self.say(f"{count_of(done, f'{of} is', f'{of} are')} finished already")
-
-    def say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    @contextlib.contextmanager
-    def warnings_once(self) -> Iterator[None]:
-        """What warns in the block is told once, and not again by the combinations' processes."""
-        show = warnings.showwarning
-
-        def once(message: Warning | str, *where: Any, **more: Any) -> None:
-            if self._is_new(f"warning: {message}"):
-                show(message, *where, **more)
-
-        warnings.showwarning = once
-        try:
-            yield
-        finally:
-            warnings.showwarning = show
-
-    def _is_new(self, line: str) -> bool:
-        known = line in self._heard
-        self._heard.add(line)
-        return not known
-
-    def pass_on(self, combination: Combination, line: str) -> None:
-        """What a combination's process has said beside its results, unless it was said before."""
-        if self._is_new(line):
-            self.say(f"{combination.name}: {line}")
-
-    def finished(self, combination: Combination, seed: int) -> None:
-        """A run has come to its end."""
-        self.left.discard((combination.name, seed))
-        path = combination.run(seed)
-        run = ComparedRun.read(path)
-        # who chooses by validation shards shall not see how test shards would choose
-        metric = self.select or run.headline
-        figure = run.validated(metric) if self.select else run.measure(metric)
-        timing = csv_rows(RunFolder(path).timing.content())
-        words = told(measure_of(metric.removeprefix("val_")), figure)
-        seconds = sum(row["train_seconds"] + row["evaluation_seconds"] for row in timing)
-        left = f"{len(self.left)} of {self._all} left"
-        self.say(f"{combination.name}, seed {seed}: {metric} {words}, {seconds:.1f} s; {left}")
-
-    def fail(self, combination: Combination, message: str) -> None:
-        """A combination has failed; the others go on."""
-        self.failed[combination.name] = message
-        self.left -= {(combination.name, seed) for seed in combination.seeds}
-        self.say(f"{combination.name}: failed: {message}")
+from fedtp_jax.sweeps.crew import Crew, run_by
 
 
 def run_left(
-    file: Path, combinations: Sequence[Combination], out: Path, board: Board, processes: int
+    file: Path, combinations: Sequence[Combination], out: Path, board: Board, crew: Crew | None = None
 ) -> None:
-    """Check what is left of a file's combinations, and run it. KeyboardInterrupt as `run_here`."""
+    """Check what is left of a file's combinations, and run it: one after the other here, or by the crew.
+
+    KeyboardInterrupt as `run_here`.
+    """
     with board.warnings_once():
         check(file, [combination for combination in combinations if combination.left], board.select)
         make_folder(out, combinations, board.select)
         with keeping(out, "sweep"):
-            if processes == 1:
+            if crew is None:
                 run_here(combinations, board)
             else:
-                run_in_processes(combinations, board, processes)
+                run_by(crew, combinations, board)
 
 
 def run_here(combinations: Sequence[Combination], board: Board) -> None:
@@ -192,90 +114,3 @@ def _close(combination: Combination, seeds: Sequence[int], results: Sequence[Res
             board.finished(combination, seed)
     if missing := missing_in_words(results, combination.folder, seeds=True):
         board.fail(combination, missing)
-
-
-def run_in_processes(combinations: Sequence[Combination], board: Board, processes: int) -> None:
-    """As `run_here`, so many combinations at once, each by a process with its share of the CPU cores."""
-    waiting = [combination for combination in combinations if combination.left]
-    shares = core_shares(max(min(processes, len(waiting)), 1))
-    running: dict[int, _Child] = {}
-
-    def say(asked: int) -> None:
-        if asked == 1:
-            board.say("stopping each run after its round; once more to leave at once")
-
-    with Stop(say) as stop:
-        try:
-            while running or (waiting and not stop.asked):
-                for slot, share in enumerate(shares):
-                    if slot not in running and waiting and not stop.asked:
-                        combination = waiting.pop(0)
-                        try:
-                            running[slot] = _Child(combination, share, len(shares))
-                        except StorageError as error:  # it must not end the others
-                            board.fail(combination, str(error))
-                for slot, child in [*running.items()]:
-                    if not child.goes_on(board, stop.asked):
-                        del running[slot]
-                time.sleep(PAUSE)
-        finally:
-            for child in running.values():
-                child.process.terminate()
-    if stop.asked:
-        raise KeyboardInterrupt
-
-
-class _Child:
-    """`fedtp resume FOLDER` in a process group of its own, which the terminal's Ctrl-C does not reach."""
-
-    def __init__(self, combination: Combination, cores: set[int], processes: int) -> None:
-        self.combination, self._told = combination, 0
-        self._left = combination.left
-        combination.begin()
-        self._errors: IO[Any] = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open while the child is)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "fedtp_jax", "resume", str(combination.folder), "--quiet"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            process_group=0,
-            env={**child_environment(processes, _devices(combination)), PARENT: str(os.getpid())},
-        )
-        if hasattr(os, "sched_setaffinity"):  # XLA sizes its pool of threads by it
-            with contextlib.suppress(OSError):  # it has ended already, or may not be told
-                os.sched_setaffinity(self.process.pid, cores)
-
-    def goes_on(self, board: Board, asked: int) -> bool:
-        """Pass signals on, tell of finished runs; False when the process has ended."""
-        while self._told < min(asked, 2):
-            self._told += 1
-            self.process.terminate()
-        code = self.process.poll()  # before the look at the files: what it wrote last is seen too
-        for seed in self._left:
-            if self.combination.is_done(seed):
-                board.finished(self.combination, seed)
-        self._left = self.combination.left
-        if code is None:
-            return True
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors if line.strip()]
-        self._errors.close()
-        if code and not asked:
-            board.fail(self.combination, _reason(code, lines))
-        elif not code:
-            for line in lines:
-                board.pass_on(self.combination, line)
-        return False
-
-
-def _reason(code: int, lines: Sequence[str]) -> str:
-    """Why a child has failed, by its exit code and its standard error."""
-    if code < 0 or not lines:
-        return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
-    told = [line for line in lines if line.startswith(("error: ", "failed: "))]
-    return told[-1].partition(": ")[2] if told else lines[-1]
-
-
-def _devices(combination: Combination) -> int:
-    devices = combination.config.engine.devices
-    return 1 if devices == "auto" else devices

@@ -14,6 +14,7 @@ from sweep_files import BASE, placed, snapshot
 
 from fedtp_jax import Result, load_config, simulate
 from fedtp_jax.sweeps import run_combinations as sweeping
+from fedtp_jax.sweeps.board import Board
 
 # -------------------------------------------------------------------------------------- what is run
 
@@ -134,7 +135,7 @@ def test_one_that_fails_does_not_end_the_others(file, capsys, monkeypatch):
 def test_a_warning_is_told_once(file):
     (combination,) = placed(file(grid={"method.name": ["local"]}))
     shown, paper = [], io.StringIO()
-    board = sweeping.Board([combination], Console(file=paper))
+    board = Board([combination], Console(file=paper))
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("always")
         patch.setattr(warnings, "showwarning", lambda message, *_, **__: shown.append(str(message)))

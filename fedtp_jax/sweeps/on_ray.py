@@ -1,0 +1,73 @@
+"""A crew of tasks of a Ray cluster that is there, each with its CPUs and its share of a GPU."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fedtp_jax.core.errors import UserError
+from fedtp_jax.sweeps.child import Ended, Work
+from fedtp_jax.sweeps.combinations import Combination
+from fedtp_jax.sweeps.crew import Worker, devices_of
+
+ALL = 1_000_000  # tasks at once: Ray keeps them
+
+
+class Ray:
+    """Tasks that Ray places where there is room.
+
+    Args:
+      at_once: how many may run at the same time; None: as many as there is room for.
+      cpus, gpus: that a task takes; a fraction of a GPU shares it, and its memory.
+    """
+
+    stays, pause = False, 0.5
+
+    def __init__(self, at_once: int | None, cpus: int, gpus: float) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError("--on ray: needs Ray; pip install 'fedtp_jax[ray]'") from None
+        if not ray.is_initialized():
+            try:
+                ray.init(address="auto", log_to_driver=False, logging_level="error")
+            except ConnectionError:
+                raise UserError(
+                    "--on ray: no cluster was found; start one (ray start --head), or name it in RAY_ADDRESS"
+                ) from None
+        self._at_once, self._gpus = at_once, gpus
+        # a task that is lost is taken up again by the sweep, which says so
+        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_call)
+
+    def look(self) -> None:
+        """Ray tells of each task by itself."""
+
+    def room(self, running: int) -> int:
+        return ALL if self._at_once is None else self._at_once - running
+
+    def start(self, combinations: Sequence[Combination]) -> list[Worker]:
+        works = [Work(c.folder, devices_of(c), self._gpus) for c in combinations]
+        return [_Task(self._task.remote(work)) for work in works]
+
+
+def _call(work: Work) -> Ended:
+    return work()
+
+
+class _Task:
+    def __init__(self, reference: Any) -> None:
+        self._reference, self._asked = reference, 0
+
+    def ended(self) -> Ended | None:
+        import ray
+
+        if not ray.wait([self._reference], timeout=0)[0]:
+            return None
+        try:
+            return Ended(*ray.get(self._reference))
+        except ray.exceptions.RayError as error:  # its process, or its machine, is gone
+            return Ended(None, [str(error).strip().splitlines()[0]])
+
+    def stop(self) -> None:
+        import ray
+
+        self._asked += 1
+        ray.cancel(self._reference, force=self._asked > 1)
