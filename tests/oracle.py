@@ -54,7 +54,7 @@ class World:
 
     def hypernetwork(self, shapes, settings):
         """(hypernetwork for leaves of these shapes, its initial weights)."""
-        about = settings.embedding, settings.hidden, settings.layers, settings.rank
+        about = settings.embedding, settings.hidden, settings.layers, settings.rank, settings.spectral_norm
         made = hyper(tuple(shapes.items()), *about)
         return made, to_numpy(made.init(rng.key(self.seed, rng.Purpose.HYPERNETWORK)))
 

@@ -59,8 +59,8 @@ class Network:
 class Hyper:
     """The hypernetwork for one client at a time: what it makes of z_k, and J_k^T delta for (phi, z_k)."""
 
-    def __init__(self, shapes, embedding, hidden, layers, rank=None):
-        module = Hypernetwork(dict(shapes), hidden, layers, rank)
+    def __init__(self, shapes, embedding, hidden, layers, rank=None, spectral_norm=False):
+        module = Hypernetwork(dict(shapes), hidden, layers, rank, spectral_norm)
 
         def generate(phi, z):
             return {path: w[0] for path, w in module.apply(tree.unflatten(phi), z[None]).items()}

@@ -130,6 +130,7 @@ CASES = {
         config.FedTP(hypernetwork=dataclasses.replace(HYPER, base=True, rank=2, learning_rate=0.5)),
         clip_norm=0.5,
     ),
+    "fedtp, spectral norm": case(config.FedTP(hypernetwork=dataclasses.replace(HYPER, spectral_norm=True))),
     "fedtp_per": case(
         config.FedTPPer(hypernetwork=dataclasses.replace(HYPER, learning_rate=0.3)),
         role_learning_rates=config.RoleRates(shared=0.02, personal=0.1, generated=0.2),

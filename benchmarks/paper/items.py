@@ -6,7 +6,7 @@ from types import ModuleType
 
 from matplotlib.figure import Figure
 
-from benchmarks.paper import attention, language, novel, summaries
+from benchmarks.paper import attention, gap, language, novel, summaries
 from fedtp_jax import Result
 from fedtp_jax.comparison.compare import Comparison
 
@@ -80,6 +80,7 @@ _ALL = [
         "Shakespeare: causal Transformers, LSTMs, and the authors' Transformer that sees ahead",
         measured=language,
     ),
+    Item("gap", "The generalisation gap, and the hypernetwork's Lipschitz constants", measured=gap),
     Item(
         "curves",
         "Learning curves to the end: when, if ever, is FedTP ahead?",

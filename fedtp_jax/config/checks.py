@@ -223,12 +223,17 @@ def _check_participation(part: Participation) -> None:
 
 
 def _check_rules(method: Any) -> None:
-    """Raise UserError for an expression that gives leaves two roles, and a rank without a base."""
+    """Raise UserError for an expression that gives leaves two roles, and settings that need or bar a base."""
     hypernetwork = getattr(method, "hypernetwork", None)
     if hypernetwork and hypernetwork.rank is not None and not hypernetwork.base:
         raise UserError(
             f"method.hypernetwork.rank: {hypernetwork.rank}, but matrices of low rank alone make no model; "
             "set method.hypernetwork.base=true too"
+        )
+    if hypernetwork and hypernetwork.spectral_norm and hypernetwork.base:
+        raise UserError(
+            "method.hypernetwork.spectral_norm: true, but beside a base the last layers begin at zero, which "
+            "has no direction to keep; leave out one of the two"
         )
     role_of: dict[str, str] = {}
     for role in ("generated", "personal", "shared", "fixed"):

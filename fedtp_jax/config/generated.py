@@ -27,6 +27,9 @@ class Hypernetwork:
     rank: int | None = option(
         None, "with base: generate matrices as products of two of this rank; default: whole", ge=1
     )
+    spectral_norm: bool = option(
+        False, "divide each of its linear layers by the layer's largest singular value (not with base)"
+    )
     learning_rate: float | None = option(None, "its learning rate; default: training.learning_rate", gt=0)
     weight_decay: float = option(1e-3, "its L2 decay, added to the gradient", ge=0)
     optimizer: Optimizer = optimizer(

@@ -8,6 +8,7 @@ import optax
 
 from fedtp_jax import config
 from fedtp_jax.core import tree
+from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.rng import Purpose
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.engine.lanes import Batch
@@ -45,13 +46,20 @@ class Generator:
             self.optimizer = make_optimizer(
                 settings.optimizer, "method.hypernetwork.optimizer", rate, settings.weight_decay
             )
-        self.module = Hypernetwork(shapes, settings.hidden, settings.layers, settings.rank)
+        self.module = Hypernetwork(
+            shapes, settings.hidden, settings.layers, settings.rank, settings.spectral_norm
+        )
 
     def init(self, key: jax.Array, given: Leaves | None = None) -> Leaves:
         """The hypernetwork's leaves; `given`: what it is to generate for every client at first.
 
         Beside a base that is nothing.
         """
+        if given and self.module.spectral_norm:
+            raise UserError(
+                "init: given, but with method.hypernetwork.spectral_norm no hypernetwork makes the same for "
+                "all clients, as these variables ask for; leave out one of the two"
+            )
         phi = tree.flatten(self.module.init(key, jnp.zeros((1, self.size)))) if self.shapes else {}
         if self.descriptor:
             like = self._inputs.example

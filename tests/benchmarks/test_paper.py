@@ -3,12 +3,15 @@
 import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 from tiny_run import TINY
 
 from benchmarks.paper import attention, novel, summaries
+from benchmarks.paper.gap import lipschitz
 from benchmarks.paper.items import ITEMS, Item
 from benchmarks.paper.run import HERE, configs_of, groups_of, main, report, run_left
 from benchmarks.paper.store import Store, claimed, key_of, told_of
@@ -17,12 +20,14 @@ from fedtp_jax.comparison.compared_run import ComparedRun
 from fedtp_jax.config import FedAvg, Local, name_of
 from fedtp_jax.config.load import from_dict
 from fedtp_jax.config.plain import to_dict
+from fedtp_jax.core import tree
+from fedtp_jax.models.hypernetwork import Hypernetwork
 
 ITEM = Item("tiny", "Tiny")
 
 
 def test_every_item_has_its_sweep():
-    bases = {"fashion_mnist", "shakespeare"}
+    bases = {"fashion_mnist", "shakespeare", "gap_task"}
     assert {*ITEMS} == {path.stem for path in HERE.glob("*.yaml")} - bases
     for item in ITEMS.values():
         seeds = {config.seed for config in configs_of(item, quick=False)}
@@ -232,3 +237,21 @@ def test_clients_that_train_are_counted_apart_from_those_that_hold_the_data():
     assert {tuple(line.get_xdata()) for line in (*each.lines, *adam.lines)} == {(10, 100, 1000)}
     np.testing.assert_allclose(same.lines[0].get_ydata(), [1, 10, 100])
     assert [len(axes.lines) for axes in (same, each, adam)] == [6, 6, 3]
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_lipschitz_constants_are_those_of_the_jacobian(normalised):
+    shapes = {"a/kernel": (4, 3), "b/bias": (5,)}
+    module = Hypernetwork(shapes, hidden=6, layers=2, spectral_norm=normalised)
+    z = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    phi = module.init(jax.random.key(1), z)
+
+    def generate(one):
+        return jnp.concatenate([leaf.reshape(-1) for leaf in module.apply(phi, one[None]).values()])
+
+    sizes = [np.linalg.norm(jax.jacobian(generate)(one), 2) for one in z]
+    leaves = {path: np.asarray(leaf, float) for path, leaf in tree.flatten(phi).items()}
+    found = lipschitz(leaves, z.astype(float), normalised)
+    assert found["local"] == pytest.approx(np.mean(sizes), rel=1e-4)
+    assert found["local_max"] == pytest.approx(np.max(sizes), rel=1e-4)
+    assert found["bound"] >= found["local_max"]

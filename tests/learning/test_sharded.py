@@ -18,6 +18,7 @@ RUNS = [
     ("fedtp", {"devices": 4, "lanes": 2}),
     ("fedtp_per", {"devices": 4, "wave_size": 2}),
     ("fedtp, sparse", {"devices": 4}),
+    ("fedtp, spectral norm", {"devices": 2}),
     ("fedtp_rod", {"devices": 2, "wave_size": 3}),
     ("pfedhn on text", {"devices": 2}),  # leaves of many sizes, some of which do not divide
 ]
@@ -52,7 +53,7 @@ def in_parts(leaves):
     return {path for path, leaf in leaves.items() if not leaf.sharding.is_fully_replicated}
 
 
-@pytest.mark.parametrize(("name", "layout"), every_day(RUNS, [RUNS[1], RUNS[2], RUNS[5]]), ids=str)
+@pytest.mark.parametrize(("name", "layout"), every_day(RUNS, [RUNS[1], RUNS[2], RUNS[6]]), ids=str)
 def test_it_is_the_one_on_a_single_device(name, layout):
     sim, state = after_rounds(name, **layout)
     assert any(path.endswith("/kernel") for path in in_parts(state.generator))

@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 from method_cases import CLIENTS, HYPER, simulator
+from tiny_run import TINY
 
 from fedtp_jax import UserError, config, simulate
 from fedtp_jax.config.load import from_dict
-from fedtp_jax.models.hypernetwork import Hypernetwork
+from fedtp_jax.models.hypernetwork import Hypernetwork, NormalisedDense
 
 UNIFORM = config.Server(weighting="uniform")
 
@@ -128,3 +129,40 @@ def test_a_run_goes_on_and_begins_from_variables(tmp_path):
 def test_a_rank_takes_a_base():
     with pytest.raises(UserError, match=r"method.hypernetwork.rank: 4, but matrices of low rank alone"):
         from_dict({"method": {"name": "fedtp", "hypernetwork": {"rank": 4}}})
+
+
+def test_layers_divided_by_their_largest_singular_value():
+    shapes = {"a/kernel": (4, 3)}
+    module = Hypernetwork(shapes, hidden=5, layers=1, spectral_norm=True)
+    z = np.linspace(-1, 1, 2 * 3, dtype=np.float32).reshape(2, 3)
+    phi = module.init(jax.random.key(0), z)
+    x, leaves = z, jax.tree.map(np.asarray, phi["params"])
+    for name in ("trunk_0", "trunk_1", "head:a.kernel"):
+        kernel = leaves[name]["kernel"]
+        x = (x if name == "trunk_0" else np.maximum(x, 0) if name == "trunk_1" else x) @ (
+            kernel / np.linalg.svd(kernel)[1][0]
+        ) + leaves[name]["bias"]
+    np.testing.assert_allclose(module.apply(phi, z)["a/kernel"], x.reshape(2, 4, 3), rtol=1e-5, atol=1e-6)
+    # the normalised kernel's gradient: Miyato et al., equation 12
+    kernel = leaves["trunk_0"]["kernel"]
+    left, sizes, right = np.linalg.svd(kernel)
+    cotangent = np.linspace(-2, 1, kernel.size, dtype=np.float32).reshape(kernel.shape)
+
+    def normalised(kernel):
+        return NormalisedDense(kernel.shape[1]).apply(
+            {"params": {"kernel": kernel, "bias": np.zeros(kernel.shape[1])}}, np.eye(kernel.shape[0])
+        )
+
+    (found,) = jax.vjp(normalised, kernel)[1](cotangent)
+    along = (cotangent * kernel / sizes[0]).sum()
+    expected = (cotangent - along * np.outer(left[:, 0], right[0])) / sizes[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_spectral_norm_bars_a_base_and_given_variables():
+    hyper = {"spectral_norm": True}
+    with pytest.raises(UserError, match=r"spectral_norm: true, but beside a base"):
+        from_dict({"method": {"name": "fedtp", "hypernetwork": {**hyper, "base": True}}})
+    plain = simulate(TINY, method="fedavg", training={"rounds": 1})
+    with pytest.raises(UserError, match=r"init: given, but with method.hypernetwork.spectral_norm"):
+        simulate(TINY, method={"name": "fedtp", "hypernetwork": hyper}, training={"rounds": 1}, init=plain)
