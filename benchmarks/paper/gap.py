@@ -4,7 +4,7 @@ The paper proves a bound on it (theorem 1), whose text could not be read here: n
 claimed, and its abstract says no more than that generated attention generalises.
 
 Measured are the gap, over what such bounds depend on (examples of a client, clients, sizes of embedding and
-hypernetwork), and Lipschitz constants of the hypernetwork as a map from an embedding to all that it generates:
+hypernetwork), and Lipschitz constants of the hypernetwork as a map from an embedding to what it generates:
 the product of its layers' largest singular values, which bounds it everywhere, and the largest singular value
 of its Jacobian at the clients' embeddings, which is what it is there.
 """
