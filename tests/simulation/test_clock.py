@@ -235,7 +235,7 @@ def test_a_plan_and_a_report_tell_the_time(traced):
     assert plan_run(settings).virtual_seconds == pytest.approx(mean)
     assert plan_run(TINY).virtual_seconds is None
     page = (whole / "report.html").read_text()
-    assert "Over virtual time" in page and f"a round {mean:.3g} s in the mean" in page
+    assert "virtual time (s)" in page and f"a round {mean:.3g} s in the mean" in page
     left, right = result.plot_curves("time").axes
     evaluated = result.history.dropna(subset="clients_tested")
     np.testing.assert_allclose(left.lines[0].get_xdata(), evaluated["virtual_time"])
