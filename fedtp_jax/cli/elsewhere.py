@@ -1,11 +1,12 @@
 """Flags of a sweep that leaves this process: processes here, SLURM, Ray."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 
 from fedtp_jax.core.errors import UserError
 
@@ -39,11 +40,14 @@ class WhereFlags:
     ] = None
     partition: Annotated[str | None, arg(metavar="NAME", help="SLURM's; default: the cluster's")] = None
     slurm: Annotated[
-        tuple[str, ...], arg(metavar="NAME=VALUE", help="more of sbatch's options, such as account=lab")
+        tuple[str, ...],
+        UseAppendAction,
+        arg(metavar="NAME=VALUE", help="another of sbatch's options, such as account=lab; once for each"),
     ] = ()
 
 
 HERE = WhereFlags()
+SHORTEST = 5  # minutes of a job
 
 
 def crew_of(
@@ -67,6 +71,10 @@ def crew_of(
     if flags.on == "here":
         return crew_here(combinations, flags.processes or 1)
     cpus, gpus = flags.cpus or 1, flags.gpus or 0
+    if flags.time is not None and flags.time < SHORTEST:
+        raise UserError(
+            f"--time: got {flags.time}, expected at least {SHORTEST} minutes, two of them for the last round"
+        )
     if flags.on == "ray":
         from fedtp_jax.sweeps.on_ray import Ray
 
@@ -89,6 +97,7 @@ def again(flags: WhereFlags) -> str:
     said = [f"--on {flags.on}"] if flags.on != "here" else []
     for name in ("processes", "cpus", "gpus", "time", "partition"):
         if (value := getattr(flags, name)) is not None:
-            said.append(f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}")
-    said += [f"--slurm {' '.join(flags.slurm)}"] if flags.slurm else []
+            given = f"{value:g}" if isinstance(value, float) else str(value)
+            said.append(f"--{name} {shlex.quote(given)}")
+    said += [f"--slurm {shlex.quote(given)}" for given in flags.slurm]
     return "".join(f" {words}" for words in said)

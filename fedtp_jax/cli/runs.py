@@ -118,7 +118,7 @@ def sweep(
     try:
         run_left(file, combinations, out, board, crew)
     except KeyboardInterrupt:
-        what = "left, and its jobs go on; see them end" if crew and crew.stays else "interrupted; go on"
+        what = "left; what is submitted goes on; see it end" if crew and crew.stays else "interrupted; go on"
         tell(f"{what} with: fedtp sweep {file} --out {out}{again(where)}", error=True)
         return 130
     finished = [c.run(seed) for c in combinations for seed in c.seeds if c.is_done(seed)]

@@ -6,7 +6,7 @@ from html import escape
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fedtp_jax.comparison.compared_run import ComparedRun, column_of, measure_of
+from fedtp_jax.comparison.compared_run import ComparedRun, column_of
 from fedtp_jax.comparison.crosstab import Place
 from fedtp_jax.comparison.sheet import Sheet
 from fedtp_jax.config.metrics import NOT_SHARES, TIME_TO_ACCURACY
@@ -40,7 +40,7 @@ def explored_page(
         [f"{explore.sign(*looks[row])} {escape(row)}", *texts]
         for row, texts in zip(sheet.rows, sheet.lines("<b>{}</b>"), strict=True)
     ]
-    names = [sheet.corner, *sheet.columns]
+    names = [sheet.corner or "run", *sheet.columns]
     table = explore.table(names, lines, "shown", sheet.rows, ticked=True, left=[0])
     notes = "".join(f"<li>{escape(note)}</li>" for note in [sheet.title, *sheet.notes])
     every = [run for runs in outcomes.values() for run in runs]
@@ -60,10 +60,11 @@ def _measured(every: Sequence[ComparedRun], metric: str, titles: Mapping[str, st
     found = {
         title: column
         for title, column in columns.items()
-        if all(column in run.evaluated and run.evaluated[column].notna().any() for run in every)
+        if all(column in run.evaluated for run in every)
+        and any(run.evaluated[column].notna().any() for run in every)
     }
-    first = titles[metric if titles[metric] in found else every[0].headline]
-    return {first: found.pop(first), **found}
+    first = metric if column_of(metric) in every[0].evaluated else every[0].headline
+    return {titles[first]: column_of(first), **found}
 
 
 def _curves(sheet: Sheet, outcomes: Outcomes, columns: Mapping[str, str], timed_first: bool) -> str:
@@ -93,7 +94,7 @@ def _curves(sheet: Sheet, outcomes: Outcomes, columns: Mapping[str, str], timed_
 
 def _mean(runs: Sequence[ComparedRun], column: str, x: Sequence[str]) -> pd.DataFrame:
     """A row a round in which some seed was evaluated: place on each axis, mean, band of one std."""
-    unit = 1 if column == "test_loss" or measure_of(column.partition("_")[2]) in NOT_SHARES else 100
+    unit = 100 if column in page.FRACTIONS else 1
     by_round = pd.concat([run.evaluated for run in runs]).groupby("round", as_index=False)
     means = by_round[[*dict.fromkeys([column, *(name for name in x if name != "round")])]].mean()
     std = by_round[column].std()[column] * unit
@@ -115,11 +116,15 @@ def _clients(sheet: Sheet, outcomes: Outcomes) -> str:
         ).mean(axis=1)
         for (row, column), runs in outcomes.items()
     }
-    table = (unit * pd.DataFrame(cells)).dropna(how="all").head(MOST_CLIENTS)
+    every_client = (unit * pd.DataFrame(cells)).dropna(how="all")
+    table = every_client.head(MOST_CLIENTS)
+    more = ""
+    if len(every_client) > len(table):
+        more = f" The first {MOST_CLIENTS:,} of {len(every_client):,}; clients.csv of each run has all."
     rows = [
         [str(int(client)), *("&ndash;" if pd.isna(v) else f"{v:.4g}" for v in values)]
         for client, *values in table.itertuples()
     ]
     what = "Accuracies in percent" if unit == 100 else "Mean absolute errors"
-    words = f"<p>{what} by client, mean over the seeds: all runs have the same clients.</p>"
+    words = f"<p>{what} by client, mean over the seeds: all runs have the same clients.{more}</p>"
     return words + explore.table(["client", *table], rows)

@@ -16,8 +16,9 @@ import pandas as pd
 from fedtp_jax.plots.style import LINES
 
 MOST_POINTS = 600  # of a curve
+FEW_POINTS = 40  # of a curve that is drawn with markers, without which one of a single point were none
 STROKES = ([1, 0], [6, 3], [2, 2], [6, 2, 2, 2])
-DIGITS = 5
+DIGITS = 6
 Json = dict[str, Any]
 Columns = Mapping[str, Sequence[Any]]
 Look = tuple[str, list[int]]  # colour, and lengths of dashes and gaps
@@ -75,8 +76,9 @@ def curves(
         every = max(every, step)
     known = {whose["series"]: looks[whose["series"]] for whose, _ in given}
     chosen = {"shown": [*known], "over": next(iter(x))} | ({"measure": measure} if measure else {})
-    told = [{"field": "series", "type": "nominal", "title": " "}]
-    told += [number(column, axis.title) for column, axis in x.items()] + [number("value", y.title)]
+    told = words({"series": " "})
+    told += [number(column, axis.title, ",.10~g") for column, axis in x.items()] + [number("value", y.title)]
+    few = max((len(frame) for _, frame in given), default=0) <= FEW_POINTS
     spec = sized(240) | {
         **({"title": {"text": title, "fontSize": 12}} if title else {}),
         "params": [{"name": name, "value": value} for name, value in chosen.items()],
@@ -89,7 +91,7 @@ def curves(
                 "encoding": {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}},
             },
             {
-                "mark": {"type": "line", "strokeWidth": 1.8},
+                "mark": {"type": "line", "strokeWidth": 1.8, "point": few},
                 "encoding": {"strokeDash": _of_series(known, 1)},
             },
             {
@@ -146,7 +148,7 @@ def columns_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def numbers(values: Any) -> list[float | None]:
-    """Whole ones as they are, others to five digits; None for what is not finite."""
+    """Whole ones as they are, others to six digits; None for what is not finite."""
     return [_number(v) if math.isfinite(v) else None for v in np.asarray(values, float).tolist()]
 
 
@@ -163,5 +165,13 @@ def scale(axis: Axis) -> Json:
     return {"zero": False} if axis.limits is None else {"domain": [*axis.limits]}
 
 
-def number(field: str, title: str) -> Json:
-    return {"field": field, "type": "quantitative", "title": title, "format": ".4~g"}
+def words(fields: Mapping[str, str]) -> list[Json]:
+    """What a tooltip says, {field: title}; without a format it would say "undefined" of the nearest point."""
+    return [
+        {"field": field, "type": "nominal", "title": title, "format": ""} for field, title in fields.items()
+    ]
+
+
+def number(field: str, title: str, form: str = ".4~g") -> Json:
+    """A number of a tooltip."""
+    return {"field": field, "type": "quantitative", "title": title, "format": form}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fedtp_jax.pages.charts import (
+    FEW_POINTS,
     MOST_POINTS,
     Axis,
     Chart,
@@ -17,10 +18,11 @@ from fedtp_jax.pages.charts import (
     scale,
     sized,
     thinned,
+    words,
 )
 from fedtp_jax.plots.style import ORANGE, SKY
 
-MOST_CURVES, MOST_BUBBLES, MOST_CLASSES = 100, 100, 40
+MOST_CURVES, MOST_BUBBLES, MOST_CLASSES, MOST_COLOURS = 100, 100, 40, 20
 CHOSEN = {"name": "chosen", "value": []}
 STANDS_OUT: Json = {
     "condition": {"test": "!length(chosen) || indexof(chosen, '' + datum.client) >= 0", "value": 0.95},
@@ -34,7 +36,8 @@ def bars(clients: pd.DataFrame, y: Axis) -> Chart:
     `clients`: a row per client in this order: client, called, train_examples, test_examples, value.
     """
     ranked = clients.assign(rank=range(len(clients)), tenth=np.arange(len(clients)) < -(-len(clients) // 10))
-    kept, step = thinned(ranked, 2 * MOST_POINTS)
+    step = max(1, -(-len(ranked) // (2 * MOST_POINTS)))
+    kept = ranked.iloc[::step]  # the worst among them
     told = {"called": "client", "train_examples": "train examples", "test_examples": "test examples"}
     spec = sized(200) | {
         "params": [CHOSEN],
@@ -54,7 +57,7 @@ def bars(clients: pd.DataFrame, y: Axis) -> Chart:
                 "scale": {"domain": [False, True], "range": [SKY, ORANGE]},
             },
             "opacity": STANDS_OUT,
-            "tooltip": [*_told(told), number("value", y.title)],
+            "tooltip": [*words(told), number("value", y.title)],
         },
     }
     return Chart(spec, [({}, columns_of(kept))], f"every {step}th client of the bars" if step > 1 else "")
@@ -64,9 +67,10 @@ def client_curves(history: pd.DataFrame, names: Mapping[int, str], y: Axis) -> C
     """A line a client over the rounds: rows of round, client, value; `names`: {client: what it is called}."""
     every = -(-len(names) // MOST_CURVES)
     kept = {client: called for k, (client, called) in enumerate(names.items()) if k % every == 0}
-    tables = []
+    tables, of_rounds, longest = [], 1, 0
     for client, frame in history[history["client"].isin(kept)].groupby("client"):
-        points, _ = thinned(frame[["round", "value"]], 100)
+        points, of_rounds = thinned(frame[["round", "value"]], MOST_CURVES)
+        longest = max(longest, len(points))
         tables.append(({"client": int(str(client)), "called": kept[int(str(client))]}, columns_of(points)))
     near = {
         "name": "near",
@@ -86,13 +90,16 @@ def client_curves(history: pd.DataFrame, names: Mapping[int, str], y: Axis) -> C
         "y": {"field": "value", "type": "quantitative", "title": y.title, "scale": scale(y)},
         "detail": {"field": "client", "type": "nominal"},
     }
-    told = [*_told({"called": "client", "round": "round"}), number("value", y.title)]
+    told = [*words({"called": "client", "round": "round"}), number("value", y.title)]
     spec = sized(240) | {
         "params": [CHOSEN],
         "transform": [{"filter": "isValid(datum.value)"}],
         "encoding": encoding,
         "layer": [
-            {"mark": {"type": "line", "color": SKY}, "encoding": {"opacity": bright}},
+            {
+                "mark": {"type": "line", "color": SKY, "point": longest <= FEW_POINTS},
+                "encoding": {"opacity": bright},
+            },
             {
                 "mark": {"type": "point", "opacity": 0, "size": 40},
                 "params": [near],
@@ -100,7 +107,10 @@ def client_curves(history: pd.DataFrame, names: Mapping[int, str], y: Axis) -> C
             },
         ],
     }
-    return Chart(spec, tables, f"every {every}th client's curve" if every > 1 else "")
+    left = [f"every {every}th client's curve"] * (every > 1) + [f"every {of_rounds}th evaluation"] * (
+        of_rounds > 1
+    )
+    return Chart(spec, tables, ", ".join(left))
 
 
 def held_classes(counts: np.ndarray, classes: Sequence[str], called: Sequence[str]) -> Chart:
@@ -128,10 +138,16 @@ def held_classes(counts: np.ndarray, classes: Sequence[str], called: Sequence[st
                 "title": "client",
                 "axis": {"labelOverlap": True, "labelAngle": 0, "grid": not many},
             },
-            "y": {"field": "label", "type": "nominal", "title": None, "sort": [*reversed(classes)]},
+            "y": {
+                "field": "label",
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": [*dict.fromkeys(reversed(classes))]},
+                "axis": {"labelOverlap": True},
+            },
             **looks,
             "opacity": STANDS_OUT,
-            "tooltip": _told({"called": "client", "label": "class", "examples": "examples"}),
+            "tooltip": words({"called": "client", "label": "class", "examples": "examples"}),
         },
     }
     return Chart(spec, [({}, rows)], f"every {every}th client of the partition" if every > 1 else "")
@@ -154,7 +170,9 @@ def clients_map(
         {"field": field, "type": "quantitative", "title": title, "scale": {"zero": False}}
         for field, title in zip("xy", axes, strict=True)
     ]
-    colour = {"field": "holds", "type": "nominal", "title": what, "scale": {"scheme": "tableau20"}}
+    colour: Json = {"field": "holds", "type": "nominal", "title": what, "scale": {"scheme": "tableau20"}}
+    if len({*holds}) > MOST_COLOURS:
+        colour["legend"] = None
     spec = sized(380) | {
         "params": [CHOSEN],
         "mark": {"type": "circle", "size": 80, "stroke": "#333333", "strokeWidth": 0.5},
@@ -163,11 +181,7 @@ def clients_map(
             "y": sides[1],
             "color": colour if what else {"value": SKY},
             "opacity": STANDS_OUT,
-            "tooltip": _told({"called": "client"} | ({"holds": f"most examples: {what}"} if what else {})),
+            "tooltip": words({"called": "client"} | ({"holds": f"most examples: {what}"} if what else {})),
         },
     }
     return Chart(spec, [({}, rows)], f"every {every}th client's embedding" if every > 1 else "")
-
-
-def _told(fields: Mapping[str, str]) -> list[Json]:
-    return [{"field": field, "type": "nominal", "title": title} for field, title in fields.items()]

@@ -10,10 +10,14 @@
     return new Response(stream).text();
   };
 
+  // of the clients that are chosen a chart heeds those that it draws: if it draws none, all look alike
+  const heeded = (name, held) =>
+    name === "chosen" ? signals.chosen.filter((client) => held.has(client)) : signals[name];
+
   const set = (name, value) => {
     signals[name] = value;
-    for (const view of views) {
-      if (name in view.getState().signals) view.signal(name, value).runAsync();
+    for (const { view, held } of views) {
+      if (name in view.getState().signals) view.signal(name, heeded(name, held)).runAsync();
     }
   };
 
@@ -32,6 +36,7 @@
   const number = (cell) => parseFloat(cell.textContent.replaceAll(",", ""));
   const order = (column, up) => (a, b) => {
     const [x, y] = [a.cells[column], b.cells[column]];
+    if (x.className === "word") return up * x.textContent.localeCompare(y.textContent, undefined, { numeric: true });
     const [m, n] = [number(x), number(y)];
     if (Number.isNaN(m) || Number.isNaN(n)) {
       // what has no number stays below, both ways
@@ -64,11 +69,9 @@
       Object.assign({}, fixed, Object.fromEntries(names.map((name) => [name, columns[name][k]]))),
     );
   };
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const ink = dark ? "#c9d1d9" : "#333333";
-  const line = dark ? "#30363d" : "#e8e8e8";
+  const ink = "#333333";
+  const line = "#e8e8e8";
   const config = {
-    background: null,
     font: "system-ui, sans-serif",
     view: { stroke: null },
     axis: { labelColor: ink, titleColor: ink, gridColor: line, domainColor: line, tickColor: line,
@@ -82,8 +85,9 @@
   const draw = async (figure) => {
     const { spec, tables } = JSON.parse(figure.querySelector("script").textContent);
     spec.data = { values: tables.flatMap(rowsOf) };
-    for (const param of spec.params) if (param.name in signals) param.value = signals[param.name];
-    views.push((await vegaEmbed(figure.querySelector("div"), spec, options)).view);
+    const held = new Set(spec.data.values.map((row) => String(row.client)));
+    for (const param of spec.params) if (param.name in signals) param.value = heeded(param.name, held);
+    views.push({ held, view: (await vegaEmbed(figure.querySelector("div"), spec, options)).view });
   };
   try {
     const script = document.createElement("script");

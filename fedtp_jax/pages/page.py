@@ -45,6 +45,7 @@ img { max-width: 100%; height: auto; box-sizing: border-box; padding: .6rem; bac
 figure { margin: 0; } figcaption { margin-top: .4rem; color: var(--quiet); font-size: .87rem; }
 pre { padding: .9rem 1rem; overflow-x: auto; background: var(--box); border-radius: 6px; font-size: .87rem; }
 .chart { margin: 0 0 1rem; } .chart > div, .chart .vega-embed { width: 100%; }
+.chart > div, :is(.controls, .sorted) svg { background: #fff; }
 .beside { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
 .beside > * { min-width: 0; }
 .quiet { color: var(--quiet); font-size: .87rem; } ul.quiet { padding-left: 1.2rem; }
@@ -159,6 +160,8 @@ def _cell(column: str, value: float | str) -> str:
         return f"{100 * value:.2f}"
     if any(f"_{name}" in column for name in NOT_SHARES):
         return f"{value:.4g}"
+    if column == "client":
+        return str(int(value))
     whole = float(value).is_integer() and not column.endswith("loss")
     return f"{value:,.0f}" if whole else f"{value:.4f}"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fedtp_jax.config.metrics import NOT_SHARES, columns_of, headline_of, measure_of
+from fedtp_jax.config.metrics import columns_of, headline_of
 from fedtp_jax.core.client_names import IN_PICTURES, called
 from fedtp_jax.pages import charts, client_charts, explore, page
 from fedtp_jax.pages.charts import Axis
@@ -26,6 +26,8 @@ EMBEDDINGS = (
 PARTITION = "Training examples that each client holds, of each class where there are some."
 TIMED = "The same over the time that the rounds would take by the virtual clock (training.clock)."
 TESTS = ("test_", "adapted_", "val_", "fit_", "honest_", "attack_")
+LOSSES = ("train_loss", *(f"{test}loss" for test in TESTS))
+OF_SOME = ("accuracy_trained", "accuracy_untrained")  # shares, of some of the clients
 MOST_ROWS = 1000  # of the clients' table: the worst ones
 
 
@@ -37,7 +39,7 @@ def curves(history: pd.DataFrame) -> str:
         static += page.picture(learning_curves(history, "time"), TIMED)
     headline = headline_of(history.columns)
     series = {**_measured(history, headline), **_losses(history)}
-    first = {*_words(headline).values(), *_losses(history)}
+    first = {*_words(headline).values(), *_losses(history), f"adapted {headline}"}
     looks = charts.looks([*series])
     controls = explore.boxes("shown", [(name, looks[name], name in first) for name in series])
     x = {"round": Axis("communication round")}
@@ -63,7 +65,9 @@ def _measured(history: pd.DataFrame, headline: str) -> dict[str, tuple[str, str 
     """{series: (its column, that of its std or None)} of all tests."""
     words, found = _words(headline), {}
     for column in history:
-        test = str(column).startswith(TESTS) and not str(column).endswith(("_std", "_loss"))
+        test = (
+            str(column).startswith(TESTS) and not str(column).endswith("client_std") and column not in LOSSES
+        )
         if test and pd.api.types.is_numeric_dtype(history[column]):
             std = str(column).replace("client_mean", "client_std")
             banded = std if str(column) in words and std != column and std in history else None
@@ -72,7 +76,7 @@ def _measured(history: pd.DataFrame, headline: str) -> dict[str, tuple[str, str 
 
 
 def _losses(history: pd.DataFrame) -> dict[str, tuple[str, None]]:
-    columns = [str(name) for name in history if str(name).endswith("_loss")]
+    columns = [str(name) for name in history if name in LOSSES]
     return {name.replace("_", " "): (name, None) for name in columns}
 
 
@@ -80,17 +84,13 @@ def _points(history: pd.DataFrame, columns: tuple[str, str | None], x: Sequence[
     """Rows of the rounds in which the column was measured; shares in percent."""
     column, std = columns
     rows = history.dropna(subset=column)
-    unit = 1 if column.endswith("_loss") or _measure(column) in NOT_SHARES else 100
+    unit = 100 if column in page.FRACTIONS or column.endswith(OF_SOME) else 1
     values = unit * rows[column]
     given = {**{name: rows[name] for name in x}, "value": values}
     if std is not None:
         low, high = values - unit * rows[std], values + unit * rows[std]
         given |= {"low": low.clip(0), "high": high.clip(upper=100) if unit == 100 else high}
     return pd.DataFrame(given)
-
-
-def _measure(column: str) -> str:
-    return measure_of(column.partition("_")[2])
 
 
 def clients(clients: pd.DataFrame, history: pd.DataFrame | None) -> str:
@@ -108,7 +108,7 @@ def clients(clients: pd.DataFrame, history: pd.DataFrame | None) -> str:
     if history is not None and column in history:
         rows = history[["round", "client"]].assign(value=unit * history[column])
         shown = {int(client): names[client] for client in tested["client"]}
-        words = "Every client over the rounds. Tick clients in the table below: they stand out in all charts."
+        words = "Every client over the rounds. Tick clients in the table below: they stand out in the charts."
         drawn += explore.figure(client_charts.client_curves(rows, shown, axis), "", words)
     return drawn
 

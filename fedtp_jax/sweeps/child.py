@@ -16,12 +16,14 @@ from fedtp_jax.storage.locks import at_work
 from fedtp_jax.sweeps.core_shares import child_environment
 from fedtp_jax.sweeps.orphans import PARENT
 
-PAUSE = 1  # seconds between two looks at a folder that another process has
-STILL = 120  # seconds without a change in it, after which that one is taken for gone where locks cannot tell
+PAUSE = 0.2  # seconds between two looks
+STILL = 120  # seconds without a change in a folder, after which who has it is gone where locks cannot tell
+INTERRUPTED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes of a run that was told to stop
+PASSED_ON = ("JAX_", "XLA_", "FEDTP_", "PYTHONPATH")  # of the environment, wherever the work is done
 
 
 class Ended(NamedTuple):
-    """How it has ended: exit code, None if it was lost with its machine; the lines of its standard error."""
+    """How it has ended: exit code, None if it was lost or told to stop; the lines of its standard error."""
 
     code: int | None
     lines: list[str]
@@ -30,7 +32,7 @@ class Ended(NamedTuple):
 class Child:
     """The process, in a group of its own, which the terminal's Ctrl-C does not reach."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], where: Path | None = None) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open while the child is)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fedtp_jax", "resume", str(folder), "--quiet"],
@@ -38,6 +40,7 @@ class Child:
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             process_group=0,
+            cwd=where,
             env={**environment, PARENT: str(os.getpid())},
         )
 
@@ -48,58 +51,92 @@ class Child:
     def ended(self) -> Ended | None:
         """None while it is at work."""
         code = self.process.poll()
-        return None if code is None else Ended(code, self._said())
-
-    def wait(self) -> Ended:
-        return Ended(self.process.wait(), self._said())
-
-    def _said(self) -> list[str]:
+        if code is None:
+            return None
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors if line.strip()]
         self._errors.close()
-        return lines
+        return Ended(code, lines)
 
 
 class Work:
     """A child for a machine elsewhere, to which this is sent and where it is called.
 
+    It is done in the folder, and with the JAX settings, of who sends it.
+
     Args:
       folder: of the combination, under the same name there.
       devices: CPU devices that its configuration asks for, at least.
       gpus: how many it has, or the share of one.
+      linger: seconds to wait after a SIGTERM for the end that its sender then sees to.
     """
 
-    def __init__(self, folder: Path, devices: int, gpus: float) -> None:
-        self.folder, self.devices, self.gpus = folder.absolute(), devices, gpus
+    def __init__(self, folder: Path, devices: int, gpus: float, linger: float = 0.0) -> None:
+        self.folder, self.devices, self.gpus, self.linger = folder.absolute(), devices, gpus, linger
+        self._where = Path.cwd()
+        self._given = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         self._child: Child | None = None
+        self._told = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_child": None, "_told": False}
 
     def __call__(self) -> Ended:
         """Do it, once nobody else is at work on it. SIGTERM and KeyboardInterrupt stop it after its round."""
         _wait_until_free(self.folder)
         sharing = max(1, round(1 / self.gpus)) if self.gpus else 1
-        child = self._child = Child(self.folder, child_environment(sharing, self.devices))
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: child.stop())
+        os.environ.update(self._given)
+        where = self._where if self._where.is_dir() else None
+        child = self._child = Child(self.folder, child_environment(sharing, self.devices), where)
+        heard = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGTERM, self._stop) if heard else None
+        try:
+            ended = self._wait(child)
+        finally:
+            if heard:
+                signal.signal(signal.SIGTERM, before)
+        for line in ended.lines:
+            print(line, file=sys.stderr)  # for the log of who has it done
+        if ended.code not in INTERRUPTED:
+            return ended
+        if self._told:
+            time.sleep(self.linger)
+        return Ended(None, ["it was told to stop"])
+
+    def _stop(self, *_: Any) -> None:
+        self._told = True
+        if self._child is not None:
+            self._child.stop()
+
+    @staticmethod
+    def _wait(child: Child) -> Ended:
+        """In short looks: an interrupt comes between them, while one call would wait to the end."""
         while True:
             try:
-                return child.wait()
+                while (ended := child.ended()) is None:
+                    time.sleep(PAUSE)
+                return ended
             except KeyboardInterrupt:
                 child.stop()
 
     def checkpoint(self) -> Any:
-        """What goes on in its place: called before a time limit, by submitit, once the round is saved."""
+        """What goes on in its place: called before a time limit, by submitit, once the round is saved.
+
+        It may have interrupted a look at the child, whose lock it must then not ask for: hence `waitid`.
+        """
         from submitit.helpers import DelayedSubmission
 
         if self._child is not None:
             self._child.stop()
-            self._child.process.wait()
-        return DelayedSubmission(Work(self.folder, self.devices, self.gpus))
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._child.process.pid, os.WEXITED | os.WNOWAIT)
+        return DelayedSubmission(self)
 
 
 def _wait_until_free(folder: Path) -> None:
     """Until no other process has the folder: one whose machine was lost may end later than that is known."""
     while (held := at_work(folder)) or (held is None and time.time() - _changed(folder) < STILL):
-        time.sleep(PAUSE)
+        time.sleep(1)
 
 
 def _changed(folder: Path) -> float:

@@ -1,18 +1,19 @@
 """Who works on a sweep's combinations, several at once: processes here, jobs of SLURM, tasks of Ray."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import StorageError
 from fedtp_jax.runs.display import Stop
+from fedtp_jax.storage.run_folder import RunFolder
 from fedtp_jax.sweeps.board import Board
 from fedtp_jax.sweeps.child import Ended
 from fedtp_jax.sweeps.combinations import Combination
 
-ATTEMPTS = 5  # to do a combination whose worker is lost again and again
+ATTEMPTS = 5  # to do a combination whose workers are lost, one after the other without a further round
 
 
 class Worker(Protocol):
@@ -34,6 +35,9 @@ class Crew(Protocol):
 
     stays: bool
     pause: float
+
+    def there(self, combinations: Sequence[Combination]) -> "list[tuple[Combination, Worker]]":
+        """Those that are worked on already, from an earlier time."""
 
     def look(self) -> None:
         """Once before workers are asked how they are."""
@@ -70,13 +74,18 @@ def run_by(crew: Crew, combinations: Sequence[Combination], board: Board) -> Non
 
     What a lost worker had is done by another one, from its last checkpoint.
     """
-    waiting = [combination for combination in combinations if combination.left]
-    running: list[_Watched] = []
-    lost: Counter[str] = Counter()
+    left = [combination for combination in combinations if combination.left]
+    running = [_Watched(*pair) for pair in crew.there(left)]
+    known = {watched.combination.name for watched in running}
+    waiting = [combination for combination in left if combination.name not in known]
+    losses = _Losses(board)
 
     def say(asked: int) -> None:
-        if asked == 1 and not crew.stays:
-            board.say("stopping each run after its round; once more to leave at once")
+        if asked == 1:
+            going = "leaving, the jobs go on"
+            board.say(
+                going if crew.stays else "stopping each run after its round; once more to leave at once"
+            )
 
     with Stop(say) as stop:
         try:
@@ -90,9 +99,11 @@ def run_by(crew: Crew, combinations: Sequence[Combination], board: Board) -> Non
                     if ended is None:
                         continue
                     running.remove(watched)
-                    if _is_lost(watched.combination, ended, lost, board) and not stop.asked:
+                    if stop.asked:
+                        continue
+                    if losses.is_one(watched.combination, ended):
                         waiting.append(watched.combination)
-                    elif ended.code is not None and not stop.asked:
+                    elif ended.code is not None:
                         _tell(watched.combination, ended, board)
                 if stop.asked and crew.stays:
                     break
@@ -112,20 +123,36 @@ def _started(crew: Crew, combinations: Sequence[Combination], board: Board) -> l
             begun.append(combination)
         except StorageError as error:  # it must not end the others
             board.fail(combination, str(error))
-    return [_Watched(*pair) for pair in zip(begun, crew.start(begun), strict=True)]
+    return [_Watched(*pair) for pair in zip(begun, crew.start(begun) if begun else [], strict=True)]
 
 
-def _is_lost(combination: Combination, ended: Ended, lost: Counter[str], board: Board) -> bool:
-    """Whether it must be done again by another worker."""
-    if ended.code is not None or not combination.left:
+class _Losses:
+    """Workers that ended before their work did; who loses all without a further round has failed."""
+
+    def __init__(self, board: Board) -> None:
+        self._board, self._since = board, dict[str, tuple[int, int]]()
+
+    def is_one(self, combination: Combination, ended: Ended) -> bool:
+        """Whether another worker must go on with it."""
+        if ended.code or not combination.left:
+            return False
+        missing = count_of(len(combination.left), "run is", "runs are")
+        why = ended.lines[-1] if ended.lines and ended.code is None else f"{missing} not finished"
+        written, times = self._since.get(combination.name, (-1, 0))
+        now = sum(_size(combination.run(seed)) for seed in combination.seeds)
+        times = times + 1 if now == written else 1
+        self._since[combination.name] = now, times
+        if times < ATTEMPTS:
+            self._board.say(f"{combination.name}: {why}; taken up again")
+            return True
+        self._board.fail(combination, f"{why}, {ATTEMPTS} times without a further round")
         return False
-    lost[combination.name] += 1
-    why = ended.lines[-1] if ended.lines else "its worker is gone"
-    if lost[combination.name] < ATTEMPTS:
-        board.say(f"{combination.name}: {why}; taken up again")
-        return True
-    board.fail(combination, f"{why}, {count_of(ATTEMPTS, 'time')} now")
-    return False
+
+
+def _size(run: Path) -> int:
+    """Of what it has written of its rounds."""
+    table = RunFolder(run).metrics.path
+    return table.stat().st_size if table.is_file() else 0
 
 
 def _tell(combination: Combination, ended: Ended, board: Board) -> None:

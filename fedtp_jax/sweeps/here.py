@@ -25,6 +25,9 @@ class Here:
         self._shares = core_shares(processes)
         self._free = [*range(processes)]
 
+    def there(self, combinations: Sequence[Combination]) -> list[tuple[Combination, Worker]]:
+        return []
+
     def look(self) -> None:
         """A process tells by itself."""
 

@@ -75,7 +75,7 @@ def test_boxes_hide_curves_and_a_choice_moves_them_to_virtual_time(tmp_path, see
     seen.js(box)
     seen.wait(f"{blue(0)} === 0")
     seen.js(box)
-    seen.wait(f"{blue(0)} === {drawn}")
+    seen.wait(f"{blue(0)} > {drawn} / 2")
     seen.js("over = document.querySelector('select'); over.value = 'virtual_time'")
     seen.js("over.dispatchEvent(new Event('change', {bubbles: true}))")
     seen.wait(f"{blue(0)} > 100 && {blue(0)} !== {drawn}")
@@ -93,6 +93,7 @@ def test_the_pointer_tells_values(tmp_path, seen):
     seen.wait("document.querySelector('#vg-tooltip-element.visible') !== null")
     told = seen.js("document.querySelector('#vg-tooltip-element').textContent")
     assert "communication round" in told and "accuracy (%)" in told and "virtual time" in told
+    assert "undefined" not in told and ("all examples" in told or "mean of clients" in told)
     assert seen.errors == []
 
 
@@ -111,6 +112,18 @@ def test_clients_are_sorted_searched_and_ticked(tmp_path, seen):
     assert both > 1000, "the bar of the better client"
     seen.js("document.querySelector('table.sorted input[value=\"1\"]').click()")
     seen.wait(f"{sky} < {both} / 10")
+    assert seen.errors == []
+
+
+def test_one_evaluation_is_a_point_and_regression_has_no_percent(tmp_path, seen):
+    measured = {f"test_{name}": f"test_mae_{name}" for name in ("client_mean", "client_std", "worst_decile")}
+    table = history(1, 1).rename(columns={"test_accuracy": "test_mae", **measured})
+    table["test_mae_trained"] = 0.9
+    people = clients([9, 5, 0], [10, 10, 0]).rename(columns={"test_accuracy": "test_mae"})
+    page = report(tmp_path, history=table, clients=people, clients_history=None)
+    seen.open(page)
+    assert seen.js(blue(0)) > 8
+    assert '"value":[0.9]' in page.read_text("utf-8") and '"value":[90' not in page.read_text("utf-8")
     assert seen.errors == []
 
 

@@ -21,7 +21,7 @@ from sweep_files import BASE, placed
 from fedtp_jax.sweeps.child import Work
 
 METHODS = {"method.name": ["fedavg", "local"]}
-ROUNDS = 150
+ROUNDS = 400
 WAIT = 240  # seconds
 DAEMONS = "munged", "slurmctld", "slurmd"
 no_slurm = not all(map(shutil.which, DAEMONS)) or os.getuid() != 0 or not find_spec("submitit")
@@ -155,15 +155,19 @@ def slurm(tmp_path, monkeypatch):
 @pytest.mark.skipif(no_slurm, reason="needs Debian's slurm-wlm, root, who starts its daemons, submitit")
 def test_jobs_of_slurm_go_on_when_the_sweep_is_left_and_are_taken_up_again(name, slurm, capsys):
     process = begun("sweep", name, "--on", "slurm", "--time", "10")
+    waited(lambda: rounds_of("local"), process)
+    job = json.loads(Path("runs/tiny/slurm/jobs.json").read_text())["jobs"]["method=local"]
+    subprocess.run(["scancel", "--signal=USR2", job], check=True)  # as before its time limit
+    log = Path(f"runs/tiny/slurm/{job}_0_log.err")
+    waited(lambda: "Requeued" in log.read_text(), process)
     worker = waited(lambda: rounds_of("fedavg") and parent_of("fedavg"), process)
     os.kill(worker, signal.SIGKILL)
-    said = waited(lambda: process.stderr.readline().partition("taken up again")[1], process)
-    assert said
+    assert waited(lambda: process.stderr.readline().partition("taken up again")[1], process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=WAIT)
     assert process.returncode == 130
     command = f"fedtp sweep {name} --out runs/tiny --on slurm --time 10"
-    assert err.splitlines()[-1] == f"left, and its jobs go on; see them end with: {command}"
+    assert err.splitlines()[-1] == f"left; what is submitted goes on; see it end with: {command}"
     process = begun(*command.split()[1:])
     out, err = process.communicate(timeout=WAIT)
     assert process.returncode == 0, err
@@ -207,7 +211,7 @@ def test_work_stops_after_its_round_and_what_goes_on_ends_it(name, monkeypatch):
     waited(lambda: rounds_of("fedavg"))
     further = work.checkpoint()
     at_work.join(WAIT)
-    assert ended[0].code == 130 and 0 < rounds_of("fedavg") < ROUNDS
+    assert ended == [(None, ["it was told to stop"])] and 0 < rounds_of("fedavg") < ROUNDS
     assert further.result().code == 0
     assert rounds_of("fedavg") == ROUNDS and combination.is_done(0)
 
@@ -219,6 +223,7 @@ def test_work_stops_after_its_round_and_what_goes_on_ends_it(name, monkeypatch):
         (["--on", "ray", "--time", "5"], "--time: is for --on slurm; leave it out, or say where"),
         (["--processes", "0"], "--processes: got 0, expected a whole number of at least 1"),
         (["--on", "slurm"], "--on slurm: there is no sbatch here; sweep where jobs are submitted"),
+        (["--on", "slurm", "--time", "3"], "--time: got 3, expected at least 5 minutes"),
     ],
 )
 def test_flags_that_do_not_fit_are_told(flags, message, file, capsys, monkeypatch):
