@@ -122,12 +122,14 @@ class Work:
     def checkpoint(self) -> Any:
         """What goes on in its place: called before a time limit, by submitit, once the round is saved.
 
-        It may have interrupted a look at the child, whose lock it must then not ask for: hence `waitid`.
+        It may have interrupted a look at the child, whose lock it must then not ask for: hence `waitid`. A
+        signal that comes twice asks the child once.
         """
         from submitit.helpers import DelayedSubmission
 
         if self._child is not None:
-            self._child.stop()
+            if not self._told:
+                self._stop()
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self._child.process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(self)

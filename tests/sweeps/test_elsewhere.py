@@ -158,8 +158,8 @@ def test_jobs_of_slurm_go_on_when_the_sweep_is_left_and_are_taken_up_again(name,
     waited(lambda: rounds_of("local"), process)
     job = json.loads(Path("runs/tiny/slurm/jobs.json").read_text())["jobs"]["method=local"]
     subprocess.run(["scancel", "--signal=USR2", job], check=True)  # as before its time limit
-    log = Path(f"runs/tiny/slurm/{job}_0_log.err")
-    waited(lambda: "Requeued" in log.read_text(), process)
+    logs = Path("runs/tiny/slurm")
+    waited(lambda: any("Requeued" in log.read_text() for log in logs.glob(f"{job}_0_log.*")), process)
     worker = waited(lambda: rounds_of("fedavg") and parent_of("fedavg"), process)
     os.kill(worker, signal.SIGKILL)
     assert waited(lambda: process.stderr.readline().partition("taken up again")[1], process)
