@@ -45,15 +45,21 @@ def bars(
 
 
 def grouped_bars(
-    axes: Axes, title: str, names: Sequence[str], groups: Mapping[str, Sequence[float]], unit: str
+    axes: Axes,
+    title: str,
+    names: Sequence[str],
+    groups: Mapping[str, Sequence[float]],
+    unit: str,
+    digits: int = 2,
 ) -> None:
-    """For each of `names` a bar of every group, with its value on top."""
+    """For each of `names` a bar of every group, with its value on top to so many digits."""
     style(axes, title)
     width = 0.8 / len(groups)
     for number, (label, values) in enumerate(groups.items()):
         at = np.arange(len(names)) + (number - (len(groups) - 1) / 2) * width
         drawn = axes.bar(at, values, 0.92 * width, color=COLOURS[number], label=label)
-        axes.bar_label(drawn, [f"{value:.2f}" for value in values], padding=2, fontsize=9)
+        told = [f"{value:.{digits}f}" for value in values]
+        axes.bar_label(drawn, told, padding=2, fontsize=9 if digits > 1 else 8)
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel(unit)
     axes.margins(y=0.12)
