@@ -47,11 +47,12 @@ trained all that it runs for two more epochs on its own train shard.
 
 Why figures differ, as far as it can be told without the table's code. The partition is another draw: at
 Dirichlet(.1) a client has few classes, and how few moves every figure. Methods with a part of their own
-(`fedper`, `fedrep`, `fedala`, `pfedme`) are within two points of the table. FedAvg's one model, of ten of 20
-clients a round, swings from round to round, and the last one counts here. FedBABU's authors report it after
-fine-tuning, which its body is trained for, so that its "adapted" is the figure to compare. Ditto's personal
-models are what is tested here; the table's are below FedRep's, which no run here repeats. FedProto's weight of
-the prototypes is ours (.1); it predicts by prototypes, from which fine-tuning the features leads away.
+(`fedper`, `fedrep`, `fedala`, `pfedme`) are within two points of the table. FedAvg's one model, of ten of
+20 clients a round, swings from round to round, and the last one counts here. FedBABU's authors report it
+after fine-tuning, which its body is trained for, so that its "adapted" is the figure to compare. Ditto's
+personal models are what is tested here; the table's are below FedRep's, which no run here repeats.
+FedProto's weight of the prototypes is ours (.1); it predicts by prototypes, from which fine-tuning the
+features leads away.
 """
 
 
