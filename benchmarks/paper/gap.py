@@ -106,8 +106,8 @@ def _largest(kernel: np.ndarray) -> float:
 def table(found: pd.DataFrame) -> pd.DataFrame:
     """Mean ± sample std over seeds: accuracies in percent, a row for each setting and method."""
     rows = []
-    keys = ["clients", "examples", "embedding", "hidden", "spectral_norm", "method"]
-    for place, part in found.groupby(keys, sort=False, dropna=False):
+    keys = ["clients", "examples", "method", "embedding", "hidden", "spectral_norm"]
+    for place, part in found.groupby(keys, dropna=False):
         row = dict(zip(keys, place, strict=True))
         row = {name: _shown(value) for name, value in row.items()}
         row |= {f"{name} (%)": percent(part[name]) for name in ("train", "test", "gap")}
@@ -139,6 +139,7 @@ def picture(found: pd.DataFrame) -> Figure:
 
 def _draw(axes: Axes, found: pd.DataFrame, name: str, words: str) -> None:
     style(axes, "", words, "")
+    axes.set_xscale("log")
     for method, colour in COLOURS.items():
         part = found[found["method"] == method]
         for other, usual in USUAL.items():
@@ -151,5 +152,4 @@ def _draw(axes: Axes, found: pd.DataFrame, name: str, words: str) -> None:
             look: Any = {"color": colour, "marker": "o", "capsize": 3, "label": method}
             axes.errorbar(places, mean, np.nan_to_num(std), **look)
             axes.set_xticks(places, [f"{place:g}" for place in places])
-    axes.set_xscale("log")
     axes.minorticks_off()
