@@ -149,7 +149,9 @@ class _Server:
     def __init__(self, settings: config.Server, shared: set[str]) -> None:
         self.optimizer: optax.GradientTransformation | None = None
         self.parameters = {path for path in shared if path.startswith("params/")}
-        if not (is_plain_sgd(settings.optimizer) and settings.learning_rate == 1.0):  # that takes the mean
+        rate: Any = settings.learning_rate
+        whole = not isinstance(rate, jax.core.Tracer) and rate == 1.0
+        if not (is_plain_sgd(settings.optimizer) and whole):  # that takes the mean
             self.optimizer = make_optimizer(settings.optimizer, "server.optimizer", settings.learning_rate)
             if not self.parameters:
                 raise UserError(

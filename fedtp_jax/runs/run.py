@@ -85,40 +85,28 @@ class Run:
         self.simulator.compile(alone)
         if out is not None:
             self.store = hosts.on_first(functools.partial(RunStore.create, out, *self._parts))
-        with self._let_go_if_it_fails():
-            self.state = self.simulator.init(self._path)
+        self.state = self.simulator.init(self._path)
 
     def _take_up(self, out: Path, further: bool) -> None:
         """The state of a stopped run, which the first process reads."""
         self.store = hosts.on_first(functools.partial(RunStore.take_up, out, *self._parts))
         initial = self.simulator.initial
-        with self._let_go_if_it_fails():
-            store = self.store
-            read: Callable[[], TakenUp]
-            read = functools.partial(store.read, initial, further) if store else TakenUp
-            self.done, saved, self.best, self.ended = hosts.from_first(read)
-            if saved is None:
-                self.state = self.simulator.init(self._path)
-            else:
-                self.rows, self.timing = saved.history, timing_rows(saved)
-                self.evaluations.take_up(saved)
-                population = initial.population(self.config.engine.rows, self._path)
-                self.state = self.simulator.place(saved.state(population))
-            if further:
-                self._stop = Stop()  # it ends no run
-            if not self.ended and self._is_enough():  # it was killed right then
-                self.ended = True
-                self._end(self.done)
-
-    @contextlib.contextmanager
-    def _let_go_if_it_fails(self) -> Iterator[None]:
-        """Others may have the folder when what happens in it fails."""
-        try:
-            yield
-        except BaseException:
-            if self.store:
-                self.store.close()
-            raise
+        store = self.store
+        read: Callable[[], TakenUp]
+        read = functools.partial(store.read, initial, further) if store else TakenUp
+        self.done, saved, self.best, self.ended = hosts.from_first(read)
+        if saved is None:
+            self.state = self.simulator.init(self._path)
+        else:
+            self.rows, self.timing = saved.history, timing_rows(saved)
+            self.evaluations.take_up(saved)
+            population = initial.population(self.config.engine.rows, self._path)
+            self.state = self.simulator.place(saved.state(population))
+        if further:
+            self._stop = Stop()  # it ends no run
+        if not self.ended and self._is_enough():  # it was killed right then
+            self.ended = True
+            self._end(self.done)
 
     @property
     def _parts(self) -> tuple[Any, ...]:
@@ -132,7 +120,7 @@ class Run:
 
     @contextlib.contextmanager
     def closing(self) -> Iterator[None]:
-        """The folder is let go at the end."""
+        """The folder is let go at the end, be it that it could not even be opened."""
         try:
             yield
         finally:

@@ -47,12 +47,13 @@ def run_jobs(jobs: Sequence[Job], data: Dataset, begin: Callable[[], None] = lam
     together, results = at_once(first.simulator, len(runs)), list[Result]()
     for k in range(0, len(runs), together):
         some = slice(k, k + together)
-        for job, run in zip(jobs[some], runs[some], strict=True):
-            run.open(job.folder, job.resume, alone=together == 1)
+        # programs that others share hold the first one's numbers, unless they are handed over
+        alone = together == 1 and not numbers[k]
         with contextlib.ExitStack() as closing:
-            for run in runs[some]:
+            for job, run in zip(jobs[some], runs[some], strict=True):
                 closing.enter_context(run.closing())
-            if together == 1:
+                run.open(job.folder, job.resume, alone)
+            if alone:
                 runs[k].train(jobs[k].on_round, jobs[k].on_evaluation)
             else:
                 _SideBySide(jobs[some], runs[some], numbers[some]).train()

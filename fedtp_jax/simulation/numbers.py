@@ -20,7 +20,8 @@ def programs_alike(a: SimulationConfig, b: SimulationConfig) -> bool:
     """Whether the simulations of two configurations are one program but for numbers, and equally long.
 
     They may differ in the seed, in who holds how much, in learning rates, weight decay, and in numbers of the
-    method (as FedProx's mu), none of them 0: without decay, say, a program is another one.
+    method (as FedProx's mu), none of them 0: without decay, say, a program is another one. Arguments of
+    optimizers are none of these.
     """
     # of the user's own nobody knows what is a number in it, or how many clients it makes
     pairs = (a.method, b.method), (a.partition, b.partition)
@@ -37,7 +38,10 @@ def programs_alike(a: SimulationConfig, b: SimulationConfig) -> bool:
 
 def _is_number(field: str, values: Mapping[str, Any]) -> bool:
     value = values.get(field)
-    return (field in RATES or field.startswith("method.")) and isinstance(value, float) and value != 0
+    if not isinstance(value, float) or value == 0 or (field == "server.learning_rate" and value == 1):
+        return False  # with 1 the server takes the mean, and has no optimizer
+    # optax may make another program of another argument
+    return field in RATES or (field.startswith("method.") and ".optimizer." not in field)
 
 
 def differing_numbers(configs: Sequence[SimulationConfig]) -> list[dict[str, float]]:

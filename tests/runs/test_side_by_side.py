@@ -12,6 +12,10 @@ from commands import fedtp
 from tiny_run import same_files
 
 from fedtp_jax import Result, SimulationConfig, config, simulate
+from fedtp_jax.engine.workbench import Workbench
+from fedtp_jax.runs.side_by_side import Job
+from fedtp_jax.runs.simulate import simulate_alike
+from fedtp_jax.simulation import setup
 from fedtp_jax.simulation.numbers import differing_numbers, programs_alike
 
 SETTINGS = SimulationConfig(
@@ -185,3 +189,36 @@ def test_what_is_alike():
         {"method.mu": 1.0},
         {"method.mu": 0.3},
     ]
+
+
+def test_numbers_are_each_run_s_own_where_there_is_room_for_one(monkeypatch):
+    """As on an accelerator that holds the programs of no two."""
+    monkeypatch.setattr(setup, "may_train_side_by_side", lambda config: True)
+    monkeypatch.setattr(Workbench, "fits", lambda *given: False)
+    settings = engine(simulations="auto")
+    rates = [dataclasses.replace(settings.training, learning_rate=rate) for rate in (0.1, 0.01)]
+    several = [dataclasses.replace(settings, training=training) for training in rates]
+    found = simulate_alike([Job(one, None, False, None, None) for one in several], [[0], [0]])
+    for one, result in zip(several, found, strict=True):
+        about_the_same(simulate(engine(one, simulations=1), seed=0), result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rates", ["0.5, 0.7", "0.5, 1.0"])  # 1 is another program
+def test_a_sweep_over_the_server_s_rate_trains_side_by_side(rates, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    base = sweep_files.BASE.replace("{devices: 1}", "{devices: 1, simulations: 2}")
+    Path("base.yaml").write_text(base)
+    Path("rates.yaml").write_text(f"base: base.yaml\ngrid: {{server.learning_rate: [{rates}]}}\n")
+    code, _, err = fedtp(capsys, "sweep", "rates.yaml")
+    assert code == 0 and "stopped side by side" not in err and "failed" not in err
+
+
+def test_an_optimizer_s_arguments_are_no_numbers():
+    hyper = [config.Hypernetwork(optimizer=config.Optimizer("sgd", {"momentum": m})) for m in (0.5, 0.9)]
+    a, b = (dataclasses.replace(SETTINGS, method=config.FedTP(hypernetwork=one)) for one in hyper)
+    assert not programs_alike(a, b)
+    rates = [
+        dataclasses.replace(SETTINGS, server=config.Server(learning_rate=rate)) for rate in (0.5, 0.7, 1.0)
+    ]
+    assert programs_alike(*rates[:2]) and not programs_alike(*rates[1:])
