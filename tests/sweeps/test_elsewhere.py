@@ -22,7 +22,7 @@ from fedtp_jax.sweeps.child import Work
 
 METHODS = {"method.name": ["fedavg", "local"]}
 ROUNDS = 400
-WAIT = 240  # seconds
+WAIT = 600  # seconds; a cluster of one busy machine takes its time
 DAEMONS = "munged", "slurmctld", "slurmd"
 no_slurm = not all(map(shutil.which, DAEMONS)) or os.getuid() != 0 or not find_spec("submitit")
 SLURM_CONF = """\
