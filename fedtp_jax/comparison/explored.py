@@ -96,7 +96,7 @@ def _mean(runs: Sequence[ComparedRun], column: str, x: Sequence[str]) -> pd.Data
     """A row a round in which some seed was evaluated: place on each axis, mean, band of one std."""
     unit = 100 if column in page.FRACTIONS else 1
     by_round = pd.concat([run.evaluated for run in runs]).groupby("round", as_index=False)
-    means = by_round[[*dict.fromkeys([column, *(name for name in x if name != "round")])]].mean()
+    means = by_round[[column, *(name for name in x if name != "round")]].mean()
     std = by_round[column].std()[column] * unit
     value = means[column] * unit
     made = means[[*x]].assign(value=value)

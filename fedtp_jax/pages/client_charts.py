@@ -69,8 +69,8 @@ def client_curves(history: pd.DataFrame, names: Mapping[int, str], y: Axis) -> C
     kept = {client: called for k, (client, called) in enumerate(names.items()) if k % every == 0}
     tables, of_rounds, longest = [], 1, 0
     for client, frame in history[history["client"].isin(kept)].groupby("client"):
-        points, of_rounds = thinned(frame[["round", "value"]], MOST_CURVES)
-        longest = max(longest, len(points))
+        points, step = thinned(frame[["round", "value"]], MOST_CURVES)
+        of_rounds, longest = max(of_rounds, step), max(longest, len(points))
         tables.append(({"client": int(str(client)), "called": kept[int(str(client))]}, columns_of(points)))
     near = {
         "name": "near",
@@ -107,10 +107,8 @@ def client_curves(history: pd.DataFrame, names: Mapping[int, str], y: Axis) -> C
             },
         ],
     }
-    left = [f"every {every}th client's curve"] * (every > 1) + [f"every {of_rounds}th evaluation"] * (
-        of_rounds > 1
-    )
-    return Chart(spec, tables, ", ".join(left))
+    counts = {"client's curve": every, "evaluation": of_rounds}
+    return Chart(spec, tables, ", ".join(f"every {step}th {of}" for of, step in counts.items() if step > 1))
 
 
 def held_classes(counts: np.ndarray, classes: Sequence[str], called: Sequence[str]) -> Chart:

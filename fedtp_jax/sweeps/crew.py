@@ -1,5 +1,6 @@
 """Who works on a sweep's combinations, several at once: processes here, jobs of SLURM, tasks of Ray."""
 
+import abc
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ class Worker(Protocol):
         """Ask it to end after its round; asked once more it ends at once."""
 
 
-class Crew(Protocol):
+class Crew(abc.ABC):
     """Where combinations are worked on.
 
     stays: whether workers go on when the sweep is left.
@@ -36,15 +37,18 @@ class Crew(Protocol):
     stays: bool
     pause: float
 
-    def there(self, combinations: Sequence[Combination]) -> "list[tuple[Combination, Worker]]":
+    def there(self, combinations: Sequence[Combination]) -> list[tuple[Combination, Worker]]:
         """Those that are worked on already, from an earlier time."""
+        return []
 
-    def look(self) -> None:
+    def look(self) -> None:  # noqa: B027 (most have nothing to do)
         """Once before workers are asked how they are."""
 
+    @abc.abstractmethod
     def room(self, running: int) -> int:
         """How many more may be started."""
 
+    @abc.abstractmethod
     def start(self, combinations: Sequence[Combination]) -> list[Worker]:
         """A worker for each."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fedtp_jax.sweeps.child import Child, Ended
 from fedtp_jax.sweeps.combinations import Combination
 from fedtp_jax.sweeps.core_shares import child_environment, core_shares
-from fedtp_jax.sweeps.crew import Worker, devices_of
+from fedtp_jax.sweeps.crew import Crew, Worker, devices_of
 
 
 def crew_here(combinations: Sequence[Combination], processes: int) -> "Here | None":
@@ -16,7 +16,7 @@ def crew_here(combinations: Sequence[Combination], processes: int) -> "Here | No
     return None if processes == 1 else Here(max(1, min(processes, left)))
 
 
-class Here:
+class Here(Crew):
     """So many processes at once."""
 
     stays, pause = False, 0.1
@@ -24,12 +24,6 @@ class Here:
     def __init__(self, processes: int) -> None:
         self._shares = core_shares(processes)
         self._free = [*range(processes)]
-
-    def there(self, combinations: Sequence[Combination]) -> list[tuple[Combination, Worker]]:
-        return []
-
-    def look(self) -> None:
-        """A process tells by itself."""
 
     def room(self, running: int) -> int:
         return len(self._free)

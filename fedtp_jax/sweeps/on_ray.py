@@ -6,13 +6,13 @@ from typing import Any
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.sweeps.child import Ended, Work
 from fedtp_jax.sweeps.combinations import Combination
-from fedtp_jax.sweeps.crew import Worker, devices_of
+from fedtp_jax.sweeps.crew import Crew, Worker, devices_of
 
 ALL = 1_000_000  # tasks at once: Ray keeps them
 LEAST = 0.0001  # of a GPU
 
 
-class Ray:
+class Ray(Crew):
     """Tasks that Ray places where there is room.
 
     Args:
@@ -45,12 +45,6 @@ class Ray:
         self._at_once, self._gpus = at_once, gpus
         # a task that is lost is taken up again by the sweep, which says so
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_call)
-
-    def there(self, combinations: Sequence[Combination]) -> list[tuple[Combination, Worker]]:
-        return []
-
-    def look(self) -> None:
-        """Ray tells of each task by itself."""
 
     def room(self, running: int) -> int:
         return ALL if self._at_once is None else self._at_once - running

@@ -17,7 +17,7 @@ from fedtp_jax.storage.files import write_atomically
 from fedtp_jax.sweeps.board import Board
 from fedtp_jax.sweeps.child import Ended, Work
 from fedtp_jax.sweeps.combinations import Combination
-from fedtp_jax.sweeps.crew import Worker, devices_of
+from fedtp_jax.sweeps.crew import Crew, Worker, devices_of
 
 FOLDER, JOBS = "slurm", "jobs.json"  # in the sweep's folder: submitit's files, and who has which job
 ARRAY = 1000  # jobs of one: SLURM's usual limit
@@ -31,7 +31,7 @@ OVER = (  # of a job that will do no more
 )
 
 
-class Slurm:
+class Slurm(Crew):
     """Jobs of an array, or of several where there are very many.
 
     Args:
