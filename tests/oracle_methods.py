@@ -1,7 +1,7 @@
 """The plain loops of all methods, by name."""
 
 from oracle_mixing import FedAMP, FedPAC
-from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPRod, PFedMe
+from oracle_more_than_roles import Ditto, FedProto, FedRod, FedTPPrior, FedTPRod, PFedMe
 from oracle_other_steps import APFL, FedALA, PerFedAvg, Scaffold
 from oracle_pefll import PeFLL
 from oracle_roles import (
@@ -46,4 +46,5 @@ METHODS = {
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,
     "fedtp_rod": FedTPRod,
+    "fedtp_prior": FedTPPrior,
 }

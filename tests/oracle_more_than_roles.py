@@ -50,6 +50,29 @@ class FedTPRod(FedRod, FedTP):
     """FedRod on generated attention."""
 
 
+class FedTPPrior(FedTP):
+    """FedTP whose clients add the log of their class shares to what the model says."""
+
+    PRIOR = "class_prior"
+
+    def __init__(self, world, settings):
+        super().__init__(world, settings)
+        for own in self.own.values():
+            own[self.PRIOR] = np.zeros(world.classes, np.float32)  # of who has not taken part yet
+
+    def train(self, weights, k, round):
+        held = np.bincount(self.world.labels(k), minlength=self.world.classes) + self.settings.smoothing
+        self.told = np.log(np.float32(held / held.sum()))
+        return super().train({**weights, self.PRIOR: self.told}, k, round)
+
+    def loss(self, k, logits, features, y):
+        return super().loss(k, logits + self.told, features, y)
+
+    def predict(self, k, x):
+        logits, features = super().predict(k, x)
+        return logits + self.own[k][self.PRIOR], features
+
+
 class FedProto(FedAvg):
     """Clients keep their models and share the mean features of each class (Tan et al., 2022)."""
 

@@ -33,6 +33,11 @@ def is_adapter(path):
     return "/attention/adapter/" in path
 
 
+def is_kernel(path):
+    """The matrix of a layer."""
+    return path.endswith("/kernel")
+
+
 class FedAvg:
     """w <- sum_k n_k / n w_k (McMahan et al., 2017)."""
 
@@ -225,8 +230,9 @@ class FedTP(FedAvg):
         self.z_optimizer = {k: Optimizer(hyper.optimizer, hyper.weight_decay) for k in clients}
 
     def generated(self, path):
-        """Or, as configured, the adapters beside them."""
-        return is_adapter(path) if self.settings.generated == config.ADAPTER else is_qkv(path)
+        """Or, as configured, the adapters beside them, or all kernels."""
+        others = {config.ADAPTER: is_adapter, config.KERNELS: is_kernel}
+        return others.get(self.settings.generated, is_qkv)(path)
 
     def weights(self, k):
         made = to_numpy(self.hyper.generate(self.phi, self.z[k]))

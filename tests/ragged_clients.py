@@ -29,6 +29,9 @@ WITH_ADAPTER = dataclasses.replace(VIT, adapter=config.Adapter(size=5))
 CNN_BN = config.CnnBn(kernels=1)
 LSTM = config.Lstm(embedding=3, hidden=4, layers=1)
 HYPER = config.Hypernetwork(embedding=6, hidden=10, layers=2)
+BASED = config.BasedHypernetwork(
+    embedding=6, hidden=10, layers=2, learning_rate=0.3, optimizer=config.Optimizer("sgd", {"momentum": 0.7})
+)
 DESCRIBING = config.DescribingHypernetwork(
     embedding=6, hidden=10, layers=2, learning_rate=0.3, optimizer=config.Optimizer("sgd", {"momentum": 0.7})
 )
@@ -138,6 +141,16 @@ CASES = {
         local_steps=3,
     ),
     "fedtp_rod": case(config.FedTPRod(hypernetwork=HYPER)),
+    "fedtp_prior": case(
+        config.FedTPPrior(smoothing=0.5, hypernetwork=BASED), weight_decay=0.1, schedule=config.Step(every=1)
+    ),
+    "fedtp_prior, adam": case(
+        config.FedTPPrior(
+            generated=config.QKV,
+            hypernetwork=dataclasses.replace(BASED, learning_rate=0.01, optimizer=ADAM, rank=2),
+        )
+    ),
+    "fedtp_prior on text": case(config.FedTPPrior(hypernetwork=BASED), TRANSFORMER, clip_norm=0.5),
     # Few small steps: batch norm over four examples multiplies rounding errors, and one that takes a ReLU's
     # input across 0 makes another gradient. With these settings no input comes nearer to 0 than 4e-5.
     "fedbn": case(config.FedBN(), CNN_BN, local_epochs=1, learning_rate=0.005),

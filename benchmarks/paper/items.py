@@ -6,7 +6,7 @@ from types import ModuleType
 
 from matplotlib.figure import Figure
 
-from benchmarks.paper import attention, gap, language, novel, summaries
+from benchmarks.paper import adapted, attention, gap, language, novel, summaries
 from fedtp_jax import Result
 from fedtp_jax.comparison.compare import Comparison
 
@@ -80,6 +80,14 @@ _ALL = [
         "Shakespeare: causal Transformers, LSTMs, and the authors' Transformer that sees ahead",
         measured=language,
     ),
+    Item(
+        "prior",
+        "Class priors and generated differences: 50, 100 and 1,000 clients",
+        over=("vanilla", "fedper", "fedtp_per"),
+    ),
+    Item("prior_novel", "Class priors: clients that never trained", measured=novel),
+    Item("prior_language", "Class priors on Shakespeare", over=("vanilla", "fedper", "fedavg")),
+    Item("adapted", "FedAvg, and the same after each client has trained on", measured=adapted),
     Item("gap", "The generalisation gap, and the hypernetwork's Lipschitz constants", measured=gap),
     Item(
         "curves",

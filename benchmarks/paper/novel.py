@@ -14,7 +14,7 @@ from fedtp_jax.data.sources import load
 from fedtp_jax.plots.style import BLUE, GREEN, LEGEND, ORANGE, PURPLE, Picture, style
 from fedtp_jax.simulation.participation import held_out_clients
 
-EXAMPLES = (5, 20, 50, 200)  # train examples of a novel client
+EXAMPLES = (0, 5, 20, 50, 200)  # train examples of a novel client; without any it can only start
 TEST = 200  # and test examples, at most
 SAME, SHIFTED = "same: 2 classes each", "shifted: all 10 classes each"
 COLOURS = {"zero_shot": ORANGE, "fit": BLUE, "fine_tune": GREEN, "local": PURPLE}
@@ -27,7 +27,7 @@ def measure(runs: Sequence[Result]) -> pd.DataFrame:
     for kind, (train, test) in _owners(result).items():
         for count in EXAMPLES:
             clients = _clients([part[:count] for part in train], [part[:TEST] for part in test], result)
-            reached = result.personalize(clients)
+            reached = result.personalize(clients, modes=None if count else ["zero_shot"])
             rows += [
                 {"method": name_of(result.config.method), "seed": result.config.seed, "clients": kind}
                 | {"examples": count, "mode": mode, "accuracy": round(accuracy.pooled, 5)}
@@ -50,6 +50,8 @@ def _owners(result: Result) -> dict[str, tuple[list[np.ndarray], list[np.ndarray
 
 def _clients(train: list[np.ndarray], test: list[np.ndarray], result: Result) -> Dataset:
     data = load(result.config.data)
+    if not any(map(len, train)):  # one more client, of whom nothing is tested: arrays cannot be empty
+        train = [*train, np.zeros(1, int)]
     parts = []
     for examples, positions in ((data.train, train), (data.test, test)):
         assert isinstance(examples, Examples)
@@ -73,7 +75,8 @@ def picture(found: pd.DataFrame) -> Figure:
     figure = Picture(figsize=(11, 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     methods = list(dict.fromkeys(found["method"]))
-    once = found[(found["mode"] != "local") | (found["method"] == methods[0])]  # it is the same for all
+    some = found[found["examples"] > 0]
+    once = some[(some["mode"] != "local") | (some["method"] == methods[0])]  # it is the same for all
     for axes, (kind, part) in zip(panels, once.groupby("clients", sort=False), strict=True):
         style(axes, str(kind), "train examples of a novel client", "")
         for (method, mode), line in part.groupby(["method", "mode"], sort=False):
@@ -82,7 +85,7 @@ def picture(found: pd.DataFrame) -> Figure:
             name = "local" if mode == "local" else f"{method}, {mode}"
             axes.plot(mean.index, mean, label=name, **look)
         axes.set_xscale("log")
-        axes.set_xticks(EXAMPLES, [str(count) for count in EXAMPLES])
+        axes.set_xticks(EXAMPLES[1:], [str(count) for count in EXAMPLES[1:]])
         axes.minorticks_off()
     panels[0].set_ylabel("test accuracy (%)")
     handles, labels = panels[0].get_legend_handles_labels()

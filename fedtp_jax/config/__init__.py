@@ -26,9 +26,11 @@ from fedtp_jax.config.data import (
 )
 from fedtp_jax.config.fields import Clients, Cohorts, Metrics, Optimizer, Own, optimizer, option, section
 from fedtp_jax.config.generated import (
+    BasedHypernetwork,
     DescribingHypernetwork,
     FedTP,
     FedTPPer,
+    FedTPPrior,
     FedTPRod,
     Hypernetwork,
     PeFLL,
@@ -80,7 +82,7 @@ from fedtp_jax.config.partition import (
     Sampled,
     Superclass,
 )
-from fedtp_jax.config.patterns import ADAPTER, HEAD, NORMS, QKV
+from fedtp_jax.config.patterns import ADAPTER, HEAD, KERNELS, NORMS, QKV
 from fedtp_jax.config.privacy import Privacy
 from fedtp_jax.config.simulation import (
     Adapt,
@@ -115,6 +117,7 @@ __all__ = [
     "APFL",
     "DATASETS",
     "HEAD",
+    "KERNELS",
     "METHODS",
     "MODELS",
     "NORMS",
@@ -127,6 +130,7 @@ __all__ = [
     "Adversaries",
     "Arrays",
     "BalancedDirichlet",
+    "BasedHypernetwork",
     "Checkpoint",
     "Cifar10",
     "Cifar100",
@@ -164,6 +168,7 @@ __all__ = [
     "FedRod",
     "FedTP",
     "FedTPPer",
+    "FedTPPrior",
     "FedTPRod",
     "GeometricMedian",
     "Homo",

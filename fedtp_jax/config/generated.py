@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from fedtp_jax.config.fields import Optimizer, optimizer, option, section
-from fedtp_jax.config.patterns import HEAD, QKV, fixed
+from fedtp_jax.config.patterns import HEAD, KERNELS, QKV, fixed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,37 @@ class FedTPPer(FedTP):
 @dataclasses.dataclass(frozen=True)
 class FedTPRod(FedTP):
     """FedTP and FedRod: generated attention, and FedRod's two predictors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BasedHypernetwork(Hypernetwork):
+    """One that adds to what all clients have in common."""
+
+    hidden: int = option(64, "width of the trunk", ge=1)
+    base: bool = option(
+        True,
+        "add what is generated, at first nothing, to leaves that all clients have in common, which the server"
+        " averages as it does shared ones",
+    )
+    learning_rate: float | None = option(3e-4, "its learning rate; null: training.learning_rate", gt=0)
+    weight_decay: float = option(0.0, "its L2 decay, added to the gradient", ge=0)
+    optimizer: Optimizer = optimizer("adam", "its optimizer, whose state is kept from round to round")
+
+
+@dataclasses.dataclass(frozen=True)
+class FedTPPrior(FedTP):
+    """FedTP whose clients predict with their own class prior, and with generated differences of all kernels.
+
+    With nothing generated it is FedAvg with a class prior.
+    """
+
+    generated: tuple[str, ...] = option(KERNELS, "regular expressions on leaf paths that are generated")
+    smoothing: float | None = option(
+        0.1,
+        "examples of each class that a client is taken to hold beside its own; null: no prior",
+        gt=0,
+    )
+    hypernetwork: BasedHypernetwork = section(BasedHypernetwork, "the server's hypernetwork")
 
 
 @dataclasses.dataclass(frozen=True)

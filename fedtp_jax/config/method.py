@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from fedtp_jax.config.fields import option
-from fedtp_jax.config.generated import FedTP, FedTPPer, FedTPRod, PeFLL, PFedHN
+from fedtp_jax.config.generated import FedTP, FedTPPer, FedTPPrior, FedTPRod, PeFLL, PFedHN
 from fedtp_jax.config.patterns import ADAPTER, HEAD, NORMS, QKV, fixed
 
 
@@ -223,4 +223,5 @@ METHODS: dict[str, type] = {
     "fedtp": FedTP,
     "fedtp_per": FedTPPer,
     "fedtp_rod": FedTPRod,
+    "fedtp_prior": FedTPPrior,
 }

@@ -8,6 +8,7 @@ QKV = (r"(^|/)(query|key|value)/kernel$",)
 HEAD = (r"(^|/)head/",)
 NORMS = (r"norm[^/]*/",)
 ADAPTER = (r"(^|/)adapter/",)
+KERNELS = (r"(^|/)kernel$",)  # the matrices of all layers
 
 
 def fixed(default: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Training of single clients beside the rounds: optimizer steps on what a client may change, nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -37,19 +37,24 @@ def adaptation(
     learning_rate: float,
     rescale: Callable[[Leaves], Leaves] = lambda updates: updates,
     scaled: str = "",
+    known: Sequence[str] = (),
 ) -> AdaptationSteps:
     """Steps by the cross-entropy of the client's own predictions, with the clients' optimizer.
 
     One learning rate for all leaves: neither training.schedule nor training.role_learning_rates count.
     Examples to which the client gives no probability do not count. Running statistics among what it may
-    change are what the forward pass leaves. `rescale` changes updates, as the setting `scaled` says.
+    change are what the forward pass leaves. `rescale` changes updates, as the setting `scaled` says. Leaves
+    that are `known` stay what they are.
     """
     training = task.training
     how = learning_rate, training.weight_decay, training.clip_norm
     optimizer = make_optimizer(training.optimizer, "training.optimizer", *how, scaled=scaled)
 
+    def parameters(leaves: Leaves) -> Leaves:
+        return {path: leaf for path, leaf in leaves.items() if not path.startswith((STATISTICS, *known))}
+
     def start(own: Leaves) -> Adapting:
-        return Adapting(own, optimizer.init(_parameters(own)))
+        return Adapting(own, optimizer.init(parameters(own)))
 
     def step(
         everything: Callable[[Leaves], Leaves], carry: Adapting, batch: Batch, key: jax.Array
@@ -61,14 +66,10 @@ def adaptation(
             losses = task.losses(output.logits, batch)
             return masked_mean(jnp.where(jnp.isinf(losses), 0.0, losses), batch.mask), output.statistics
 
-        trained = _parameters(own)
+        trained = parameters(own)
         gradient, statistics = jax.grad(loss, has_aux=True)(trained)
         updates, opt = optimizer.update(gradient, opt, trained)
         statistics = {path: leaf for path, leaf in statistics.items() if path in own}
         return Adapting({**own, **optax.apply_updates(trained, rescale(updates)), **statistics}, opt)
 
     return AdaptationSteps(start, step)
-
-
-def _parameters(leaves: Leaves) -> Leaves:
-    return {path: leaf for path, leaf in leaves.items() if not path.startswith(STATISTICS)}

@@ -115,10 +115,8 @@ class NovelClients:
     ) -> None:
         self.config, self.task, self.method, self.state, self.trained = config, task, method, state, trained
         self.bench = Workbench(config, data, partition, mesh)
-        self.clients, self.names = clients, names
-        if len(without := clients[partition.train.sizes[clients] == 0]):
-            who = called(without[0], names)
-            raise UserError(f"clients: client {who} has no train example, so it cannot adapt; leave it out")
+        self.clients, self.names, self._labels = clients, names, data.train.y
+        self._counted = method.counted.paths if method.counted else ()
         if not partition.test.sizes[clients].any():
             raise UserError("clients: none of them has a test example; give at least one some")
 
@@ -126,6 +124,9 @@ class NovelClients:
         """The modes that the method has, and where they start."""
         method, task = self.method, self.task
         mean = method.run_by_clients(own(self.state.rows.mean(self.trained)))
+        if method.counted:  # no mean of what others hold, but what one knows that holds nothing
+            unknown = method.counted.of(jnp.zeros((1, task.num_classes)))
+            mean |= {path: leaf[0] for path, leaf in unknown.items()}
         fixed = (method.run_by_clients(self.state.shared), self.state.generator)
 
         def own_variables(fixed: Any, own: Leaves) -> tuple[Leaves, Leaves]:
@@ -153,6 +154,12 @@ class NovelClients:
 
     def adapt(self, mode: str, start: Start, settings: Adaptation) -> Adapted:
         """Train the clients as `mode` says, and evaluate them."""
+        without = self.clients[self.bench.partition.train.sizes[self.clients] == 0]
+        if len(without) and (mode != "zero_shot" or self.method.description):
+            raise UserError(
+                f"clients: client {called(without[0], self.names)} has no train example, which {mode} needs; "
+                "leave it out, or choose the mode zero_shot alone, of a method that learns its embeddings"
+            )
         rows = self._at_start(start)
         if mode != "zero_shot":
             rows = self._train(mode, start, rows, settings)
@@ -173,7 +180,8 @@ class NovelClients:
         def leaves(row: int) -> Leaves:
             return start.leaves(start.fixed, {path: leaf[row] for path, leaf in rows.items()})
 
-        size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(STATISTICS))
+        stays = (STATISTICS, *self._counted)
+        size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(stays))
         each = evaluate(fixed, functools.partial(self._rows_of, rows))
         measured, loss, examples = (np.asarray(part)[self.clients] for part in each[:3])
         measures = {n: v._replace(clients=v.clients[self.clients]) for n, v in each.measures.items()}
@@ -181,11 +189,21 @@ class NovelClients:
         return Adapted(sums, leaves, 0 if mode == "zero_shot" else size)
 
     def _at_start(self, start: Start) -> Mapping[str, np.ndarray]:
-        """{path: [M, ...]} of what clients train, alike for all unless examples give their embeddings."""
+        """{path: [M, ...]} of what clients train, alike for all but for what their own examples give."""
         count, method = len(self.clients), self.method
         rows = {path: np.broadcast_to(leaf, (count, *leaf.shape)) for path, leaf in start.trained.items()}
-        if not method.description or start.kind == "local":
-            return rows
+        given: dict[str, Any] = {}
+        if method.counted:
+            held = self.bench.partition.train
+            counts = held.counts_of(self.clients, self._labels, self.task.num_classes)
+            given = jax.device_get(method.counted.of(jnp.asarray(counts, jnp.float32)))
+        if method.description and start.kind != "local":
+            given |= self._described(start)
+        return {**rows, **{path: leaf for path, leaf in given.items() if path in rows}}
+
+    def _described(self, start: Start) -> dict[str, np.ndarray]:
+        """{path: [M, ...]} of what is made of the clients' examples by the method's description."""
+        count, method = len(self.clients), self.method
         phi, mean = self.state.generator, own(self.state.rows.mean(self.trained))
         describe = Descriptions(lambda: method, phi, mean[EMBEDDING], self.bench)
         computed: Any = {EMBEDDING: describe.of(self.bench.replicate(phi), self.clients)}
@@ -194,7 +212,7 @@ class NovelClients:
                 computed.setdefault(path, np.broadcast_to(leaf, (count, *leaf.shape)))
             made = method.realize(self.state.shared, phi, computed)
             computed = {path: np.asarray(leaf) for path, leaf in made.items()}
-        return {**rows, **{path: leaf for path, leaf in computed.items() if path in rows}}
+        return dict(computed)
 
     def _rows_of(self, rows: Mapping[str, np.ndarray], ids: np.ndarray) -> Mapping[str, np.ndarray]:
         """The rows [K, ...] of the clients `ids` among those of all novel clients [M, ...]."""
@@ -208,7 +226,7 @@ class NovelClients:
         bench, seed = self.bench, self.config.seed
         sizes = bench.partition.train.sizes[self.clients]
         batch = min(self.config.training.batch_size, int(sizes.max()))
-        work = adaptation_work(self.task, self.method.hypernetwork, start, settings)
+        work = adaptation_work(self.task, self.method.hypernetwork, start, settings, self._counted)
         row_bytes = tree.num_bytes(start.trained)
         steps = settings.epochs * steps_of(sizes, batch)
         fixed = bench.replicate(start.fixed)
@@ -247,8 +265,12 @@ class NovelClients:
         return shuffled_batches(self.bench.train_positions(client), epochs, batch, order)
 
 
-def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settings: Adaptation) -> ClientWork:
+def adaptation_work(
+    task: Task, hypernetwork: Hypernetwork, start: Start, settings: Adaptation, known: Sequence[str] = ()
+) -> ClientWork:
     """The adaptation of one novel client, whose embedding has a learning rate of its own.
+
+    Leaves that are `known` stay what they are.
 
     Numbers that are not finite leave the client with what it started from.
     """
@@ -261,7 +283,7 @@ def adaptation_work(task: Task, hypernetwork: Hypernetwork, start: Start, settin
     def rescale(updates: Leaves) -> Leaves:
         return {**updates, EMBEDDING: updates[EMBEDDING] * scale} if EMBEDDING in updates else updates
 
-    steps = adaptation(task, start.predict, rate, rescale, "embedding_learning_rate" * (scale != 1))
+    steps = adaptation(task, start.predict, rate, rescale, "embedding_learning_rate" * (scale != 1), known)
 
     def begin(fixed: Any, row: Row, key: jax.Array) -> Adapting:
         return steps.start(row.leaves)

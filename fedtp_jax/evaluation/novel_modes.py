@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedtp_jax.core.errors import UserError
+from fedtp_jax.learning.method import Method
 
 MODES = {
     "zero_shot": "the mean client's leaves as they are",
@@ -20,6 +21,17 @@ DESCRIBED = {
     "fine_tune": "everything is trained, from what the hypernetwork makes of its examples",
     "local": MODES["local"],
 }
+
+
+# of methods that know how many examples of each class a client holds
+COUNTED = {**MODES, "zero_shot": "the mean client's leaves, and what the client's own class counts give"}
+
+
+def modes_of(method: Method) -> Mapping[str, str]:
+    """What the modes are, of this method."""
+    if method.description:
+        return DESCRIBED
+    return COUNTED if method.counted else MODES
 
 
 def modes_to_run(asked: Sequence[str] | None, starts: Mapping[str, Any], method: str) -> list[str]:

@@ -87,6 +87,20 @@ class Description(NamedTuple):
     batches: int | None = None
 
 
+class Counted(NamedTuple):
+    """Of the clients' own leaves those that say how many examples of each class a client holds.
+
+    Each knows them from the first round in which it takes part, and no step changes them.
+
+    Attributes:
+      paths: of these leaves.
+      of: [K, C] examples of each class -> {path: [K, ...]}.
+    """
+
+    paths: tuple[str, ...]
+    of: Callable[[jax.Array], Leaves]
+
+
 class Mix(NamedTuple):
     """How the server combines what the clients of a cohort send of their own.
 
@@ -139,6 +153,7 @@ class Method(NamedTuple):
       step_embeddings: (rows, gradients [K, E]) -> rows: the server's step on K clients' embeddings.
       predict: (leaves, inputs [B, ...]) -> Output; given a mask and a key as in training, as Task.forward.
       class_counts: whether the local training asks how many examples of each class a client holds.
+      counted: own leaves that follow from the classes that a client holds; None: there are none.
       rules: that gave the model's leaves their roles, for tables: (role, regular expressions).
       hypernetwork: settings of the one that generates leaves, where one does.
       description: of the clients, which gives their embeddings; None: they are learnt.
@@ -159,6 +174,7 @@ class Method(NamedTuple):
     step_embeddings: Callable[[Leaves, jax.Array], Leaves]
     predict: Callable[..., Output]
     class_counts: bool = False
+    counted: Counted | None = None
     hypernetwork: config.Hypernetwork = config.Hypernetwork()
     only_training: tuple[str, ...] = ()
     description: Description | None = None
@@ -183,6 +199,12 @@ class Method(NamedTuple):
     def travelling(self, shared: Leaves) -> Leaves:
         """Those of the shared leaves that travel in every round: all but the fixed ones."""
         return {path: leaf for path, leaf in shared.items() if self.roles.get(path) != "fixed"}
+
+    @property
+    def trainable(self) -> dict[str, Role]:
+        """The roles of the leaves that steps may change: all but those that follow from counts."""
+        counted = self.counted.paths if self.counted else ()
+        return {path: role for path, role in self.roles.items() if path not in counted}
 
     def mixed(self, rows: Mapping[str, T], way: Literal["up", "down"]) -> dict[str, T]:
         """Of the clients' rows those that travel this way for the server to combine them."""

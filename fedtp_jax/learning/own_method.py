@@ -20,6 +20,7 @@ from fedtp_jax.learning.method import (
     DESCRIPTOR,
     EMBEDDING,
     OPTIMIZER,
+    Counted,
     Description,
     Kept,
     Method,
@@ -48,17 +49,19 @@ def check_own_method(task: Task, method: Method, called: str) -> None:
     state = _initial(checks, method)
     _check_training(checks, task, method, state)
     _check_use(checks, task, method, state)
+    if method.counted:
+        counts = jax.ShapeDtypeStruct((checks.clients, task.num_classes), np.float32)
+        found = checks.trace("counted.of", method.counted.of, counts)
+        rows = {path: state.rows.get(path) for path in method.counted.paths}
+        checks.alike("counted.of", "leaves", found, rows, "rows of init at counted.paths", "return these")
     _check_embeddings(checks, task, method, state)
 
 
 def _check_record(checks: "_Checks", method: Method) -> None:
     """Raise UserError for parts of another kind."""
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "work": ClientWork,
-        "prelude": Prelude,
-        "description": (Description, type(None)),
-        "mix": (Mix, type(None)),
-    }
+    maybe = {"description": Description, "mix": Mix, "counted": Counted}
+    kinds: dict[str, Any] = {"work": ClientWork, "prelude": Prelude}
+    kinds |= {part: (kind, type(None)) for part, kind in maybe.items()}
     for part, kind in kinds.items():
         if not isinstance(value := getattr(method, part), kind):
             expected = kind if isinstance(kind, type) else kind[0]
@@ -221,15 +224,11 @@ class _Checks(NamedTuple):
             raise self.error(part, f"returns {_kind(found)} as {name}, expected {{path: {rows}}}")
         for path, leaf in found.items():
             if not isinstance(leaf, jax.ShapeDtypeStruct):
-                raise self.error(
-                    part, f"returns {_kind(leaf)} as {name}[{path!r}], expected {{path: {rows}}}"
-                )
+                text = f"{_kind(leaf)} as {name}[{path!r}], expected {{path: {rows}}}"
+                raise self.error(part, f"returns {text}")
             if by_client and leaf.shape[:1] != (self.clients,):
-                raise self.error(
-                    part,
-                    f"returns {name}[{path!r}] as {self._text(leaf)}, expected a row for each of K clients, "
-                    "[K, ...]",
-                )
+                text = f"{self._text(leaf)}, expected a row for each of K clients, [K, ...]"
+                raise self.error(part, f"returns {name}[{path!r}] as {text}")
 
     def alike(self, part: str, name: str, found: Any, expected: Any, source: str, advice: str) -> None:
         """Raise UserError unless both have the same leaves, of the same shapes and dtypes.

@@ -8,7 +8,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.engine.lanes import Batch, ClientWork, Facts, Row
 from fedtp_jax.engine.prelude import Prelude
 from fedtp_jax.learning.local_training import LocalTraining, local_training
-from fedtp_jax.learning.method import Description, Kept, Method, Mix, Received, State, Upload
+from fedtp_jax.learning.method import Counted, Description, Kept, Method, Mix, Received, State, Upload
 from fedtp_jax.learning.roles import role_method
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.apfl import apfl
@@ -26,6 +26,7 @@ from fedtp_jax.methods.fedprox import fedprox
 from fedtp_jax.methods.fedrep import fedrep
 from fedtp_jax.methods.fedrod import fedrod, fedtp_rod
 from fedtp_jax.methods.fedtp import fedtp
+from fedtp_jax.methods.fedtp_prior import fedtp_prior
 from fedtp_jax.methods.lg_fedavg import lg_fedavg
 from fedtp_jax.methods.local import local
 from fedtp_jax.methods.pefll import pefll
@@ -38,6 +39,7 @@ from fedtp_jax.methods.vanilla import vanilla
 __all__ = [
     "Batch",
     "ClientWork",
+    "Counted",
     "Description",
     "Facts",
     "Kept",
@@ -82,6 +84,7 @@ FACTORIES: dict[type, Callable[[Any, Task], Method]] = {
     config.PeFLL: pefll,
     config.FedTPPer: fedtp,
     config.FedTPRod: fedtp_rod,
+    config.FedTPPrior: fedtp_prior,
 }
 
 

@@ -13,7 +13,7 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.evaluation.metrics import Tested, summarize
 from fedtp_jax.evaluation.novel_clients import Adaptation, Adapted, NovelClients
-from fedtp_jax.evaluation.novel_modes import DESCRIBED, MODES, modes_to_run
+from fedtp_jax.evaluation.novel_modes import modes_of, modes_to_run
 from fedtp_jax.learning.method import EMBEDDING
 
 if TYPE_CHECKING:
@@ -115,6 +115,6 @@ def personalize(
         {mode: summarize(one.sums) for mode, one in adapted.items()},
         {mode: one.trained_parameters for mode, one in adapted.items()},
         len(novel.trained),
-        DESCRIBED if novel.method.description else MODES,
+        modes_of(novel.method),
         adapted,
     )

@@ -91,7 +91,7 @@ class Simulator:
         self.layout: Layout = self._plan(share_with.layout if share_with else None)
         self.evaluated = evaluated_clients(config, partition, self.participation.clients, self._names)
         self.evaluators: Evaluators = make_evaluators(
-            *(self.bench, self.evaluated, self.method.roles),
+            *(self.bench, self.evaluated, self.method.trainable),
             like=share_with.evaluators if share_with else None,
             task=task,
             variables=self.variables,

@@ -13,7 +13,7 @@ from fedtp_jax import config
 from fedtp_jax.core.tree import num_bytes, rows_like, select
 from fedtp_jax.engine.population import HAS_TRAINED
 from fedtp_jax.engine.schedule import sample_cohort
-from fedtp_jax.learning.method import EMBEDDING, own
+from fedtp_jax.learning.method import EMBEDDING, OPTIMIZER, own
 from fedtp_jax.learning.own_method import check_own_method
 from fedtp_jax.methods import make_method
 from fedtp_jax.simulation.round_result import describing
@@ -31,6 +31,7 @@ EVERYWHERE = (
         "fedala",
         "fedamp",
         "pefll",
+        "fedtp_prior",
     ),
 )
 ATTENTION = ("vanilla", "fedtp", "fedtp_per", "fedperfix")
@@ -58,7 +59,8 @@ def any_state(sim):
 
     def leaves(of):
         draw = {path: 0.1 * random.standard_normal(leaf.shape, np.float32) for path, leaf in of.items()}
-        return {path: abs(leaf) if path.endswith("/var") else leaf for path, leaf in draw.items()}
+        squares = [path for path in of if path.endswith("/var") or path.startswith(OPTIMIZER)]
+        return {path: abs(leaf) if path in squares else leaf for path, leaf in draw.items()}
 
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     rows = sim.initial.population()

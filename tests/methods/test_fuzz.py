@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from marks import every_day
 from oracle import World
-from ragged_clients import ADAM, DESCRIBING, HYPER, LSTM, MOMENTUM, TRANSFORMER, VIT, WITH_ADAPTER
+from ragged_clients import ADAM, BASED, DESCRIBING, HYPER, LSTM, MOMENTUM, TRANSFORMER, VIT, WITH_ADAPTER
 from test_oracle import METHODS, expected_leaves, mixed_dtypes
 
 from fedtp_jax import config
@@ -25,7 +25,7 @@ from fedtp_jax.partitions.partition import Partition, Shards
 from fedtp_jax.simulation.data_spec import DataSpec
 from fedtp_jax.simulation.rounds import Simulator
 
-GROUPS, EACH = 24, 6
+GROUPS, EACH = 25, 6
 ROUNDS, CLIENTS, CLASSES, TRAIN, TEST, BROKEN = 3, 8, 4, 64, 24, 4  # the last train examples are NaN
 ON_TEXT = (
     *("fedavg", "fedprox", "local", "fedper", "vanilla", "fedtp", "pfedme", "pfedhn"),
@@ -59,6 +59,8 @@ class Group:
         if self.name == "pefll":
             batches = choose(random, 1, 2, None)
             self.method = config.PeFLL(kernels=2, batches=batches, hypernetwork=DESCRIBING)
+        if self.name == "fedtp_prior":
+            self.method = config.FedTPPrior(smoothing=choose(random, 0.1, 1.0), hypernetwork=BASED)
         if self.name == "fedperfix":
             model = WITH_ADAPTER
         self.model, self.data = model, _data(self.text)
