@@ -45,7 +45,7 @@ def told_of(config: SimulationConfig) -> str:
     """
     fields = flat(to_dict(config))
     fields = {field: value for field, value in fields.items() if field not in (*MACHINE, "seed")}
-    fields = {field: value for field, value in fields.items() if LATER.get(field) != value}
+    fields = {field: value for field, value in fields.items() if field not in LATER or LATER[field] != value}
     names: dict[str, Any] = {}
     for field, value in fields.items():
         *path, last = field.split(".")
