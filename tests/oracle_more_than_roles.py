@@ -53,7 +53,7 @@ class FedTPRod(FedRod, FedTP):
 class FedTPPrior(FedTP):
     """FedTP whose clients add the log of their class shares to what the model says."""
 
-    PRIOR = "class_prior"
+    PRIOR = "prior/log_shares"
 
     def __init__(self, world, settings):
         super().__init__(world, settings)

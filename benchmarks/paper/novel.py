@@ -66,7 +66,9 @@ def _clients(train: list[np.ndarray], test: list[np.ndarray], result: Result) ->
 def table(found: pd.DataFrame) -> pd.DataFrame:
     """Mean ± sample std over seeds in percent: a column per number of train examples."""
     keys = ["clients", "method", "mode"]
-    wide = found.groupby([*keys, "examples"], sort=False)["accuracy"].agg(percent).unstack("examples").fillna("")
+    wide = (
+        found.groupby([*keys, "examples"], sort=False)["accuracy"].agg(percent).unstack("examples").fillna("")
+    )
     return wide.reset_index()
 
 

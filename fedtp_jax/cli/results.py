@@ -99,7 +99,9 @@ def novel(
     ] = (),
     epochs: Annotated[int, arg(help="passes over a client's train examples")] = 10,
     learning_rate: Annotated[float | None, arg(help="default: training.learning_rate")] = None,
-    embedding_learning_rate: Annotated[float | None, arg(help="default: the hypernetwork's")] = None,
+    embedding_learning_rate: Annotated[
+        float | None, arg(help="default: the hypernetwork's, if of the clients' optimizer")
+    ] = None,
     out: Annotated[Path | None, arg(help="CSV file to write, a row per client")] = None,
     export: Annotated[
         Path | None,
@@ -115,8 +117,8 @@ def novel(
     from fedtp_jax.config.plain import to_dict
     from fedtp_jax.data.sources import load
     from fedtp_jax.engine.compilation_cache import keep_programs
-    from fedtp_jax.evaluation.novel_clients import Adaptation
     from fedtp_jax.evaluation.novel_modes import MODES
+    from fedtp_jax.evaluation.novel_steps import Adaptation
     from fedtp_jax.export.safetensors_file import check_file, export_novel
     from fedtp_jax.results.result import Result
     from fedtp_jax.storage.csv_log import write_csv

@@ -92,7 +92,8 @@ class FedTPPrior(FedTP):
     smoothing: float | None = option(
         0.1,
         "examples of each class that a client is taken to hold beside its own; null: no prior",
-        gt=0,
+        ge=1e-6,
+        le=1e6,
     )
     hypernetwork: BasedHypernetwork = section(BasedHypernetwork, "the server's hypernetwork")
 

@@ -51,7 +51,8 @@ def adaptation(
     optimizer = make_optimizer(training.optimizer, "training.optimizer", *how, scaled=scaled)
 
     def parameters(leaves: Leaves) -> Leaves:
-        return {path: leaf for path, leaf in leaves.items() if not path.startswith((STATISTICS, *known))}
+        stays = {path for path in leaves if path.startswith(STATISTICS)} | {*known}
+        return {path: leaf for path, leaf in leaves.items() if path not in stays}
 
     def start(own: Leaves) -> Adapting:
         return Adapting(own, optimizer.init(parameters(own)))

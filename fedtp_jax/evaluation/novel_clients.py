@@ -3,7 +3,6 @@
 FedTP, arXiv 2211.01572, section IV; fitting freezes the hypernetwork, as pFedHN does, arXiv 2103.04628, 4.3.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,72 +12,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from fedtp_jax.config import Hypernetwork, SimulationConfig
+from fedtp_jax.config import SimulationConfig
 from fedtp_jax.core import rng, tree
 from fedtp_jax.core.client_names import called
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.tree import Leaves
 from fedtp_jax.data.dataset import Dataset
-from fedtp_jax.engine.lanes import Batch, ClientWork, Row
 from fedtp_jax.engine.schedule import Batches, Layout, shuffled_batches, steps_of
 from fedtp_jax.engine.waves import Prepared
 from fedtp_jax.engine.workbench import Workbench, make_facts
-from fedtp_jax.evaluation.adaptation import Adapting, adaptation
 from fedtp_jax.evaluation.descriptions import Descriptions
-from fedtp_jax.evaluation.evaluate import Evaluator, Predict
+from fedtp_jax.evaluation.evaluate import Evaluator
 from fedtp_jax.evaluation.measures import measures_of
 from fedtp_jax.evaluation.metrics import Sums
+from fedtp_jax.evaluation.novel_steps import Adaptation, Start, adaptation_work
 from fedtp_jax.learning.method import EMBEDDING, Method, State, own
 from fedtp_jax.learning.task import STATISTICS, Task
 from fedtp_jax.partitions.partition import Partition
-
-
-@dataclasses.dataclass(frozen=True)
-class Adaptation:
-    """How novel clients train.
-
-    Attributes:
-      epochs: passes over a client's train shard.
-      learning_rate: of leaves; None: training.learning_rate.
-      embedding_learning_rate: of a client's embedding; None: the hypernetwork's.
-    """
-
-    epochs: int = 10
-    learning_rate: float | None = None
-    embedding_learning_rate: float | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
-            raise UserError(f"epochs: got {self.epochs!r}, expected a whole number of at least 1")
-        for field in ("learning_rate", "embedding_learning_rate"):
-            rate = getattr(self, field)
-            is_number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
-            if rate is not None and not (is_number and 0 < rate < np.inf):
-                raise UserError(f"{field}: got {rate!r}, expected a number greater than 0")
-
-
-class Start(NamedTuple):
-    """Where a mode starts: what stays, what one client trains, and what clients then run.
-
-    variables: (fixed, trained [K, ...]) -> (shared leaves, rows [K, ...]). Starts of one `kind` share them,
-    and `predict`, and thus their programs.
-    """
-
-    kind: str
-    fixed: Any
-    trained: Leaves
-    variables: Callable[[Any, Leaves], tuple[Leaves, Leaves]]
-    predict: Predict
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """{path: shape and dtype} of what one client trains."""
-        return {path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in self.trained.items()}
-
-    def leaves(self, fixed: Any, trained: Leaves) -> Leaves:
-        """All leaves of one client."""
-        shared, rows = self.variables(fixed, {path: leaf[None] for path, leaf in trained.items()})
-        return {**shared, **{path: leaf[0] for path, leaf in rows.items()}}
 
 
 class Adapted(NamedTuple):
@@ -148,18 +98,22 @@ class NovelClients:
             "fine_tune": Start("fine_tune", others, everything, all_variables, method.predict),
             "local": Start("local", {}, fresh, all_variables, task.forward),
         }
-        if not mean:
+        if not mean.keys() - {*self._counted}:
             del starts["fit"]
         return starts
 
+    def check_examples(self, modes: Sequence[str]) -> None:
+        """Raise UserError for a client without train examples, unless it needs none."""
+        without = self.clients[self.bench.partition.train.sizes[self.clients] == 0]
+        described = self.method.description is not None
+        if len(without) and (described or [*modes] != ["zero_shot"]):
+            what = "from which its embedding is computed" if described else "to train on"
+            hint = "" if described else ", or ask for the mode zero_shot alone, which trains nothing"
+            who = called(without[0], self.names)
+            raise UserError(f"clients: client {who} has no train example {what}; leave it out{hint}")
+
     def adapt(self, mode: str, start: Start, settings: Adaptation) -> Adapted:
         """Train the clients as `mode` says, and evaluate them."""
-        without = self.clients[self.bench.partition.train.sizes[self.clients] == 0]
-        if len(without) and (mode != "zero_shot" or self.method.description):
-            raise UserError(
-                f"clients: client {called(without[0], self.names)} has no train example, which {mode} needs; "
-                "leave it out, or choose the mode zero_shot alone, of a method that learns its embeddings"
-            )
         rows = self._at_start(start)
         if mode != "zero_shot":
             rows = self._train(mode, start, rows, settings)
@@ -180,8 +134,8 @@ class NovelClients:
         def leaves(row: int) -> Leaves:
             return start.leaves(start.fixed, {path: leaf[row] for path, leaf in rows.items()})
 
-        stays = (STATISTICS, *self._counted)
-        size = sum(leaf.size for path, leaf in start.trained.items() if not path.startswith(stays))
+        trained = {path: leaf for path, leaf in start.trained.items() if path not in self._counted}
+        size = sum(leaf.size for path, leaf in trained.items() if not path.startswith(STATISTICS))
         each = evaluate(fixed, functools.partial(self._rows_of, rows))
         measured, loss, examples = (np.asarray(part)[self.clients] for part in each[:3])
         measures = {n: v._replace(clients=v.clients[self.clients]) for n, v in each.measures.items()}
@@ -263,36 +217,3 @@ class NovelClients:
     def _batches(self, client: int, epochs: int, batch: int) -> Batches:
         order = rng.generator(self.config.seed, rng.Purpose.NOVEL, client)
         return shuffled_batches(self.bench.train_positions(client), epochs, batch, order)
-
-
-def adaptation_work(
-    task: Task, hypernetwork: Hypernetwork, start: Start, settings: Adaptation, known: Sequence[str] = ()
-) -> ClientWork:
-    """The adaptation of one novel client, whose embedding has a learning rate of its own.
-
-    Leaves that are `known` stay what they are.
-
-    Numbers that are not finite leave the client with what it started from.
-    """
-    rate = settings.learning_rate or task.training.learning_rate
-    of_embedding = (
-        settings.embedding_learning_rate or hypernetwork.learning_rate or task.training.learning_rate
-    )
-    scale = of_embedding / rate if EMBEDDING in start.trained else 1.0
-
-    def rescale(updates: Leaves) -> Leaves:
-        return {**updates, EMBEDDING: updates[EMBEDDING] * scale} if EMBEDDING in updates else updates
-
-    steps = adaptation(task, start.predict, rate, rescale, "embedding_learning_rate" * (scale != 1), known)
-
-    def begin(fixed: Any, row: Row, key: jax.Array) -> Adapting:
-        return steps.start(row.leaves)
-
-    def step(fixed: Any, row: Row, carry: Adapting, batch: Batch, key: jax.Array) -> Adapting:
-        return steps.step(functools.partial(start.leaves, fixed), carry, batch, key)
-
-    def finish(fixed: Any, row: Row, carry: Adapting) -> tuple[None, Leaves]:
-        good = tree.all_finite(carry.own)
-        return None, {path: jnp.where(good, leaf, row.leaves[path]) for path, leaf in carry.own.items()}
-
-    return ClientWork(begin, step, finish)

@@ -24,7 +24,12 @@ DESCRIBED = {
 
 
 # of methods that know how many examples of each class a client holds
-COUNTED = {**MODES, "zero_shot": "the mean client's leaves, and what the client's own class counts give"}
+COUNTED = {
+    "zero_shot": "the mean client's leaves, and what the client's own class counts give",
+    "fit": "only what belongs to a client (embedding, personal leaves) is trained, from there",
+    "fine_tune": "everything is trained, from there",
+    "local": MODES["local"],
+}
 
 
 def modes_of(method: Method) -> Mapping[str, str]:

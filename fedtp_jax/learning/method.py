@@ -94,7 +94,7 @@ class Counted(NamedTuple):
 
     Attributes:
       paths: of these leaves.
-      of: [K, C] examples of each class -> {path: [K, ...]}.
+      of: [K, C] examples of each class -> {path: [K, ...]}; of none too.
     """
 
     paths: tuple[str, ...]

@@ -12,7 +12,7 @@
 import dataclasses
 import typing
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -44,16 +44,18 @@ def role_method(
     extra: Mapping[str, Callable[[jax.Array], jax.Array]] | None = None,
     phase: Phase | None = None,
     descriptor: Descriptor | None = None,
+    known: Sequence[str] = (),
 ) -> Method:
     """The method that `rules` describe (first match wins).
 
     `objective`, `after` and `phase` are local_training's; `extra` maps paths of personal leaves beside the
     model's to how one client's is initialised from a key of its own. They train by the objective, unless
-    `after` gives what becomes of them. `descriptor` computes the clients' embeddings, which learn otherwise.
+    `after` gives what becomes of them; those that are `known` never change. `descriptor` computes clients'
+    embeddings, which learn otherwise.
     """
     _check_names(rules)
     shapes, extra = task.leaf_shapes(), extra or {}
-    roles = _roles_of(task, list(shapes), rules, extra)
+    roles = _roles_of(task, list(shapes), rules, extra.keys() - {*known})
     generated = {path: shapes[path].shape for path in roles if roles[path] == "generated"}
     generator = Generator(task, generated, hypernetwork, descriptor)
     based = generated if generator.base else {}
@@ -119,7 +121,7 @@ def _check_names(rules: list[Rule]) -> None:
             raise UserError(f"rules: got the role {role!r}{nearest(role, ROLES)}; choose {', '.join(ROLES)}")
 
 
-def _roles_of(task: Task, paths: list[str], rules: list[Rule], extra: Mapping[str, Any]) -> dict[str, Role]:
+def _roles_of(task: Task, paths: list[str], rules: list[Rule], extra: Collection[str]) -> dict[str, Role]:
     """The role of each of the model's leaves; UserError for rules that the model or the training belies."""
     roles = tree.assign_roles(paths, rules)
     for path, role in roles.items():

@@ -1,9 +1,9 @@
 """FedTP with class priors: clients differ in what classes they hold, and each knows that without learning it.
 
-A base under what FedTP generates (Li et al., arXiv 2211.01572, section III), and each client's log class
-shares on its logits: the softmax of Ren et al., Balanced Meta-Softmax for Long-Tailed Visual Recognition,
-NeurIPS 2020, arXiv 2007.10740, section 3.1, which FedRod (Chen & Chao, arXiv 2107.00778) trains a shared
-predictor with, here in use as well as in training.
+The hypernetwork is FedTP's (Li et al., arXiv 2211.01572, section III); what it generates is added to shared
+kernels. The log of a client's class shares is added to its logits, as Ren et al. do in training (Balanced
+Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020, arXiv 2007.10740, section 3.1), and FedRod for
+its shared predictor (Chen & Chao, arXiv 2107.00778): here in use too. Both together are this package's.
 """
 
 import jax
@@ -17,15 +17,18 @@ from fedtp_jax.learning.roles import Rule, role_method, zeros
 from fedtp_jax.learning.task import Output, Task
 from fedtp_jax.methods.fedtp import fedtp
 
-PRIOR = "class_prior"  # the path of log pi_k, [C], among a client's rows
+PRIOR = "prior/log_shares"  # the path of log pi_k, [C], among a client's rows
 
 
 def fedtp_prior(settings: config.FedTPPrior, task: Task) -> Method:
     """W_k = W + h(z_k; phi) for `settings.generated`, and logits + log pi_k, in training as in use.
 
-    pi_kc = (n_kc + s) / (n_k + s C), n_kc the examples of class c that client k holds, s the smoothing. pi_k
-    never leaves the client, and no step changes it. Who has not taken part yet has told nothing: log pi_k
-    is 0, as for a client that holds no example. Without a smoothing it is FedTP.
+    pi_kc = (n_kc + s) / (n_k + s C), n_kc the train examples of class c that client k holds (of text: windows
+    whose last label it is), s the smoothing. pi_k never leaves the client, and no step changes it. It is set
+    when the client first takes part; until then, and for who holds no example, 0 stands for log pi_k.
+
+    With nothing generated it is FedAvg with class priors. Without a smoothing it is FedTP: with its base, its
+    optimizer and all kernels unless `generated` and `hypernetwork` are FedTP's too.
     """
     smoothing = settings.smoothing
     if smoothing is None:
@@ -37,7 +40,7 @@ def fedtp_prior(settings: config.FedTPPrior, task: Task) -> Method:
         ("shared", (".",)),
     ]
     extra = {PRIOR: zeros((task.num_classes,))}
-    method = role_method(task, rules, settings.hypernetwork, objective, kept_prior, extra)
+    method = role_method(task, rules, settings.hypernetwork, objective, kept_prior, extra, known=(PRIOR,))
 
     def prior_of(counts: jax.Array) -> Leaves:
         held = counts + smoothing
@@ -66,5 +69,5 @@ def objective(
 
 
 def kept_prior(task: Task, leaves: Leaves, output: Output, row: Row, batch: Batch) -> Leaves:
-    """No decay moves it either."""
+    """The prior as it was: no decay moves it either."""
     return {PRIOR: leaves[PRIOR]}

@@ -13,7 +13,8 @@ from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.data.dataset import Dataset
 from fedtp_jax.engine.mesh import open_mesh
-from fedtp_jax.evaluation.novel_clients import Adaptation, NovelClients
+from fedtp_jax.evaluation.novel_clients import NovelClients
+from fedtp_jax.evaluation.novel_steps import Adaptation
 from fedtp_jax.learning.method import Method
 from fedtp_jax.learning.task import Task
 from fedtp_jax.partitions.make import make_partition
@@ -49,7 +50,8 @@ class NewClients(Pictures):
           data: their examples, from `from_arrays`; every group is a client, without groups all is one's.
           modes: some of zero_shot, fit, fine_tune, local; default: all that the method has.
           epochs: passes over a client's train examples.
-          learning_rate, embedding_learning_rate: default: those of the training and of its hypernetwork.
+          learning_rate, embedding_learning_rate: default: that of the training, and of its
+            hypernetwork where both have the same optimizer.
 
         Raises:
           UserError: the data do not fit the model, or the method has no such mode.

@@ -12,8 +12,9 @@ from fedtp_jax.core.counted import count_of
 from fedtp_jax.core.errors import UserError
 from fedtp_jax.core.jax_settings import under_our_settings
 from fedtp_jax.evaluation.metrics import Tested, summarize
-from fedtp_jax.evaluation.novel_clients import Adaptation, Adapted, NovelClients
+from fedtp_jax.evaluation.novel_clients import Adapted, NovelClients
 from fedtp_jax.evaluation.novel_modes import modes_of, modes_to_run
+from fedtp_jax.evaluation.novel_steps import Adaptation
 from fedtp_jax.learning.method import EMBEDDING
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ def personalize(
         )
     import pandas as pd
 
-    adapted = {
-        mode: novel.adapt(mode, starts[mode], settings) for mode in modes_to_run(modes, starts, method)
-    }
+    wanted = modes_to_run(modes, starts, method)
+    novel.check_examples(wanted)
+    adapted = {mode: novel.adapt(mode, starts[mode], settings) for mode in wanted}
     train, test = (part.sizes[novel.clients] for part in novel.bench.partition[:2])
     tested = np.where(test > 0, test, np.nan)
     clients = {

@@ -152,7 +152,7 @@ class DataSpec:
         if init is not None:
             task = task._replace(given=check_given(init, task.leaf_shapes()))
         method = make_method(config.method, task)
-        if method.class_counts:
+        if method.class_counts or method.counted:
             task.check_classes(
                 f"method {name_of(config.method)}", "asks how many examples of each class a client has"
             )

@@ -12,6 +12,7 @@ from fedtp_jax.config import (
     FedAMP,
     FedBN,
     FedProto,
+    FedTPPrior,
     Hypernetwork,
     IidLabel100,
     Local,
@@ -169,6 +170,9 @@ def _method(settings: SimulationConfig, task: Task) -> dict[str, str]:
         reasons["method.inner_learning_rate"] = "training.batch_size is 1: none is left for it"
     if isinstance(method, PeFLL):
         reasons["method.hypernetwork.embedding_update"] = "embeddings are computed, none is learnt"
+    if isinstance(method, FedTPPrior) and not method.generated:
+        names = (field.name for field in dataclasses.fields(method.hypernetwork))
+        reasons |= {f"method.hypernetwork.{name}": "method.generated is empty" for name in names}
     hypernetwork = getattr(method, "hypernetwork", None)
     if isinstance(hypernetwork, Hypernetwork) and not hypernetwork.weight_decay:
         optimizer = hypernetwork.optimizer

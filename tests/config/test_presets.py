@@ -19,7 +19,7 @@ from fedtp_jax.data.image_sets import IMAGE_SETS
 from fedtp_jax.data.plays import Role
 from fedtp_jax.data.sources import load
 from fedtp_jax.data.text import from_roles
-from fedtp_jax.evaluation.novel_clients import Adaptation
+from fedtp_jax.evaluation.novel_steps import Adaptation
 from fedtp_jax.partitions.make import make_partition
 from fedtp_jax.runs import run
 from fedtp_jax.simulation import plan

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from fedtp_jax import Result, SimulationConfig, UserError, config, from_arrays, simulate
 from fedtp_jax.core import rng, tree
 from fedtp_jax.data.sources import load
-from fedtp_jax.evaluation.novel_clients import Adaptation
+from fedtp_jax.evaluation.novel_steps import Adaptation
 from fedtp_jax.export import export_client
 from fedtp_jax.learning.method import own
 

@@ -10,7 +10,7 @@ from tiny_run import TINY
 from fedtp_jax import config, simulate
 from fedtp_jax.core import tree
 from fedtp_jax.data.sources import load
-from fedtp_jax.evaluation.novel_clients import Adaptation
+from fedtp_jax.evaluation.novel_steps import Adaptation
 from fedtp_jax.methods.fedala import THETA, WEIGHT
 
 HEAD = ("params/head/bias", "params/head/kernel")

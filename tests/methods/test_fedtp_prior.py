@@ -9,6 +9,8 @@ from tiny_run import TINY
 
 from fedtp_jax import UserError, config, from_arrays, simulate
 from fedtp_jax.data.sources import load
+from fedtp_jax.learning.roles import zeros
+from fedtp_jax.methods import Counted, make_method, role_method
 from fedtp_jax.methods.fedtp_prior import PRIOR
 
 DATA = load(TINY.data)
@@ -86,7 +88,7 @@ def test_it_predicts_with_its_prior(run):
     client = int(np.flatnonzero(result.state.rows.trained)[0])
     variables = result.variables(client)
     x = (DATA.test.x[:20].astype(np.float32) / 255 - np.float32(DATA.mean)) / np.float32(DATA.std)
-    alone = result.model.apply({"params": variables["params"]}, x)
+    alone = result.model.apply(variables, x)
     prior = result.state.rows.take([client])[PRIOR][0]
     np.testing.assert_allclose(result.predict(client, DATA.test.x[:20]), alone + prior, atol=1e-5)
 
@@ -118,7 +120,7 @@ def test_new_clients_start_from_their_own_counts(run):
     mean = result.state.rows.take(trained)["client/embedding"].mean(0)
     for row in range(2):
         variables = reached.variables(row, "zero_shot")
-        np.testing.assert_allclose(variables[PRIOR], log_shares(counts)[row], rtol=1e-6)
+        np.testing.assert_allclose(variables["prior"]["log_shares"], log_shares(counts)[row], rtol=1e-6)
         np.testing.assert_array_equal(
             variables["params"]["head"]["bias"], result.state.shared["params/head/bias"]
         )
@@ -131,9 +133,11 @@ def test_new_clients_start_from_their_own_counts(run):
         atol=1e-6,
     )
     for mode in ("fit", "fine_tune"):  # neither a gradient moves it nor decay
-        np.testing.assert_allclose(reached.variables(0, mode)[PRIOR], log_shares(counts)[0], rtol=1e-6)
+        np.testing.assert_allclose(
+            reached.variables(0, mode)["prior"]["log_shares"], log_shares(counts)[0], rtol=1e-6
+        )
     assert reached.trained_parameters["fit"] == 4
-    assert PRIOR not in reached.variables(0, "local")
+    assert "prior" not in reached.variables(0, "local")
 
 
 def test_who_holds_no_example_can_start_but_not_train(run):
@@ -147,9 +151,9 @@ def test_who_holds_no_example_can_start_but_not_train(run):
         num_classes=10,
     )
     reached = result.personalize(data, modes=["zero_shot"])
-    assert not reached.variables(1, "zero_shot")[PRIOR].any()
-    assert reached.variables(0, "zero_shot")[PRIOR].any()
-    with pytest.raises(UserError, match=r"clients: client 1 \(b\) has no train example, which fit needs"):
+    assert not reached.variables(1, "zero_shot")["prior"]["log_shares"].any()
+    assert reached.variables(0, "zero_shot")["prior"]["log_shares"].any()
+    with pytest.raises(UserError, match=r"clients: client 1 \(b\) has no train example to train on"):
         result.personalize(data, modes=["fit"])
 
 
@@ -160,3 +164,51 @@ def test_mistakes():
     settings = dataclasses.replace(SETTINGS, partition=config.Iid(clients=5), task=config.Task("regression"))
     with pytest.raises(UserError, match="method fedtp_prior asks how many examples of each class"):
         simulate(dataclasses.replace(settings, model=config.Mlp()), data=numbers)
+    with pytest.raises(UserError, match=r"method\.fixed: matches every parameter"):
+        everything_fixed = config.FedTPPrior(generated=(), fixed=(".",))
+        simulate(dataclasses.replace(SETTINGS, method=everything_fixed))
+    with pytest.raises(
+        UserError, match=r"role_learning_rates\.personal: 0.5, but this method has no personal"
+    ):
+        rates = config.RoleRates(personal=0.5)
+        simulate(
+            dataclasses.replace(SETTINGS, training=dataclasses.replace(TRAINING, role_learning_rates=rates))
+        )
+
+
+@pytest.mark.parametrize(
+    ("counted", "message"),
+    [
+        ("prior", "counted is a str, expected a Counted"),
+        (Counted(PRIOR, dict), r"counted.paths is 'prior/log_shares', expected a tuple"),
+        (Counted(("prior/log_share",), dict), r"counted.paths name 'prior/log_share' \(did you mean"),
+        (Counted((PRIOR,), lambda counts: {}), "counted.of lacks"),
+        (Counted((PRIOR,), lambda counts: {PRIOR: counts[:, :2]}), "counted.of returns leaves"),
+    ],
+)
+def test_a_method_of_ones_own_whose_counts_are_wrong(counted, message):
+    def mine(task):
+        return make_method(SETTINGS.method, task)._replace(counted=counted)
+
+    with pytest.raises(UserError, match=message):
+        simulate(dataclasses.replace(SETTINGS, method=mine))
+
+
+def test_a_leaf_whose_path_begins_alike_is_trained():
+    def mine(task):
+        extra = {PRIOR: zeros((task.num_classes,)), f"{PRIOR}_scale": zeros((3,))}
+        rules = [("personal", ("head/bias",)), ("shared", (".",))]
+        method = role_method(task, rules, extra=extra, known=(PRIOR,))
+        counted = Counted((PRIOR,), lambda counts: {PRIOR: counts})
+        return method._replace(class_counts=True, counted=counted)
+
+    result = simulate(dataclasses.replace(SETTINGS, method=mine))
+    assert result.personalize_held_out(DATA, modes=["fit"]).trained_parameters == {"fit": 13}
+
+
+def test_who_trains_nothing_of_its_own_has_no_fit():
+    result = simulate(dataclasses.replace(SETTINGS, method=config.FedTPPrior(generated=())))
+    assert list(result.personalize_held_out(DATA).reached) == ["zero_shot", "fine_tune", "local"]
+    given = config.FedTPPrior(generated=(), hypernetwork=config.BasedHypernetwork(embedding=4))
+    with pytest.warns(UserWarning, match=r"method\.hypernetwork\.embedding: 4 has no effect"):
+        simulate(dataclasses.replace(SETTINGS, method=given))
