@@ -18,6 +18,7 @@ REFUSED = {
     "fedproto": "a prototype of each class",
     "fedpac": "centroid",
     "fedrod": "examples of each class",
+    "fedtp_prior": "examples of each class",
     "fedtp_rod": "of each class",
 }
 EVERY = [(name, kind) for name in METHODS for kind in Y]
